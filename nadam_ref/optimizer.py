@@ -1,0 +1,316 @@
+"""One `torch.optim.Optimizer` for every rule: checks, groups, state and `step`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT, _default_to_fused_or_foreach, _use_grad_for_differentiable
+
+from .kernels import Lists, compiler_found, expression_update_, fold, fused_update_, update_
+from .rules import DIALECTS, Real, Rule, Scalars, scalars
+
+__all__ = ["PaperOptimizer"]
+
+Group = dict[str, Any]
+
+#: Hyperparameters that are one number: the name in the error text (torch's), and the bound they stay below.
+BOUNDS = {
+    "lr": ("learning rate", math.inf),
+    "momentum": ("momentum value", 1.0),
+    "alpha": ("alpha value", 1.0),
+    "eps": ("epsilon value", math.inf),
+    "weight_decay": ("weight_decay value", math.inf),
+    "momentum_decay": ("momentum_decay value", math.inf),
+    "lr_decay": ("lr_decay value", math.inf),
+    "initial_accumulator_value": ("initial_accumulator_value value", math.inf),
+}
+
+
+class Twin:
+    """torch.optim's class of the same method, and what it can do that this update cannot, each with its "off" value.
+
+    The "off" values stand in the parameter groups, so that torch's class can load the state_dict.
+    """
+
+    def __init__(self, name: str, **off: Any) -> None:
+        self.name, self.off = name, off
+
+    def check(self, group: Group, ours: str) -> None:
+        """Raise ValueError where a group has one of these switched on."""
+        for name, off in self.off.items():
+            if group.get(name, off) != off:
+                raise ValueError(f"{name}={group[name]!r} does not fit {ours}: use torch.optim.{self.name} for it")
+
+
+class Member(NamedTuple):
+    """A parameter that takes part in this step, with its gradient and its state."""
+
+    param: Tensor
+    grad: Tensor
+    state: dict[str, Tensor]
+
+
+class PaperOptimizer(Optimizer):
+    """What the ten optimizers share. A subclass gives its `rule`, its signature and torch's counterpart.
+
+    Half-precision parameters are updated in float32 arithmetic and keep float32 state. Step counts and products of μ
+    are float64. ε = 0 becomes the smallest normal number of the arithmetic's dtype: a zero gradient gives no NaN.
+    """
+
+    rule: ClassVar[Rule]
+    twin: ClassVar[Twin | None] = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> PaperOptimizer:
+        """Refuse unknown keywords: with torch's class where that has them, with the known ones otherwise."""
+        known = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        for name in kwargs.keys() - set(known):
+            if cls.twin and name in cls.twin.off:
+                raise TypeError(f"{cls.__name__} has no `{name}`: use torch.optim.{cls.twin.name} for it")
+            raise TypeError(f"{cls.__name__} has no keyword `{name}`; it has {', '.join(known)}")
+        return super().__new__(cls)
+
+    def __init__(self, params: ParamsT, arguments: dict[str, Any]) -> None:
+        """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
+        own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
+        super().__init__(params, self._checked({**own, **(self.twin.off if self.twin else {})}))
+
+    # -- checks --------------------------------------------------------------------------------------------------------
+
+    def _checked(self, group: Group) -> Group:
+        """The group itself, its values checked and its schedule settled by its dialect. Errors speak as torch's do."""
+        lr = group["lr"]
+        if isinstance(lr, Tensor):
+            if lr.numel() != 1:
+                raise ValueError("Tensor lr must be 1-element")
+            if group["foreach"] and not group["capturable"]:
+                raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        for name, (label, bound) in BOUNDS.items():
+            if group.get(name) is not None:
+                _check_number(label, group[name], bound)
+        for i, beta in enumerate(group.get("betas", ())):
+            _check_number(f"beta parameter at index {i}", beta, 1.0)
+        if self.twin:
+            self.twin.check(group, type(self).__name__)
+        if group["fused"] and group["differentiable"]:
+            raise RuntimeError("`fused` does not support `differentiable`")
+        if group["fused"] and group["foreach"]:
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        for name, choices in (("form", ("sum", "mean")), ("dialect", tuple(DIALECTS))):
+            if name in group and group[name] not in choices:
+                raise ValueError(f"unknown {name} {group[name]!r}: choose one of {', '.join(choices)}")
+        if "dialect" in group:
+            self._settle_schedule(group)
+        return group
+
+    def _settle_schedule(self, group: Group) -> None:
+        dialect = DIALECTS[group["dialect"]]
+        if dialect.free_schedule:
+            return
+        given, fixed = group["momentum_decay"], dialect.momentum_decay
+        # The signature's default stands for "not given": every dialect is reached by its name alone.
+        if given not in (fixed, DIALECTS["cs229"].momentum_decay):
+            text = f"dialect {group['dialect']!r} fixes momentum_decay at {fixed}, got {given!r}"
+            raise ValueError(f"{text}: leave it out, or take dialect 'cs229' or 'iclr'")
+        group["momentum_decay"] = fixed
+
+    def add_param_group(self, param_group: Group) -> None:
+        """As torch's; every value is checked, and so is every parameter: floating point or complex, no overlap."""
+        if isinstance(param_group, dict):
+            self._checked({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+        try:
+            self._checked(self.param_groups[-1])
+            for p in self.param_groups[-1]["params"]:
+                _check_parameter(p)
+        except Exception:
+            self.param_groups.pop()
+            raise
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def _rule(self, group: Group) -> Rule:
+        """The rule of a group: `form` turns a decaying sum into a decaying mean."""
+        return replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
+
+    def _state(self, p: Tensor, group: Group) -> dict[str, Tensor]:
+        """The parameter's state, with what is missing created: torch's keys, so that checkpoints interchange."""
+        rule = self._rule(group)
+        names = state_keys(rule, group)
+        if not names:
+            return {}
+        state: dict[str, Tensor] = self.state[p]
+        dtype = torch.float32 if p.dtype in (torch.float16, torch.bfloat16) else p.dtype
+        for name in names:
+            if name in state:
+                continue
+            if name in ("step", "mu_product"):
+                device = p.device if group["capturable"] else "cpu"
+                state[name] = torch.full((), float(name == "mu_product"), dtype=torch.float64, device=device)
+            else:
+                start = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
+                state[name] = torch.full_like(p, start, dtype=dtype, memory_format=torch.preserve_format)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Fill in what older or torch's own checkpoints lack, and keep counts and products in float64."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, default in self.defaults.items():
+                group.setdefault(name, default)
+            self._checked(group)
+            for p in group["params"]:
+                for name in self.state.get(p, {}).keys() & {"step", "mu_product"}:
+                    device = p.device if group["capturable"] else "cpu"
+                    self.state[p][name] = torch.as_tensor(self.state[p][name], dtype=torch.float64, device=device)
+
+    # -- the step ------------------------------------------------------------------------------------------------------
+
+    @_use_grad_for_differentiable
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of every parameter that has a gradient; the others keep their state and their step count.
+
+        `closure` re-evaluates the model and returns the loss, which is returned.
+        """
+        self._accelerator_graph_capture_health_check()
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for members in self._cohorts(group):
+                self._advance(group, members)
+        return loss
+
+    def _cohorts(self, group: Group) -> Iterable[list[Member]]:
+        """The parameters with a gradient, in lists that share what one call needs: scalars, device and dtype."""
+        symbolic = group["capturable"] or torch.compiler.is_compiling()
+        cohorts: defaultdict[Any, list[Member]] = defaultdict(list)
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if p.grad.is_sparse:
+                raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+            state = self._state(p, group)
+            counts = [state[name] for name in ("step", "mu_product") if name in state]
+            key = tuple(map(id, counts)) if symbolic else tuple(x.item() for x in counts)
+            cohorts[p.device, p.dtype, key].append(Member(p, p.grad, state))
+        return cohorts.values()
+
+    def _advance(self, group: Group, members: list[Member]) -> None:
+        """Count the step, find its scalars, and hand the lists to the path that the group's flags ask for."""
+        rule = self._rule(group)
+        k = self._count_step(rule, group, members)
+        if group["foreach"] is None and not group["fused"]:
+            _, foreach = _default_to_fused_or_foreach(
+                [x.param for x in members], group["differentiable"], use_fused=False
+            )
+        else:
+            foreach = group["foreach"]
+        chunks = [members] if foreach or group["fused"] else [[x] for x in members]
+        for chunk in chunks:
+            self._update(rule, group, chunk, k)
+
+    def _count_step(self, rule: Rule, group: Group, members: list[Member]) -> Scalars:
+        state = members[0].state
+        for x in members:
+            if "step" in x.state:
+                x.state["step"].add_(1)
+        symbolic = group["capturable"] or torch.compiler.is_compiling()
+        t, product = (
+            x if symbolic or not isinstance(x, Tensor) else x.item()
+            for x in (state.get("step", 1.0), state.get("mu_product", 1.0))
+        )
+        lr = group["lr"]
+        if isinstance(lr, Tensor):
+            lr = lr.squeeze() if symbolic or group["differentiable"] else lr.item()
+        k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
+        for x in members:
+            if "mu_product" in x.state:
+                x.state["mu_product"].copy_(torch.as_tensor(product, dtype=torch.float64))
+        return k
+
+    def _settings(self, group: Group) -> dict[str, Any]:
+        """A group in the words of `rules.scalars`: torch's names for μ and ν differ from class to class."""
+        mu, nu = group["betas"] if "betas" in group else (group.get("momentum", 0.0), group.get("alpha", 0.0))
+        names = ("momentum_decay", "bias_correction", "dialect", "lr_decay")
+        return {"mu": mu, "nu": nu, **{name: group[name] for name in names if name in group}}
+
+    def _update(self, rule: Rule, group: Group, members: list[Member], k: Scalars) -> None:
+        """Gradient as the flags want it, weight decay, then the one update; all members in one call."""
+        keys = [key for key in state_keys(rule, group) if key not in ("step", "mu_product")]
+        has_m = rule.momentum != "none"
+        params = _real([x.param for x in members])
+        grads = _real([x.grad for x in members])
+        ms = _real([x.state[keys[0]] for x in members]) if has_m else []
+        ns = _real([x.state[keys[-1]] for x in members]) if rule.norm != "none" else []
+
+        half = params[0].dtype in (torch.float16, torch.bfloat16)
+        originals = params
+        if half:
+            params, grads = [p.float() for p in params], [g.float() for g in grads]
+        if group["maximize"]:
+            grads = list(torch._foreach_neg(grads))
+        if (decay := group["weight_decay"]) != 0:
+            if group["decoupled_weight_decay"]:
+                torch._foreach_mul_(params, 1 - k.lr * decay)
+            else:
+                grads = list(torch._foreach_add(grads, params, alpha=decay))
+
+        eps: Real = max(group.get("eps", 0.0), torch.finfo(params[0].dtype).tiny)
+        self._apply(rule, group, (params, grads, ms, ns), k, eps)
+        if half:
+            torch._foreach_copy_(originals, params)
+
+    def _apply(self, rule: Rule, group: Group, lists: Lists, k: Scalars, eps: Real) -> None:
+        numbers = fold(k, eps)
+        if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
+            expression_update_(rule, lists, numbers)
+        elif group["fused"] and compiler_found(lists[0][0].device.type):
+            fused_update_(rule, lists, numbers)
+        else:
+            update_(rule, lists, numbers)
+
+
+def state_keys(rule: Rule, group: Group) -> tuple[str, ...]:
+    """What a parameter's state holds, in the order step, product of μ, m, n: only what the rule reads.
+
+    Momentum and NAG in sum form count steps only under a schedule; GD keeps nothing.
+    """
+    scheduled = rule.momentum != "none" and group.get("momentum_decay") is not None
+    counts = rule.norm != "none" or rule.momentum == "mean" or scheduled
+    m = {"none": (), "sum": ("momentum_buffer",), "mean": ("exp_avg",)}[rule.momentum]
+    rms = "square_avg" if rule.momentum == "none" else "exp_avg_sq"
+    n = {"none": (), "sum": ("sum",), "rms": (rms,), "max": ("exp_inf",)}[rule.norm]
+    return ("step",) * counts + ("mu_product",) * (scheduled and rule.momentum == "mean") + m + n
+
+
+def _real(tensors: list[Tensor]) -> list[Tensor]:
+    """Complex tensors as pairs of reals."""
+    return [torch.view_as_real(x) if torch.is_complex(x) else x for x in tensors]
+
+
+def _check_number(label: str, value: Any, bound: float) -> None:
+    """Raise ValueError unless 0 ≤ value < bound; NaN and infinity fail."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"Invalid {label}: {value!r} is not a number") from None
+    if not 0.0 <= number < bound:
+        raise ValueError(f"Invalid {label}: {value}")
+
+
+def _check_parameter(p: Tensor) -> None:
+    if not (p.is_floating_point() or p.is_complex()):
+        raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
+    if torch._debug_has_internal_overlap(p) == 1:
+        raise ValueError(
+            f"can't optimize a parameter of shape {tuple(p.shape)} whose elements overlap in memory: it is an expanded "
+            "tensor; optimize the tensor it was expanded from, or its .clone()"
+        )

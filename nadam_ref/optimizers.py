@@ -1,0 +1,383 @@
+"""The ten optimizers of the paper: for each its signature, its equation and its source.
+
+Signatures and defaults are torch.optim's where torch has the method, so that changing the import is all it takes.
+Keywords that torch does not have are keyword-only. In the equations θ are the parameters, g their gradient, η `lr`,
+μ `momentum` or `betas[0]`, ν `alpha` or `betas[1]`, and ε `eps`; all operations are elementwise.
+
+Keywords common to all:
+
+`weight_decay`
+    λ ≥ 0, default 0. Coupled (g ← g + λ θ), or with `decoupled_weight_decay` taken off the parameters (θ ← θ − η λ θ).
+`maximize`
+    Ascend rather than descend. Default False.
+`foreach`, `fused`, `capturable`, `differentiable`
+    How the step is computed, as in torch: over lists of tensors, as one compiled kernel, with all counts on the device
+    (for CUDA graphs), or with a graph for autograd. The result is the same.
+
+Each constructor raises ValueError for a value outside its range, TypeError for a keyword it does not have and for
+parameters that are neither floating point nor complex.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from .optimizer import PaperOptimizer, Twin
+from .rules import RULES
+
+__all__ = ["GD", "NAG", "AdaGrad", "AdaMax", "Adam", "MaxProp", "Momentum", "NadaMax", "Nadam", "RMSProp"]
+
+Form = Literal["sum", "mean"]
+DialectName = Literal["cs229", "iclr", "constant", "keras3", "choi"]
+
+
+class GD(PaperOptimizer):
+    r"""Gradient descent, the report's Algorithm 1; torch.optim.SGD without momentum.
+
+    .. math:: \theta \leftarrow \theta - \eta g
+    """
+
+    rule = RULES["GD"]
+    twin = Twin("SGD", momentum=0, dampening=0, nesterov=False)
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        *,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class Momentum(PaperOptimizer):
+    r"""Classical momentum, the report's Algorithm 2 (Polyak, 1964); torch.optim.SGD with momentum.
+
+    .. math:: m \leftarrow \mu m + g, \qquad \theta \leftarrow \theta - \eta m
+
+    `form`
+        "sum" (default), as above; "mean", as in the ICLR experiment: m ← μ m + (1−μ) g, and with `bias_correction`
+        (default True; the sum has none) the step takes m / (1 − μᵗ).
+    `momentum_decay`
+        None (default): μ is constant. A number ψ: the report's schedule, μ_t = μ (1 − ½ · 0.96^{tψ}).
+    """
+
+    rule = RULES["Momentum"]
+    twin = Twin("SGD", dampening=0, nesterov=False)
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0.9,
+        *,
+        form: Form = "sum",
+        bias_correction: bool = True,
+        momentum_decay: float | None = None,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class NAG(PaperOptimizer):
+    r"""Nesterov's accelerated gradient, rewritten, the report's Algorithm 7; torch.optim.SGD with nesterov.
+
+    .. math:: m \leftarrow \mu_t m + g, \qquad \theta \leftarrow \theta - \eta (\mu_{t+1} m + g)
+
+    The stored θ is the look-ahead point of Algorithm 3, where the gradient is taken.
+
+    `form`
+        "sum" (default), as above; "mean": m ← μ_t m + (1−μ_t) g, and the step takes
+        μ_{t+1} m / (1 − ∏_{i≤t+1} μ_i) + (1−μ_t) g / (1 − ∏_{i≤t} μ_i), without the divisions where `bias_correction`
+        is False.
+    `momentum_decay`
+        None (default): μ_t = μ. A number ψ: the report's schedule, μ_t = μ (1 − ½ · 0.96^{tψ}).
+    """
+
+    rule = RULES["NAG"]
+    twin = Twin("SGD", dampening=0, nesterov=True)
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0.9,
+        *,
+        form: Form = "sum",
+        bias_correction: bool = True,
+        momentum_decay: float | None = None,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class AdaGrad(PaperOptimizer):
+    r"""AdaGrad, the report's Algorithm 4 (Duchi et al., 2011); torch.optim.Adagrad.
+
+    .. math:: n \leftarrow n + g^2, \qquad \theta \leftarrow \theta - \eta \frac{g}{\sqrt n + \varepsilon}
+
+    `lr_decay`
+        η / (1 + (t−1) · lr_decay) stands for η. Default 0.
+    `initial_accumulator_value`
+        n before the first step. Default 0.
+    """
+
+    rule = RULES["AdaGrad"]
+    twin = Twin("Adagrad")
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class RMSProp(PaperOptimizer):
+    r"""RMSProp, the report's Algorithm 5 (Tieleman and Hinton, 2012); torch.optim.RMSprop.
+
+    .. math:: n \leftarrow \nu n + (1-\nu) g^2, \qquad \theta \leftarrow \theta - \eta \frac{g}{\sqrt n + \varepsilon}
+
+    `bias_correction`
+        True: the root is of n / (1 − νᵗ), as in the report's experiments. Default False, as in torch.
+    """
+
+    rule = RULES["RMSProp"]
+    twin = Twin("RMSprop", momentum=0, centered=False)
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        bias_correction: bool = False,
+        decoupled_weight_decay: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class MaxProp(PaperOptimizer):
+    r"""MaxaProp, the report's RMSProp with AdaMax's norm. No other library has it.
+
+    .. math:: n \leftarrow \max(\nu n, |g|), \qquad \theta \leftarrow \theta - \eta \frac{g}{n + \varepsilon}
+
+    There is no root, and n has no bias to correct.
+    """
+
+    rule = RULES["MaxProp"]
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        decoupled_weight_decay: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class Adam(PaperOptimizer):
+    r"""Adam, the report's Algorithm 6 (Kingma and Ba, 2015); torch.optim.Adam.
+
+    .. math::
+        m &\leftarrow \mu m + (1-\mu) g, & \hat m &= m / (1-\mu^t) \\
+        n &\leftarrow \nu n + (1-\nu) g^2, & \hat n &= n / (1-\nu^t) \\
+        \theta &\leftarrow \theta - \eta \frac{\hat m}{\sqrt{\hat n} + \varepsilon}
+
+    `bias_correction`
+        False: m and n stand for their corrected forms. Default True.
+    `momentum_decay`
+        None (default): μ is constant. A number ψ: the report's schedule, m ← μ_t m + (1−μ_t) g and
+        m / (1 − ∏_{i≤t} μ_i), as in the report's experiments.
+    """
+
+    rule = RULES["Adam"]
+    twin = Twin("Adam", amsgrad=False)
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        bias_correction: bool = True,
+        momentum_decay: float | None = None,
+        decoupled_weight_decay: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class AdaMax(PaperOptimizer):
+    r"""AdaMax, Adam with the max norm (Kingma and Ba, 2015, Algorithm 2); torch.optim.Adamax up to where ε stands.
+
+    .. math::
+        m &\leftarrow \mu m + (1-\mu) g, & \hat m &= m / (1-\mu^t) \\
+        n &\leftarrow \max(\nu n, |g|) \\
+        \theta &\leftarrow \theta - \eta \frac{\hat m}{n + \varepsilon}
+
+    Torch adds ε inside the maximum, n ← max(ν n, |g| + ε); the paper adds it to the norm. With gradients much larger
+    than ε the two agree to that ratio.
+
+    `bias_correction`
+        Of m only: n has none. Default True.
+    `momentum_decay`
+        None (default): μ is constant. A number ψ: the report's schedule, as in :class:`Adam`.
+    """
+
+    rule = RULES["AdaMax"]
+    twin = Twin("Adamax")
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        foreach: bool | None = None,
+        *,
+        bias_correction: bool = True,
+        momentum_decay: float | None = None,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class Nadam(PaperOptimizer):
+    r"""Nadam, Nesterov's momentum in Adam: the report's Algorithm 8, ICLR's Algorithm 2; torch.optim.NAdam.
+
+    .. math::
+        m &\leftarrow \mu m + (1-\mu) g, \qquad n \leftarrow \nu n + (1-\nu) g^2 \\
+        \bar m &= \frac{\mu_{t+1}}{1 - \prod_{i=1}^{t+1} \mu_i} m + \frac{1-\mu_t}{1 - \prod_{i=1}^{t} \mu_i} g,
+        \qquad \hat n = \frac{n}{1-\nu^t} \\
+        \theta &\leftarrow \theta - \eta \frac{\bar m}{\sqrt{\hat n} + \varepsilon}
+
+    `dialect`
+        Five different Nadams are in use. "cs229" (default), as above, is the report's and torch's. "iclr" is ICLR's
+        printed recursion, m ← μ_t m + (1−μ_t) g. "constant" is optax's: μ_t = μ. "keras3" is Keras's, which lost the
+        schedule's 1/250. "choi" is timm's NAdamW and AlgoPerf's: both terms over 1 − μᵗ.
+    `bias_correction`
+        False: neither m, g nor n is divided by its correction. Default True.
+    `momentum_decay`
+        ψ of the schedule μ_t = μ (1 − ½ · 0.96^{tψ}); default 0.004 = 1/250. None: no schedule. The dialects
+        "constant", "keras3" and "choi" fix their own and refuse another.
+
+    With float64 parameters torch.optim.NAdam differs by about 1e-9, because it keeps the product of μ in float32.
+    """
+
+    rule = RULES["Nadam"]
+    twin = Twin("NAdam")
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float | None = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        dialect: DialectName = "cs229",
+        bias_correction: bool = True,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())
+
+
+class NadaMax(PaperOptimizer):
+    r"""NadaMax, Nesterov's momentum in AdaMax: the report's N-max. No other Python library has it.
+
+    .. math::
+        m &\leftarrow \mu m + (1-\mu) g, \qquad n \leftarrow \max(\nu n, |g|) \\
+        \bar m &= \frac{\mu_{t+1}}{1 - \prod_{i=1}^{t+1} \mu_i} m + \frac{1-\mu_t}{1 - \prod_{i=1}^{t} \mu_i} g \\
+        \theta &\leftarrow \theta - \eta \frac{\bar m}{n + \varepsilon}
+
+    `dialect`, `bias_correction`, `momentum_decay`
+        As in :class:`Nadam`; n has no bias to correct.
+    """
+
+    rule = RULES["NadaMax"]
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float | None = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        dialect: DialectName = "cs229",
+        bias_correction: bool = True,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(params, locals())

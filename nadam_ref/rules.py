@@ -1,0 +1,143 @@
+"""What each optimizer is (`Rule`) and the six numbers that drive it at step t (`scalars`): no tensors in this file.
+
+Every optimizer of the paper is one elementwise update,
+
+    m ← μ m + q g                       q = 1 (decaying sum) or 1 − μ (decaying mean)
+    n ← n + g²  |  ν n + (1−ν) g²  |  max(ν n, |g|)
+    θ ← θ − η (a m + c g) / (d root(n) + ε)
+
+with root = √ for the L2 norms, the identity for the max norm, and no denominator without a norm. A `Rule` says which of
+these lines there are. The momentum schedule, the bias corrections and the differences between published Nadams live in
+the six numbers μ, ν, a, c, d, η alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+__all__ = ["DIALECTS", "RULES", "Dialect", "Rule", "Scalars", "scalars", "schedule"]
+
+#: A float, or anything that takes a float's operators: a tensor, an array.
+Real = Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which lines of the one update an optimizer has.
+
+    `momentum`: none, a decaying ``sum`` (m ← μ m + g) or a decaying ``mean`` (m ← μ m + (1−μ) g).
+    `norm`: none, the ``sum`` of g² (AdaGrad), its decaying mean ``rms``, or the decaying ``max`` of |g|.
+    `nesterov`: the step looks ahead, a m + c g in place of a m.
+    """
+
+    momentum: Literal["none", "sum", "mean"] = "none"
+    norm: Literal["none", "sum", "rms", "max"] = "none"
+    nesterov: bool = False
+
+
+#: The ten of the paper, in the book's order, by class name.
+RULES: dict[str, Rule] = {
+    "GD": Rule(),
+    "Momentum": Rule("sum"),
+    "NAG": Rule("sum", nesterov=True),
+    "AdaGrad": Rule(norm="sum"),
+    "RMSProp": Rule(norm="rms"),
+    "MaxProp": Rule(norm="max"),
+    "Adam": Rule("mean", "rms"),
+    "AdaMax": Rule("mean", "max"),
+    "Nadam": Rule("mean", "rms", nesterov=True),
+    "NadaMax": Rule("mean", "max", nesterov=True),
+}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Where two published Nadams differ. All else they share.
+
+    `scheduled_recursion`: m decays by μ_t (as printed at ICLR) or by the constant μ (as printed in the report).
+    `corrects_ahead`: the term in m is divided by 1 − ∏_{i≤t+1} μ_i, as printed, or by 1 − ∏_{i≤t} μ_i.
+    `free_schedule`: the user chooses ψ; otherwise the dialect fixes it at `momentum_decay` (None: no schedule).
+    """
+
+    who: str
+    scheduled_recursion: bool = False
+    corrects_ahead: bool = True
+    free_schedule: bool = False
+    momentum_decay: float | None = None
+
+
+#: The five Nadams that are shipped or printed under one name.
+DIALECTS: dict[str, Dialect] = {
+    "cs229": Dialect("the report's Algorithm 8; torch.optim.NAdam", free_schedule=True, momentum_decay=0.004),
+    "iclr": Dialect(
+        "ICLR's Algorithm 2 with the report's schedule",
+        scheduled_recursion=True,
+        free_schedule=True,
+        momentum_decay=0.004,
+    ),
+    "constant": Dialect("optax.nadam: no schedule"),
+    "keras3": Dialect("Keras 2.11 and later: 0.96^t, the 1/250 lost", momentum_decay=1.0),
+    "choi": Dialect("timm's NAdamW, AlgoPerf: both terms over 1 − μᵗ", corrects_ahead=False),
+}
+
+
+class Scalars(NamedTuple):
+    """The six numbers of one step; each a float, or a tensor where a hyperparameter or the step is one."""
+
+    mu: Real
+    nu: Real
+    a: Real
+    c: Real
+    d: Real
+    lr: Real
+
+
+def schedule(mu: Real, t: Real, momentum_decay: float | None) -> Real:
+    """μ_t = μ (1 − ½ · 0.96^{tψ}), the report's warm-up of the momentum; μ itself where ψ is None.
+
+    ψ = `momentum_decay` = 1/250 in the report. ψ = 0 is not "no schedule": it gives μ/2 at every step, as in torch.
+    """
+    if momentum_decay is None:
+        return mu
+    factor: Real = 1 - 0.5 * 0.96 ** (t * momentum_decay)
+    return mu * factor
+
+
+def scalars(
+    rule: Rule,
+    t: Real,
+    product: Real = 1.0,
+    *,
+    lr: Real,
+    mu: Real = 0.0,
+    nu: Real = 0.0,
+    momentum_decay: float | None = None,
+    bias_correction: bool = False,
+    dialect: str = "iclr",
+    lr_decay: float = 0.0,
+) -> tuple[Scalars, Real]:
+    """The six numbers of step t = 1, 2, …, and the running product ∏_{i≤t} μ_i to hand in at the next step.
+
+    `product` is ∏_{i<t} μ_i; it is read only where there is a schedule, since without one the product is μᵗ.
+    `lr_decay` is AdaGrad's: η / (1 + (t−1) · lr_decay). `dialect` matters to rules with nesterov and a decaying mean;
+    every other rule with a schedule decays m by μ_t.
+    """
+    kind = DIALECTS[dialect]
+    mu_t, mu_next = schedule(mu, t, momentum_decay), schedule(mu, t + 1, momentum_decay)
+    here, ahead = (mu**t, mu ** (t + 1)) if momentum_decay is None else (product * mu_t, product * mu_t * mu_next)
+    recursion, a, c = mu_t, 1.0, 0.0
+    if rule.momentum == "none":
+        a, c = 0.0, 1.0
+    elif rule.momentum == "sum":
+        a, c = (mu_next, 1.0) if rule.nesterov else (1.0, 0.0)
+    elif rule.nesterov:
+        recursion = mu_t if kind.scheduled_recursion else mu
+        a, c = mu_next, 1 - mu_t
+        if bias_correction:
+            a, c = a / (1 - (ahead if kind.corrects_ahead else here)), c / (1 - here)
+    elif bias_correction:
+        a = 1 / (1 - here)
+    d = (1 - nu**t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
+    eta = lr / (1 + (t - 1) * lr_decay) if lr_decay else lr
+    return Scalars(recursion, nu, a, c, d, eta), here
