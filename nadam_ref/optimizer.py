@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +33,9 @@ BOUNDS = {
     "initial_accumulator_value": ("initial_accumulator_value value", math.inf),
 }
 
+#: Keywords that torch's classes do not have: with them in its groups, a checkpoint is one of ours.
+OWN = {"form", "dialect", "bias_correction"}
+
 
 class Twin:
     """torch.optim's class of the same method, and what it can do that this update cannot, each with its "off" value.
@@ -47,6 +51,13 @@ class Twin:
         for name, off in self.off.items():
             if group.get(name, off) != off:
                 raise ValueError(f"{name}={group[name]!r} does not fit {ours}: use torch.optim.{self.name} for it")
+
+
+class Shielded:
+    """A state tensor on its way through torch's load_state_dict, which would cast it to the parameter's dtype."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class Member(NamedTuple):
@@ -158,6 +169,43 @@ class PaperOptimizer(Optimizer):
                 state[name] = torch.full_like(p, start, dtype=dtype, memory_format=torch.preserve_format)
         return state
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, from this class or from torch's class of the same method; nothing is changed if it does not fit.
+
+        State keeps the dtype it was saved in. Raises ValueError where the checkpoint has on what this update cannot do,
+        or holds the state of another rule.
+        """
+        handle = self.register_load_state_dict_pre_hook(lambda _, d: self._admit(d))  # after the user's own hooks
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+
+    def _admit(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The checkpoint, if it fits, its tensors shielded from torch's cast to the parameter's dtype."""
+        admitted = dict(state_dict["state"])
+        for saved in state_dict["param_groups"]:
+            group = self._checked({**self.defaults, **saved})
+            if (own := OWN & saved.keys()) and own != OWN & self.defaults.keys():
+                has = f"its groups have {', '.join(sorted(own))}"
+                raise ValueError(f"the checkpoint is of another rule than {type(self).__name__}: {has}")
+            for i in saved["params"]:
+                if i in admitted:
+                    state = {name: x for name, x in admitted[i].items() if x is not None}
+                    self._check_state(state, self._rule(group), group)
+                    admitted[i] = {name: Shielded(x) for name, x in state.items()}
+        return {**state_dict, "state": admitted}
+
+    def _check_state(self, state: dict[str, Any], rule: Rule, group: Group) -> None:
+        ours = state_keys(rule, group)
+        if state and set(ours) - set(state) == {"step"} and rule.momentum == "sum":
+            warnings.warn("the checkpoint counts no steps: the momentum schedule starts at t = 1", stacklevel=5)
+        elif state and set(state) != set(ours):
+            raise ValueError(
+                f"the checkpoint's state is of another rule: it has {', '.join(state)}; "
+                f"{type(self).__name__} with these settings keeps {', '.join(ours) or 'no state'}"
+            )
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in what older or torch's own checkpoints lack, and keep counts and products in float64."""
         super().__setstate__(state)
@@ -166,9 +214,8 @@ class PaperOptimizer(Optimizer):
                 group.setdefault(name, default)
             self._checked(group)
             for p in group["params"]:
-                for name in self.state.get(p, {}).keys() & {"step", "mu_product"}:
-                    device = p.device if group["capturable"] else "cpu"
-                    self.state[p][name] = torch.as_tensor(self.state[p][name], dtype=torch.float64, device=device)
+                if p in self.state:
+                    self.state[p] = {name: _restored(name, x, p, group) for name, x in self.state[p].items()}
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -289,6 +336,15 @@ def state_keys(rule: Rule, group: Group) -> tuple[str, ...]:
     rms = "square_avg" if rule.momentum == "none" else "exp_avg_sq"
     n = {"none": (), "sum": ("sum",), "rms": (rms,), "max": ("exp_inf",)}[rule.norm]
     return ("step",) * counts + ("mu_product",) * (scheduled and rule.momentum == "mean") + m + n
+
+
+def _restored(name: str, x: Any, p: Tensor, group: Group) -> Tensor:
+    """A loaded state tensor where the step wants it: counts on the CPU (capturable: on the device), in float64."""
+    if name in ("step", "mu_product"):
+        device = p.device if group["capturable"] else "cpu"
+        return torch.as_tensor(getattr(x, "value", x), dtype=torch.float64, device=device)
+    # A copy: two optimizers must not go on in one buffer.
+    return x.value.to(p.device, copy=True) if isinstance(x, Shielded) else cast(Tensor, x)
 
 
 def _real(tensors: list[Tensor]) -> list[Tensor]:

@@ -1,0 +1,435 @@
+"""Bad input and bad luck (the numbers are those of the project's fault list), and the habits of a torch optimizer."""
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from arms import ARMS, PATHS
+
+import nadam_ref
+from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam
+
+NAMES = list(OPTIMIZERS)
+TEN = [next(arm for arm in ARMS if arm.name == name) for name in NAMES]
+ten = pytest.mark.parametrize("arm", TEN, ids=NAMES)
+
+
+def step(optimizer, *grads):
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = g
+    optimizer.step()
+
+
+def parameter(*shape, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=dtype, generator=generator).requires_grad_()
+
+
+def values(p):
+    return p.detach().clone()
+
+
+@ten
+def test_fault_01_nan_and_inf_propagate(arm):
+    p = parameter(3)
+    step(arm.optimizer([p]), torch.tensor([float("nan"), 1.0, float("inf")], dtype=torch.float64))
+    assert p[0].isnan()
+    assert p[1].isfinite()
+    assert not p[2].isfinite()
+
+
+@ten
+def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(arm):
+    p = parameter(2, dtype=torch.float32)
+    q = values(p)[1:].requires_grad_()
+    both, alone = arm.optimizer([p]), arm.optimizer([q])
+    for _ in range(3):
+        step(both, torch.tensor([1e30, 0.5]))
+        step(alone, torch.tensor([0.5]))
+    assert torch.equal(p[1:], q)
+    if arm.optimizer([p]).rule.norm in ("sum", "rms"):  # g² is inf, the step is 0: the parameter freezes
+        frozen = p[0].item()
+        step(both, torch.tensor([1.0, 0.5]))
+        assert p[0].item() == frozen
+
+
+@ten
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_fault_03_denormal_gradients_stay_finite(arm, dtype):
+    p = parameter(3, dtype=dtype)
+    optimizer = arm.optimizer([p])
+    for _ in range(10):
+        step(optimizer, torch.full_like(p, torch.finfo(dtype).tiny / 1000))
+    assert p.isfinite().all()
+
+
+@ten
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(arm, path, dtype):
+    if path == "tensor-lr":
+        pytest.skip("the rate plays no part")
+    p = parameter(3, dtype=dtype)
+    before = values(p)
+    no_eps = {"eps": 0.0} if "eps" in arm.optimizer([p]).defaults else {}
+    optimizer = arm.optimizer([p], **PATHS[path], **no_eps)
+    for _ in range(3):
+        step(optimizer, torch.zeros_like(p))
+    assert torch.equal(p, before)
+
+
+@ten
+def test_fault_05_zero_for_a_thousand_steps_and_then_not(arm):
+    p = parameter(3)
+    optimizer = arm.optimizer([p])
+    for _ in range(1000):
+        step(optimizer, torch.zeros_like(p))
+    before = values(p)
+    step(optimizer, torch.ones_like(p))
+    assert p.isfinite().all()
+    assert (p < before).all()
+
+
+@ten
+def test_fault_06_parameters_without_gradient_are_skipped(arm):
+    p, q = parameter(3), parameter(2, seed=1)
+    optimizer = arm.optimizer([p, q])
+    before = values(q)
+    step(optimizer, torch.ones_like(p), None)
+    step(optimizer, torch.ones_like(p), None)
+    assert torch.equal(q, before)
+    assert not optimizer.state.get(q)
+    step(optimizer, None, torch.ones_like(q))
+    if "step" in optimizer.state[p]:
+        assert optimizer.state[p]["step"] == 2
+        assert optimizer.state[q]["step"] == 1
+
+
+@ten
+@pytest.mark.parametrize("path", PATHS)
+def test_fault_07_08_scalars_and_empty_tensors(arm, path):
+    if path == "tensor-lr":
+        pytest.skip("the rate plays no part")
+    p, q = parameter(), torch.empty(0, 3, dtype=torch.float64, requires_grad=True)
+    optimizer = arm.optimizer([p, q], **PATHS[path])
+    before = values(p)
+    step(optimizer, torch.ones_like(p), torch.empty_like(q))
+    assert p < before
+    assert p.dtype == torch.float64
+
+
+@ten
+@pytest.mark.parametrize("path", ["for-loop", "foreach", "fused"])
+def test_fault_09_layout_does_not_matter(arm, path):
+    base = parameter(6, 4)
+    grads = [torch.randn(4, 6, dtype=torch.float64) for _ in range(3)]
+    layouts = {
+        "contiguous": base.detach().t().contiguous().clone(),
+        "transposed": base.detach().clone().t(),
+        "sliced": torch.zeros(4, 12, dtype=torch.float64)[:, ::2].copy_(base.detach().t()),
+    }
+    results = {}
+    for name, p in layouts.items():
+        optimizer = arm.optimizer([p.requires_grad_()], **PATHS[path if name == "contiguous" else "for-loop"])
+        for g in grads:
+            step(optimizer, g)
+        results[name] = values(p)
+    exact = path != "fused"  # the compiled kernel may contract a product and a sum to one rounding
+    for name in ("transposed", "sliced"):
+        torch.testing.assert_close(results[name], results["contiguous"], rtol=0 if exact else 1e-13, atol=0)
+
+
+@ten
+def test_fault_10_overlapping_parameters_are_refused(arm):
+    with pytest.raises(ValueError, match=r"shape \(3, 4\) whose elements overlap"):
+        arm.optimizer([torch.zeros(1, 4).expand(3, 4)])
+
+
+@ten
+def test_fault_11_complex_parameters_are_pairs_of_reals(arm):
+    z = parameter(3, dtype=torch.complex128)
+    x = torch.view_as_real(values(z)).requires_grad_()
+    a, b = arm.optimizer([z]), arm.optimizer([x])
+    for i in range(5):
+        g = torch.randn(3, dtype=torch.complex128, generator=torch.Generator().manual_seed(i))
+        step(a, g)
+        step(b, torch.view_as_real(g))
+    assert torch.equal(torch.view_as_real(z.detach()), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool], ids=str)
+def test_fault_12_integers_are_refused(dtype):
+    with pytest.raises(TypeError, match=str(dtype)):
+        Nadam([torch.zeros(3, dtype=dtype)])
+
+
+def test_fault_13_non_leaf_is_refused():
+    with pytest.raises(ValueError, match="non-leaf"):
+        Nadam([parameter(3) * 2])
+
+
+@ten
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("path", ["for-loop", "foreach", "fused", "capturable"])
+def test_fault_14_half_precision_is_float32_arithmetic(arm, dtype, path):
+    p = parameter(4, 3, dtype=dtype)
+    optimizer = arm.optimizer([p], **PATHS[path])
+    for i in range(10):
+        start = p.detach().float().requires_grad_()
+        g = torch.randn(4, 3, generator=torch.Generator().manual_seed(i)).to(dtype)
+        twin = arm.optimizer([start])
+        if p in optimizer.state:  # float32 arithmetic from the state this optimizer has
+            twin.state[start] = copy.deepcopy(optimizer.state[p])
+        step(twin, g.float())
+        step(optimizer, g)
+        assert p.dtype == dtype
+        torch.testing.assert_close(p.float(), start.to(dtype).float(), rtol=2 * torch.finfo(dtype).eps, atol=1e-7)
+    tensors = (
+        [x for name, x in optimizer.state[p].items() if name not in ("step", "mu_product")]
+        if p in optimizer.state
+        else []
+    )
+    assert all(x.dtype == torch.float32 for x in tensors)
+
+
+@ten
+def test_fault_15_sparse_gradients_are_refused(arm):
+    p = parameter(3, 2)
+    with pytest.raises(RuntimeError, match=f"{arm.name} does not support sparse gradients"):
+        step(arm.optimizer([p]), torch.ones(3, 2, dtype=torch.float64).to_sparse(1))
+
+
+@ten
+@pytest.mark.parametrize("lr", [-1.0, float("nan"), float("inf"), "0.1x", torch.tensor([1.0, 2.0])], ids=str)
+def test_fault_16_rates(arm, lr):
+    with pytest.raises(ValueError, match=r"Invalid learning rate: |Tensor lr must be 1-element"):
+        arm.optimizer([parameter(3)], lr=lr)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_fault_17_decay_rates(value):
+    p = parameter(3)
+    for make, label in [
+        (lambda: Adam([p], betas=(value, 0.9)), "beta parameter at index 0"),
+        (lambda: Nadam([p], betas=(0.9, value)), "beta parameter at index 1"),
+        (lambda: Momentum([p], momentum=value), "momentum value"),
+        (lambda: nadam_ref.RMSProp([p], alpha=value), "alpha value"),
+    ]:
+        with pytest.raises(ValueError, match=f"Invalid {label}: {value}"):
+            make()
+
+
+@pytest.mark.parametrize("keyword", ["eps", "weight_decay", "momentum_decay"])
+@pytest.mark.parametrize("value", [-1e-3, float("nan")])
+def test_fault_18_other_numbers(keyword, value):
+    with pytest.raises(ValueError, match=rf"Invalid {keyword.replace('eps', 'epsilon')} value: {value}"):
+        Nadam([parameter(3)], **{keyword: value})
+
+
+def test_fault_19_empty_generator_used_twice_and_duplicates():
+    with pytest.raises(ValueError, match="empty parameter list"):
+        Nadam([])
+    used = (p for p in [parameter(3)])
+    Nadam(used)
+    with pytest.raises(ValueError, match="empty parameter list"):
+        Nadam(used)
+    p = parameter(3)
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        Nadam([p, p])
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        Nadam([{"params": [p]}, {"params": [p]}])
+
+
+def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked():
+    p, q = parameter(3), parameter(3)
+    optimizer = Nadam([p])
+    step(optimizer, torch.ones_like(p))
+    with pytest.raises(ValueError, match="Invalid learning rate: -1"):
+        optimizer.add_param_group({"params": [q], "lr": -1})
+    with pytest.raises(TypeError, match="int64"):
+        optimizer.add_param_group({"params": [torch.zeros(2, dtype=torch.int64)]})
+    assert len(optimizer.param_groups) == 1
+    optimizer.add_param_group({"params": [q], "lr": 0.1, "dialect": "iclr"})
+    step(optimizer, torch.ones_like(p), torch.ones_like(q))
+    assert (optimizer.state[p]["step"], optimizer.state[q]["step"]) == (2, 1)
+    alone = parameter(3)
+    step(Nadam([alone], lr=0.1, dialect="iclr"), torch.ones_like(q))
+    assert torch.equal(q, alone)
+
+
+@ten
+def test_fault_22_closure(arm):
+    p = parameter(3)
+    optimizer = arm.optimizer([p])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    first = (p**2).sum().item()
+    losses = [optimizer.step(closure).item() for _ in range(5)]
+    assert losses[0] == first
+    assert losses[-1] < first
+
+
+@ten
+@pytest.mark.parametrize("steps", [0, 1, 7])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_fault_23_24_resumed_runs_go_on_bitwise(arm, steps, dtype):
+    """Through state_dict and a weights_only file, deepcopy and pickle, at any step; half precision keeps its state."""
+    p = parameter(4, 3, dtype=dtype)
+    optimizer = arm.optimizer([p], weight_decay=0.01)
+    grads = [torch.randn(4, 3, generator=torch.Generator().manual_seed(i)).to(dtype) for i in range(steps + 5)]
+    for g in grads[:steps]:
+        step(optimizer, g)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    q = values(p).requires_grad_()
+    loaded = arm.optimizer([q], lr=0.5)
+    loaded.load_state_dict(torch.load(file, weights_only=True))
+    others = [loaded, copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))]
+    for g in grads[steps:]:
+        for o in (optimizer, *others):
+            step(o, g.clone())
+    for o in others:
+        assert torch.equal(o.param_groups[0]["params"][0], p)
+        for a, b in zip(o.state_dict()["state"].values(), optimizer.state_dict()["state"].values(), strict=True):
+            assert all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a | b)
+
+
+def test_fault_23_schedules_do_not_hide_another_rule():
+    """Adam under the schedule keeps what Nadam keeps; the keywords in the groups tell them apart."""
+    p, q = parameter(3), parameter(3)
+    adam, nadam = Adam([p], momentum_decay=0.004), Nadam([q])
+    step(adam, torch.ones_like(p))
+    step(nadam, torch.ones_like(q))
+    for ours, other in ((adam, nadam), (nadam, adam)):
+        with pytest.raises(ValueError, match="of another rule"):
+            ours.load_state_dict(other.state_dict())
+
+
+def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing():
+    made = {}
+    for arm in TEN:
+        p = parameter(3)
+        made[arm.name] = arm.optimizer([p])
+        step(made[arm.name], torch.ones_like(p))
+    kinds = {name: set(next(iter(o.state_dict()["state"].values()), {})) for name, o in made.items()}
+    for ours, other in ((a, b) for a in NAMES for b in NAMES if kinds[a] != kinds[b] and kinds[b]):
+        before = copy.deepcopy(made[ours].state_dict())
+        with pytest.raises(ValueError, match=r"does not fit|of another rule"):
+            made[ours].load_state_dict(made[other].state_dict())
+        assert str(made[ours].state_dict()) == str(before)
+
+
+def test_fault_25_26_long_runs_keep_counting_and_correcting():
+    p = parameter(1)
+    optimizer = Nadam([p], betas=(0.99999, 0.999))
+    step(optimizer, torch.ones_like(p))
+    optimizer.state[p]["step"].fill_(2.0**24)
+    optimizer.state[p]["mu_product"].fill_(5e-324)
+    step(optimizer, torch.ones_like(p))
+    assert optimizer.state[p]["step"] == 2**24 + 1
+    assert optimizer.state[p]["mu_product"] <= 5e-324
+    assert p.isfinite().all()
+
+
+@ten
+def test_fault_27_schedulers_change_the_rate_between_steps(arm):
+    p, q = parameter(3), parameter(3)
+    optimizer = arm.optimizer([p], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    by_hand = arm.optimizer([q], lr=0.1)
+    for i in range(4):
+        by_hand.param_groups[0]["lr"] = 0.1 * 0.5**i
+        step(by_hand, torch.ones_like(q))
+        step(optimizer, torch.ones_like(p))
+        scheduler.step()
+    assert torch.equal(p, q)
+
+
+def test_fault_28_unknown_choices_list_the_known_ones():
+    p = [parameter(3)]
+    with pytest.raises(ValueError, match=r"unknown dialect 'torch': choose one of cs229, iclr, constant, keras3, choi"):
+        Nadam(p, dialect="torch")
+    with pytest.raises(ValueError, match="unknown form 'max': choose one of sum, mean"):
+        Momentum(p, form="max")
+    with pytest.raises(TypeError, match=r"Adam has no keyword `beta`; it has params, lr, betas, eps"):
+        Adam(p, beta=0.9)
+    for dialect in ("constant", "keras3", "choi"):
+        with pytest.raises(ValueError, match=f"dialect '{dialect}' fixes momentum_decay at"):
+            Nadam(p, dialect=dialect, momentum_decay=0.01)
+    with pytest.raises(TypeError):
+        Nadam(p, 1e-3, (0.9, 0.999), 1e-8, 0, 4e-3, False, "iclr")  # our own keywords are keyword-only
+
+
+@ten
+def test_a_rate_of_zero_moves_nothing(arm):
+    p = parameter(3)
+    before = values(p)
+    step(arm.optimizer([p], lr=0.0), torch.ones_like(p))
+    assert torch.equal(p, before)
+
+
+@ten
+def test_step_is_differentiable(arm):
+    """The gradient of the updated parameter by the first gradient, against central differences."""
+    start = parameter(3)
+
+    def updated(g):
+        p = start.detach().clone().requires_grad_().clone()
+        optimizer = arm.optimizer([p], differentiable=True)
+        p.grad = g
+        optimizer.step()
+        return p
+
+    g = parameter(3, seed=5)
+    assert torch.autograd.gradcheck(updated, (g,))
+
+
+def test_flags_that_exclude_each_other():
+    for flags, text in [
+        ({"fused": True, "differentiable": True}, "`fused` does not support `differentiable`"),
+        ({"fused": True, "foreach": True}, "`fused` and `foreach` cannot be `True` together"),
+    ]:
+        with pytest.raises(RuntimeError, match=text):
+            Nadam([parameter(3)], **flags)
+    with pytest.raises(ValueError, match="lr as a Tensor is not supported for capturable=False and foreach=True"):
+        Nadam([parameter(3)], lr=torch.tensor(0.1), foreach=True)
+
+
+def test_without_a_compiler_fused_warns_once_and_gives_the_same():
+    code = """
+import os, warnings, torch
+os.environ["CXX"] = "no-such-compiler"
+from torch._inductor import config
+config.cpp.cxx = ("no-such-compiler",)
+import nadam_ref
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    p, q = torch.ones(3), torch.ones(3)
+    a, b = nadam_ref.Nadam([p], fused=True), nadam_ref.Nadam([q])
+    for _ in range(3):
+        p.grad, q.grad = torch.ones(3), torch.ones(3)
+        a.step(), b.step()
+assert torch.equal(p, q)
+print([str(w.message) for w in caught if "fused" in str(w.message)])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.count("no working compiler for cpu") == 1
+
+
+def test_the_vocabulary():
+    assert list(nadam_ref.RULES) == list(OPTIMIZERS) == [c.__name__ for c in OPTIMIZERS.values()]
+    for name, cls in OPTIMIZERS.items():
+        assert cls.rule is nadam_ref.RULES[name]
+        assert cls.__doc__
+        assert set(nadam_ref.__all__) >= {name}
