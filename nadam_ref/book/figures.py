@@ -1,0 +1,188 @@
+"""The book's figures: one look for each optimizer, from its rule, and the few kinds of picture the chapters use."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .. import paper
+from ..rules import RULES
+
+__all__ = ["RAVINE", "Picture", "curves", "look", "multipliers", "paths", "ravine", "ravine_gradient", "use_style"]
+
+Array = NDArray[np.float64]
+
+#: Hue says the norm; shade, line and marker say the momentum (none, plain, nesterov): no look rests on colour alone.
+COLOURS = {
+    "none": ("#3E8EC9", "#1F6FB0", "#0B3C6F"),
+    "sum": ("#A0568A", "#A0568A", "#A0568A"),
+    "rms": ("#D97736", "#C94A00", "#8A2F00"),
+    "max": ("#2C9A70", "#00795A", "#004D38"),
+}
+LINES = ((0, (1, 1.2)), (0, (5, 2)), "-")
+MARKERS = ("o", "s", "^")
+
+#: Curvatures of the ravine, the quadratic on which the chapters compare paths.
+RAVINE = np.array([1.0, 20.0])
+
+
+class Picture(Figure):
+    """A matplotlib figure that shows itself in a notebook as SVG, with the same bytes every time."""
+
+    def _repr_svg_(self) -> str:
+        buffer = io.StringIO()
+        self.savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+
+def use_style() -> None:
+    """Set matplotlib to the book's style: transparent ground, quiet axes, SVG without anything random in it."""
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.6),
+            "figure.facecolor": "none",
+            "figure.constrained_layout.use": True,
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#8c959f",
+            "grid.alpha": 0.25,
+            "font.family": "DejaVu Sans",
+            "font.size": 10.5,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "lines.markersize": 4.5,
+            "svg.hashsalt": "nadam_ref",
+            "svg.fonttype": "path",
+        }
+    )
+
+
+def look(name: str) -> dict[str, Any]:
+    """Colour, line and marker of an optimizer by class name, as keywords for `plot`; from its rule alone."""
+    rule = RULES[name]
+    kind = 2 if rule.nesterov else int(rule.momentum != "none")
+    return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[kind]}
+
+
+def ravine(θ: Array) -> Array:
+    """f(θ) = ½ (θ₁² + 20 θ₂²) over the last axis."""
+    value: Array = 0.5 * (RAVINE * θ**2).sum(axis=-1)
+    return value
+
+
+def ravine_gradient(θ: Array, t: int = 0) -> Array:
+    """The ravine's gradient, in the form that the boxes of `nadam_ref.paper` take."""
+    return RAVINE * θ
+
+
+def _contours(ax: Axes, f: Callable[[Array], Array], xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
+    x, y = np.linspace(*xlim, 160), np.linspace(*ylim, 120)
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    values = f(grid)
+    levels = np.geomspace(1e-3, 1, 8) * values.max()
+    ax.contour(x, y, values, levels=levels, colors="#8c959f", linewidths=0.7, alpha=0.8)
+    ax.plot(0, 0, "+", color="#57606a", markersize=9)
+
+
+def paths(
+    found: Mapping[str, Array],
+    *,
+    f: Callable[[Array], Array] = ravine,
+    looks: Mapping[str, str] | None = None,
+    xlim: tuple[float, float] = (-1.4, 4.6),
+    ylim: tuple[float, float] = (-1.5, 1.5),
+) -> Picture:
+    """Paths `[T+1, 2]` over the contours of `f`, by label; beside them f against the step.
+
+    `looks` names, for a label that is no class name, the optimizer whose look it takes.
+    """
+    figure = Picture()
+    plane, loss = figure.subplots(1, 2, width_ratios=(3, 2))
+    _contours(plane, f, xlim, ylim)
+    for label, θ in found.items():
+        style = look((looks or {}).get(label, label))
+        plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3, markevery=max(1, len(θ) // 40), label=label, alpha=0.9)
+        loss.plot(f(θ), **style, markevery=max(1, len(θ) // 8), label=label)
+    plane.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
+    plane.grid(False)
+    loss.set(xlabel="step", ylabel=r"$f(\theta)$", yscale="log")
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=len(found))
+    return figure
+
+
+def curves(
+    x: Sequence[float] | Array,
+    found: Mapping[str, tuple[Array, Array, Array]],
+    *,
+    ylabel: str,
+    xlabel: str = "step",
+    panels: Mapping[str, Sequence[str]] | None = None,
+    log: bool = True,
+) -> Picture:
+    """Mean curves with a band from the smallest to the largest seed, `(mean, low, high)` by class name.
+
+    `panels` groups the names under titles, side by side on one scale; without it there is one panel.
+    """
+    groups = panels or {"": list(found)}
+    figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
+    axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    for ax, (title, names) in zip(axes, groups.items(), strict=True):
+        for name in names:
+            mean, low, high = found[name]
+            ax.plot(x, mean, **look(name), label=name)
+            ax.fill_between(x, low, high, color=look(name)["color"], alpha=0.15, linewidth=0)
+        ax.set(title=title, xlabel=xlabel, yscale="log" if log else "linear")
+        ax.legend()
+    axes[0].set_ylabel(ylabel)
+    return figure
+
+
+def multipliers(found: Mapping[str, Array]) -> Picture:
+    """The step on a constant gradient in units of η, `[T]` by label, against the step number from 1."""
+    figure = Picture()
+    ax = figure.subplots()
+    markers = ["^", "s", "o", "D", "v", "P"]
+    inks = ["#C94A00", "#0072B2", "#00795A", "#A0568A", "#57606a", "#8a6d00"]
+    for (label, y), marker, ink in zip(found.items(), markers, inks, strict=False):
+        t = np.arange(1, len(y) + 1)
+        every = np.unique(np.geomspace(1, len(y), 9).astype(int)) - 1
+        ax.plot(t, y, color=ink, marker=marker, markevery=list(every), label=label)
+    ax.axhline(1, color="#57606a", linewidth=0.8)
+    ax.set(xscale="log", xlabel="step t", ylabel="step / η on a constant gradient", ylim=(0, None))
+    ax.legend()
+    return figure
+
+
+def landing() -> Picture:
+    """The picture of the landing page and the README: five methods in the ravine, from one start."""
+    start, T = np.array([-1.2, 1.2]), 60
+    found = {
+        "GD": paper.path(paper.gradient_descent, start, ravine_gradient, T, η=0.09),
+        "Momentum": paper.path(paper.momentum, start, ravine_gradient, T, η=0.03, μ=0.8),
+        "NAG": paper.path(paper.nag, start, ravine_gradient, T, η=0.03, μ=0.8),
+        "Adam": paper.path(paper.adam, start, ravine_gradient, T, η=0.1, μ=0.9, ν=0.99),
+        "Nadam": paper.path(paper.nadam_constant, start, ravine_gradient, T, η=0.1, μ=0.9, ν=0.99),
+    }
+    return paths(found, xlim=(-1.35, 0.6), ylim=(-1.35, 1.35))
+
+
+def main(target: Path) -> None:
+    """Write the landing picture as SVG: `python -m nadam_ref.book.figures book/_static/nadam_ravine.svg`."""
+    use_style()
+    target.write_text(landing()._repr_svg_(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

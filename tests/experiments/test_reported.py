@@ -1,0 +1,28 @@
+"""The papers' table: complete, and honest about what was checked."""
+
+import pytest
+
+import nadam_ref
+from nadam_ref.experiments import protocol
+from nadam_ref.experiments.reported import reported
+
+
+@pytest.mark.parametrize("task", ["word2vec", "images", "language_model"])
+def test_every_task_of_the_report_has_nine_numbers(task):
+    table = reported("cs229", task)
+    assert set(table) == set(protocol.methods("images")) <= set(nadam_ref.OPTIMIZERS)
+    assert all(float(row.value) > 0 for row in table.values())
+    assert all(str(row) == row.value + ("" if row.confirmed else "?") for row in table.values())
+
+
+def test_the_winners_are_those_of_the_reports_text():
+    lowest = {
+        task: min(reported("cs229", task).values(), key=lambda r: float(r.value)).optimizer
+        for task in ("word2vec", "images", "language_model")
+    }
+    assert lowest == {"word2vec": "Nadam", "images": "RMSProp", "language_model": "Momentum"}
+
+
+def test_an_unknown_table_lists_the_known():
+    with pytest.raises(ValueError, match="there are: cs229/images"):
+        reported("iclr", "images")
