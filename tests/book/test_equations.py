@@ -1,0 +1,187 @@
+"""Every displayed update equation is carried out as it stands on the page and compared with the paper's box."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+import latex
+import numpy as np
+import pytest
+
+import nadam_ref
+from nadam_ref import paper
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004}
+T = 25
+START = np.array([0.7, -1.3, 2.0])
+A = np.diag([0.5, 1.0, 2.0])
+
+
+def displayed():
+    """Every labelled equation of the chapters, by label."""
+    found = {}
+    for path in NOTEBOOKS:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "markdown":
+                for body, label in re.findall(r"\$\$\s*(.*?)\s*\$\$ \(([\w-]+)\)", "".join(cell["source"]), re.S):
+                    found[label] = body
+    return found
+
+
+EQUATIONS = displayed()
+
+
+def gradient(θ, t):
+    return A @ θ + np.cos(t * np.arange(1.0, 4.0))
+
+
+def environment(t, env, psi=HYPER["ψ"]):
+    """The scalars of step t under their printed names; θ, m, n and the product of μ stay from the step before."""
+    here, ahead = (paper.schedule(HYPER["μ"], i, psi) for i in (t, t + 1))
+    env["P_{t}"] = env.get("P_{t}", 1.0) * here
+    env |= {"P_{t+1}": env["P_{t}"] * ahead, "\\mu_{t}": here, "\\mu_{t+1}": ahead, "t": float(t)}
+    env |= {"\\mu": HYPER["μ"], "\\nu": HYPER["ν"], "\\eta": HYPER["η"], "\\varepsilon": HYPER["ε"]}
+    env |= {"\\nabla f": partial(gradient, t=t)}
+    return env
+
+
+def carry_out(equation, psi=HYPER["ψ"]):
+    env = {"\\theta": START.copy(), "m": np.zeros(3), "n": np.zeros(3)}
+    path = [START]
+    for t in range(1, T + 1):
+        environment(t, env, psi)
+        env["g"] = gradient(env["\\theta"], t)
+        latex.execute(equation, env)
+        path.append(env["\\theta"])
+    return np.stack(path)
+
+
+def printed(box, *names, **more):
+    return paper.path(box, START, gradient, T, **{k: HYPER[k] for k in names}, **more)
+
+
+UPDATES = {
+    "eq-gd": (paper.gradient_descent, "η"),
+    "eq-momentum": (paper.momentum, "ημ"),
+    "eq-momentum-mean": (partial(paper.momentum_mean, corrected=False), "ημ"),
+    "eq-nag-lookahead": (paper.nag_lookahead, "ημ"),
+    "eq-nag": (paper.nag, "ημψ"),
+    "eq-adam": (paper.adam, "ημνεψ"),
+    "eq-nadam-iclr-printed": (paper.nadam_iclr_printed, "ημνεψ"),
+    "eq-nadam": (paper.nadam, "ημνεψ"),
+}
+OTHERS = {"eq-one-update"}
+
+
+def test_every_displayed_update_is_tested():
+    assert {label for label, body in EQUATIONS.items() if "\\leftarrow" in body} == set(UPDATES) | OTHERS
+
+
+@pytest.mark.parametrize("label", UPDATES)
+def test_update_equation_is_the_box(label):
+    box, names = UPDATES[label]
+    assert np.allclose(carry_out(EQUATIONS[label]), printed(box, *names), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("label", UPDATES)
+def test_a_changed_equation_is_noticed(label):
+    """The comparison can fail: a sign turned over anywhere in the equation shows."""
+    box, names = UPDATES[label]
+    body = EQUATIONS[label]
+    for at in [
+        m.start() for m in re.finditer(r"[-+](?![^{}]*\}\})", body) if not re.match(r"\+1\}", body[m.start() :])
+    ]:
+        turned = body[:at] + {"-": "+", "+": "-"}[body[at]] + body[at + 1 :]
+        with np.errstate(all="ignore"):
+            assert not np.allclose(carry_out(turned), printed(box, *names), rtol=1e-9), turned
+
+
+def test_schedule():
+    for t in (1, 250, 5000):
+        env = {"\\mu": 0.99, "t": float(t)}
+        latex.execute(EQUATIONS["eq-schedule"], env)
+        assert env["\\mu_{t}"] == pytest.approx(paper.schedule(0.99, t), rel=1e-15)
+
+
+def test_nadams_step_in_adam_is_iclrs_nadam():
+    """Put m̄ of the derivation where m̂ stood in Adam, as the text says: ICLR's Algorithm 2 without the extra ν."""
+    adam = EQUATIONS["eq-adam"]
+    step = EQUATIONS["eq-nadam-mbar"].replace("m_t ", "m ").replace("m_t}", "m}").replace("g_t", "g")
+    step = step.replace("\\bar m_t =", "\\bar m \\leftarrow").replace("\\bar m =", "\\bar m \\leftarrow")
+    joined = adam.replace("\\hat m}", "\\bar m}").replace("\\hat m &\\leftarrow \\frac{m}{1 - P_t}", step)
+    assert joined.count("\\bar m") == 2
+    assert np.allclose(carry_out(joined), printed(paper.nadam_iclr, *"ημνεψ"), rtol=1e-12)
+
+
+def test_adams_step_written_out():
+    env = environment(1, {}) | {"m_{t-1}": 0.3, "g_{t}": -0.8, "P_{t}": 0.4}
+    latex.execute(EQUATIONS["eq-adam-expanded"], env)
+    μ_t = env["\\mu_{t}"]
+    assert env["\\hat m_{t}"] == pytest.approx((μ_t * 0.3 + (1 - μ_t) * -0.8) / 0.6)
+
+
+def test_the_shift_of_the_rewritten_nag():
+    """The proof's two lines are equal, and equal to the step of the rewritten form."""
+    first, second = (
+        re.sub(r"&|\\begin\{aligned\}|\\end\{aligned\}|,\s*$", "", line).split("=")[1].strip(" ,\n")
+        for line in EQUATIONS["eq-nag-proof"].split("\\\\")
+    )
+    rng = np.random.default_rng(0)
+    env = environment(3, {"\\bar \\theta_{t-1}": rng.normal(), "m_{t-1}": rng.normal(), "g_{t}": rng.normal()})
+    env["\\bar\\theta_{t-1}"] = env["\\bar \\theta_{t-1}"]
+    env["m_{t}"] = env["\\mu_{t}"] * env["m_{t-1}"] + env["g_{t}"]
+    a, b = latex.Parser(first, env).value(), latex.Parser(second, env).value()
+    step = env["\\bar \\theta_{t-1}"] - HYPER["η"] * (env["g_{t}"] + env["\\mu_{t+1}"] * env["m_{t}"])
+    assert a == pytest.approx(b, rel=1e-14)
+    assert b == pytest.approx(step, rel=1e-14)
+
+
+def test_the_one_update_with_its_three_norms():
+    lines = [x.strip() for x in re.sub(r"\\(begin|end)\{aligned\}", "", EQUATIONS["eq-one-update"]).split("\\\\")]
+    m_line, n_line, step = lines
+    norms = [x.strip() for x in n_line.split("\\;")[1].split(", \\quad")]
+    boxes = {
+        0: (paper.adagrad, "ηε", np.sqrt, (0.0, 1.0)),
+        1: (paper.rmsprop, "ηνε", np.sqrt, (0.0, 1.0)),
+        2: (paper.maxprop, "ηνε", lambda n: n, (0.0, 1.0)),
+    }
+    for i, (box, names, root, (a, c)) in boxes.items():
+        equation = f"{m_line} \\\\ n &\\leftarrow {norms[i]} \\\\ {step}"
+        env = {
+            "\\theta": START.copy(),
+            "m": np.zeros(3),
+            "n": np.zeros(3),
+            "a": a,
+            "c": c,
+            "d": 1.0,
+            "q": 1.0,
+            "\\root": root,
+        }
+        for t in range(1, T + 1):
+            environment(t, env)
+            env["g"] = gradient(env["\\theta"], t)
+            latex.execute(equation, env)
+        assert np.allclose(env["\\theta"], printed(box, *names)[-1], rtol=1e-12)
+
+
+DOCSTRINGS = {
+    "GD": (paper.gradient_descent, "η", None),
+    "Momentum": (paper.momentum, "ημ", None),
+    "NAG": (paper.nag, "ημψ", HYPER["ψ"]),
+    "AdaGrad": (paper.adagrad, "ηε", None),
+    "RMSProp": (paper.rmsprop, "ηνε", None),
+    "MaxProp": (paper.maxprop, "ηνε", None),
+    "Adam": (paper.adam, "ημνε", None),
+    "AdaMax": (paper.adamax, "ημνε", None),
+    "Nadam": (paper.nadam, "ημνεψ", HYPER["ψ"]),
+    "NadaMax": (paper.nadamax, "ημνεψ", HYPER["ψ"]),
+}
+
+
+@pytest.mark.parametrize("name", nadam_ref.OPTIMIZERS)
+def test_the_equation_of_a_docstring_is_the_box(name):
+    box, names, psi = DOCSTRINGS[name]
+    body = re.search(r"\.\. math::(.*?)\n\n    \S", nadam_ref.OPTIMIZERS[name].__doc__ + "\n\n    end", re.S)[1]
+    assert np.allclose(carry_out(body, psi), printed(box, *names), rtol=1e-12, atol=1e-12)
