@@ -8,7 +8,6 @@ Both take the numbers of a step folded to seven, so that a denominator costs one
 from __future__ import annotations
 
 import functools
-import importlib
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -127,34 +126,35 @@ def _compiled(rule: Rule, dtype: torch.dtype) -> Callable[..., None]:
     return torch.compile(kernel, fullgraph=True, dynamic=True)
 
 
-@functools.cache
-def compiler_found(device_type: str) -> bool:
-    """Whether kernels can be compiled for this device; says so once where they cannot."""
-    try:
-        if device_type == "cpu":
-            from torch._inductor.cpp_builder import get_cpp_compiler
+#: Device types on which a kernel could not be compiled.
+_WITHOUT_COMPILER: set[str] = set()
 
-            get_cpp_compiler()
-        else:
-            importlib.import_module("triton")
-    except Exception as error:
-        warnings.warn(
-            f"fused=True: no working compiler for {device_type} ({error}); going on with the unfused update, whose "
-            "result is the same. Install g++ (CPU) or triton (GPU) to fuse.",
-            stacklevel=2,
-        )
-        return False
-    return True
+
+def _give_up_fusing(device_type: str, error: Exception) -> None:
+    _WITHOUT_COMPILER.add(device_type)
+    reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    warnings.warn(
+        f"fused=True: no kernel could be compiled for {device_type} ({reason}); going on with the unfused update, "
+        "whose result is the same. Fusing needs a C++ compiler (CPU) or triton (GPU), and torch in a path without spaces.",
+        stacklevel=2,
+    )
 
 
 def fused_update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
-    """`update_` as one compiled kernel per tensor; the numbers are 0-dim tensors: no recompilation as they change."""
+    """`update_` as one compiled kernel per tensor; the numbers are 0-dim tensors: no recompilation as they change.
+
+    Where no kernel can be compiled it warns once and updates unfused. So are tensors that are not contiguous.
+    """
     params, grads, ms, ns = lists
+    device_type = params[0].device.type
     kernel = _compiled(rule, params[0].dtype)
     numbers = torch.tensor(k, dtype=params[0].dtype).unbind()
     none: list[Any] = [None] * len(params)
     for tensors in zip(params, grads, ms or none, ns or none, strict=True):
-        if all(x is None or x.is_contiguous() for x in tensors):
-            kernel(*(x if x is None else x.detach().view(-1) for x in tensors), *numbers)
-        else:
-            update_(rule, tuple([] if x is None else [x] for x in tensors), k)  # type: ignore[arg-type]
+        if device_type not in _WITHOUT_COMPILER and all(x is None or x.is_contiguous() for x in tensors):
+            try:
+                kernel(*(x if x is None else x.detach().view(-1) for x in tensors), *numbers)
+                continue
+            except torch._dynamo.exc.BackendCompilerFailed as error:  # raised before anything is written
+                _give_up_fusing(device_type, error)
+        update_(rule, tuple([] if x is None else [x] for x in tensors), k)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, _default_to_fused_or_foreach, _use_grad_for_differentiable
 
-from .kernels import Lists, compiler_found, expression_update_, fold, fused_update_, update_
+from .kernels import Lists, expression_update_, fold, fused_update_, update_
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
 
 __all__ = ["PaperOptimizer"]
@@ -319,7 +319,7 @@ class PaperOptimizer(Optimizer):
         numbers = fold(k, eps)
         if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
             expression_update_(rule, lists, numbers)
-        elif group["fused"] and compiler_found(lists[0][0].device.type):
+        elif group["fused"]:
             fused_update_(rule, lists, numbers)
         else:
             update_(rule, lists, numbers)

@@ -124,20 +124,24 @@ def scalars(
     every other rule with a schedule decays m by μ_t.
     """
     kind = DIALECTS[dialect]
-    mu_t, mu_next = schedule(mu, t, momentum_decay), schedule(mu, t + 1, momentum_decay)
-    here, ahead = (mu**t, mu ** (t + 1)) if momentum_decay is None else (product * mu_t, product * mu_t * mu_next)
+    mu_t = schedule(mu, t, momentum_decay)
+    mu_next = schedule(mu, t + 1, momentum_decay)
+    here = mu**t if momentum_decay is None else product * mu_t
+    ahead = here * mu_next if kind.corrects_ahead else here
+
     recursion, a, c = mu_t, 1.0, 0.0
     if rule.momentum == "none":
         a, c = 0.0, 1.0
-    elif rule.momentum == "sum":
-        a, c = (mu_next, 1.0) if rule.nesterov else (1.0, 0.0)
-    elif rule.nesterov:
+    elif rule.momentum == "sum" and rule.nesterov:
+        a, c = mu_next, 1.0
+    elif rule.momentum == "mean" and rule.nesterov:
         recursion = mu_t if kind.scheduled_recursion else mu
         a, c = mu_next, 1 - mu_t
         if bias_correction:
-            a, c = a / (1 - (ahead if kind.corrects_ahead else here)), c / (1 - here)
-    elif bias_correction:
+            a, c = a / (1 - ahead), c / (1 - here)
+    elif rule.momentum == "mean" and bias_correction:
         a = 1 / (1 - here)
+
     d = (1 - nu**t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
     eta = lr / (1 + (t - 1) * lr_decay) if lr_decay else lr
     return Scalars(recursion, nu, a, c, d, eta), here
