@@ -1,0 +1,316 @@
+"""A run's specification, its record, and the folder that keeps records: one run, one JSON file.
+
+The file is named by the sha256 of everything that decides the run. Hardware, versions and time stand inside only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+import nadam_ref
+
+SCHEMA = 1
+
+Status = Literal["finished", "diverged", "crashed"]
+
+
+class RecordError(RuntimeError):
+    """A record cannot be read, or contradicts another of the same run. The message names the file and what to do."""
+
+
+def _canonical(value: Any) -> str:
+    """The one JSON spelling of a value: sorted keys, no spaces, no bare NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- the specification
+
+
+def _typed(value: Any) -> Any:
+    """A hyperparameter in its one type: numbers are floats (so 1 and 1.0 are one run), lists are tuples."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return tuple(_typed(item) for item in value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"a hyperparameter must be finite, not {value!r}")
+    return number
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a run, and nothing else. Equal specs are the same run, bit for bit.
+
+    `model` holds the sizes of the task's network, `subset` the (train, dev, test) images kept or None for all,
+    `hyperparameters` every argument of the optimizer that enters its arithmetic. `seed` fixes initialization, data
+    order and dropout, each from its own generator and whatever the optimizer. `dtype` is float32 or float64.
+    """
+
+    task: str
+    task_version: int
+    profile: str
+    model: Mapping[str, int] = field(hash=False)
+    data: str
+    data_sha256: str
+    optimizer: str
+    optimizer_version: int
+    hyperparameters: Mapping[str, Any] = field(hash=False)
+    seed: int
+    steps: int
+    batch: int
+    evaluate_every: int
+    subset: tuple[int, int, int] | None = None
+    dtype: str = "float32"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("steps", 0), ("batch", 1), ("evaluate_every", 1), ("threads", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value < 2**63:
+                raise ValueError(f"{name} must be an integer from {least} to 2^63 − 1, not {value!r}")
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be float32 or float64, not {self.dtype!r}")
+        typed = {name: _typed(value) for name, value in sorted(self.hyperparameters.items())}
+        object.__setattr__(self, "hyperparameters", typed)
+        object.__setattr__(self, "subset", None if self.subset is None else tuple(self.subset))
+
+    @functools.cached_property
+    def id(self) -> str:
+        """sha256 of the canonical JSON of all fields."""
+        return _digest(asdict(self))
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return float(self.hyperparameters["lr"])
+
+
+# ---------------------------------------------------------------- the record
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run did.
+
+    `step` is the number of updates made; less than `spec.steps` where the run diverged. `curves` are lists by name:
+    `train_loss` (one value for every batch, before its update), and `dev_loss`, `dev_accuracy` at the updates listed in
+    `dev_step`. `metrics` holds `dev_loss`, `dev_accuracy`, `test_loss`, `test_accuracy` at the last step; it is
+    empty unless the run finished, because a diverged run has no such number and none is made up for it.
+    """
+
+    spec: RunSpec
+    status: Status
+    reason: str
+    step: int
+    curves: Mapping[str, list[float]]
+    metrics: Mapping[str, float]
+    provenance: Mapping[str, Any]
+
+    @property
+    def outcome_sha256(self) -> str:
+        """Hash of all that must be the same, bit for bit, when the same spec is run again."""
+        return _digest([self.status, self.step, _strict(self.curves), _strict(self.metrics)])
+
+    def to_json(self) -> str:
+        """One line of strict JSON with the payload's own sha256."""
+        payload = {
+            "schema": SCHEMA,
+            "config": asdict(self.spec),
+            "status": self.status,
+            "reason": self.reason,
+            "step": self.step,
+            "curves": _strict(self.curves),
+            "metrics": _strict(self.metrics),
+            "provenance": dict(self.provenance),
+        }
+        return _canonical({**payload, "sha256": _digest(payload)}) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """Read `to_json`'s line. Raises `ValueError` where it is damaged, `RecordError` for a newer schema."""
+        payload = json.loads(text)
+        if not isinstance(payload, dict) or payload.pop("sha256", None) != _digest(payload):
+            raise ValueError("the content does not match its sha256")
+        if payload["schema"] > SCHEMA:
+            raise RecordError(
+                f"the record has schema {payload['schema']}, this nadam_ref reads up to {SCHEMA}; install a newer one"
+            )
+        config = payload["config"]
+        unknown = set(config) - {known.name for known in fields(RunSpec)}
+        if unknown:
+            raise ValueError(f"the config has unknown keys: {', '.join(sorted(unknown))}")
+        return cls(
+            spec=RunSpec(**config),
+            status=payload["status"],
+            reason=payload["reason"],
+            step=payload["step"],
+            curves={name: [float(v) for v in values] for name, values in payload["curves"].items()},
+            metrics={name: float(value) for name, value in payload["metrics"].items()},
+            provenance=payload["provenance"],
+        )
+
+
+def _strict(value: Any) -> Any:
+    """NaN and infinities as the strings "nan", "inf", "-inf": JSON has no numbers for them, `float` reads them back."""
+    if isinstance(value, Mapping):
+        return {name: _strict(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    return value if math.isfinite(value) else str(value)
+
+
+# ---------------------------------------------------------------- provenance
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _checkout() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that the package was imported from; None where it was not."""
+    package = Path(nadam_ref.__file__).parent
+    top = _git(package, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != package.parent.resolve():
+        return {"commit": None, "dirty": None}
+    changed = _git(package, "status", "--porcelain", "--", ".")
+    return {"commit": _git(package, "rev-parse", "--verify", "--quiet", "HEAD"), "dirty": bool(changed)}
+
+
+@functools.cache
+def _surroundings() -> dict[str, Any]:
+    protocol = (Path(__file__).parent / "protocol.yaml").read_bytes()
+    return {
+        "nadam_ref": nadam_ref.__version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "protocol_sha256": hashlib.sha256(protocol).hexdigest(),
+        **_checkout(),
+    }
+
+
+def provenance(wall_seconds: float) -> dict[str, Any]:
+    """Where, when and with what a run was made, and how long it took."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {**_surroundings(), "time": now, "wall_seconds": round(wall_seconds, 6)}
+
+
+# ---------------------------------------------------------------- the store
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """The file appears under its name with all its bytes on disk, or not at all."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class Store:
+    """A folder of records. Several processes may use one at once; it may be moved or copied."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, spec: RunSpec) -> Path:
+        """Where the record of `spec` stands or would stand."""
+        return self.folder / f"{spec.id}.json"
+
+    def get(self, spec: RunSpec) -> Record | None:
+        """The record of `spec`, or None where there is none. A damaged file is set aside, with a warning."""
+        return self._read(self.path(spec))
+
+    def put(self, record: Record) -> None:
+        """Keep a record. A second one of the same spec must agree with the first bit for bit; the first is kept.
+
+        Raises `RecordError` where it does not, `ValueError` for a crashed run, which has nothing to keep.
+        """
+        if record.status == "crashed":
+            raise ValueError(f"run {record.spec.id} crashed ({record.reason}); there is nothing to keep")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = self.get(record.spec)
+        if kept is None:
+            _write_whole(self.path(record.spec), record.to_json())
+        elif kept.outcome_sha256 != record.outcome_sha256:
+            raise RecordError(_contradiction(self.path(record.spec), kept, record))
+
+    def __iter__(self) -> Iterator[Record]:
+        """All whole records, in the order of their names."""
+        for path in sorted(self.folder.glob("*.json")):
+            record = self._read(path)
+            if record is not None:
+                yield record
+
+    def _read(self, path: Path) -> Record | None:
+        try:
+            record = Record.from_json(path.read_text(encoding="utf-8"))
+            if record.spec.id != path.stem:
+                raise ValueError("the config does not match the file's name")
+        except FileNotFoundError:
+            return None
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            self._set_aside(path, error)
+            return None
+        return record
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        quarantine = self.folder / "damaged"
+        quarantine.mkdir(exist_ok=True)
+        target = quarantine / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
+        path.replace(target)
+        warnings.warn(f"{path.name} is damaged ({error}); moved to {target}, the run is to be made again", stacklevel=4)
+
+
+def _contradiction(path: Path, kept: Record, new: Record) -> str:
+    def made(record: Record) -> str:
+        by = record.provenance
+        return f"{record.outcome_sha256[:16]} (torch {by.get('torch')}, {by.get('cpu')}, {by.get('cpu_capability')})"
+
+    return (
+        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel and CPU "
+        "capability this is a fault; otherwise keep the records of each machine in a store of their own"
+    )

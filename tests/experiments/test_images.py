@@ -1,0 +1,132 @@
+"""The image network against counts from the paper and against arithmetic done another way."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import correlate2d
+from scipy.special import log_softmax
+from sklearn.metrics import log_loss
+
+from nadam_ref.experiments import data
+from nadam_ref.experiments.tasks import images
+
+DIGITS = data.load("digits")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def blank(side):
+    """A data set of one black image in each part."""
+    pixels, label = np.zeros((1, side, side), np.uint8), np.zeros(1, np.int64)
+    parts = {f"{s}_{k}": v.copy() for s in ("train", "dev", "test") for k, v in (("images", pixels), ("labels", label))}
+    return data.ImageData(name="blank", label="blank", white=255, **parts)
+
+
+def test_the_reports_network_has_1663370_parameters():
+    params = images.init(blank(28), images.SIZES["paper"], generator())
+    assert sum(p.numel() for p in params.values()) == 1_663_370
+
+
+def test_initial_values():
+    params = images.init(blank(28), images.SIZES["paper"], generator())
+    weights = params["dense.weight"].detach().double()
+    assert weights.abs().max() <= 0.2
+    assert weights.std() == pytest.approx(0.1 * 0.8796, rel=0.01)  # of a normal cut at 2σ
+    assert params["conv1.bias"].eq(0).all()
+    for layer in ("conv2", "dense", "output"):
+        assert params[f"{layer}.bias"].detach().numpy() == pytest.approx(0.1)
+    assert all(p.is_leaf and p.requires_grad for p in params.values())
+
+
+def test_odd_sizes_are_refused():
+    with pytest.raises(ValueError, match="30×30"):
+        images.init(blank(30), images.SIZES["smoke"], generator())
+
+
+def by_hand(params, image, white):
+    """The network on one image with scipy and NumPy."""
+    p = {name: value.detach().numpy() for name, value in params.items()}
+    maps = [image / white - 0.5]
+    for layer in ("conv1", "conv2"):
+        outputs = []
+        for weight, bias in zip(p[f"{layer}.weight"], p[f"{layer}.bias"], strict=True):
+            z = sum(correlate2d(m, w, mode="same") for m, w in zip(maps, weight, strict=True)) + bias
+            height, width = z.shape
+            outputs.append(np.maximum(z, 0).reshape(height // 2, 2, width // 2, 2).max(axis=(1, 3)))
+        maps = outputs
+    hidden = np.maximum(p["dense.weight"] @ np.stack(maps).ravel() + p["dense.bias"], 0)
+    return p["output.weight"] @ hidden + p["output.bias"]
+
+
+def test_forward_and_evaluate_agree_with_scipy():
+    params = images.init(DIGITS, images.SIZES["live"], generator(), torch.float64)
+    scores = np.stack([by_hand(params, image, 16) for image in DIGITS.dev_images])
+    found = images.evaluate(params, DIGITS, "dev")
+    assert found["loss"] == pytest.approx(log_loss(DIGITS.dev_labels, np.exp(log_softmax(scores, axis=1))), rel=1e-12)
+    assert found["accuracy"] == pytest.approx((scores.argmax(1) == DIGITS.dev_labels).mean(), abs=0)
+
+
+def test_evaluation_in_blocks_counts_every_image_once():
+    params = images.init(DIGITS, images.SIZES["smoke"], generator(), torch.float64)
+    count = len(DIGITS.train_images)
+    assert count > 1000  # more than two blocks, the last one partial
+    inputs = torch.tensor(DIGITS.train_images / 16 - 0.5).unsqueeze(1)
+    whole = torch.nn.functional.cross_entropy(images.logits(params, inputs), torch.tensor(DIGITS.train_labels))
+    assert images.evaluate(params, DIGITS, "train")["loss"] == pytest.approx(whole.item(), rel=1e-12)
+
+
+def test_dropout_halves_the_dense_layer_and_keeps_its_mean():
+    size = images.Size(2, 2, 64)
+    params = images.init(DIGITS, size, generator(), torch.float64)
+    with torch.no_grad():
+        params["dense.weight"].zero_()
+        params["dense.bias"].fill_(1.0)
+        params["output.weight"].fill_(1.0)
+        params["output.bias"].zero_()
+    inputs = torch.zeros(500, 1, 8, 8, dtype=torch.float64)
+    assert images.logits(params, inputs).detach().numpy() == pytest.approx(64.0)
+    kept = images.logits(params, inputs, generator())[:, 0].detach().numpy() / 2
+    assert set(kept) <= set(range(65))
+    assert kept.mean() == pytest.approx(32, abs=4 * 4 / np.sqrt(500))  # σ of Binomial(64, ½) is 4
+    assert kept.std() == pytest.approx(4, rel=0.15)
+
+
+def test_objective_is_cross_entropy_plus_l2_of_the_dense_layers():
+    params = images.init(DIGITS, images.SIZES["smoke"], generator(), torch.float64)
+    inputs, labels = next(images.batches(DIGITS, 32, generator(1), torch.float64))
+    plain = torch.nn.functional.cross_entropy(images.logits(params, inputs, generator(2)), labels).item()
+    squares = sum((p.detach().numpy() ** 2).sum() for name, p in params.items() if name.startswith(("dense", "output")))
+    found = images.loss(params, (inputs, labels), generator(2)).item()
+    assert found == pytest.approx(plain + 5e-4 * squares / 2, rel=1e-13)
+
+
+def test_inputs_lie_between_minus_and_plus_a_half():
+    inputs, labels = next(images.batches(DIGITS, 512, generator()))
+    assert inputs.shape == (512, 1, 8, 8) and inputs.dtype == torch.float32 and labels.dtype == torch.int64
+    assert inputs.min() == -0.5 and inputs.max() == 0.5
+
+
+def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
+    part = DIGITS.first((100, 10, 10))
+    stream = images.batches(part, 32, generator())
+    epochs = [torch.cat([next(stream)[0] for _ in range(3)]) for _ in range(2)]  # 100 // 32 = 3, four left over
+    known = {tuple(image.ravel() / 16 - 0.5) for image in part.train_images.astype(float)}
+    for epoch in epochs:
+        seen = {tuple(image.ravel().double().tolist()) for image in epoch}
+        assert len(seen) == 96 and seen <= known
+    assert not torch.equal(*epochs)
+
+
+def test_fault_32_batch_larger_than_the_data():
+    with pytest.raises(ValueError, match="batch 1205 does not fit 1204"):
+        next(images.batches(DIGITS, 1205, generator()))
+
+
+def test_same_generator_same_everything():
+    for make in (
+        lambda: torch.cat([p.ravel() for p in images.init(DIGITS, images.SIZES["live"], generator(3)).values()]),
+        lambda: next(images.batches(DIGITS, 64, generator(3)))[0],
+    ):
+        assert torch.equal(make(), make())
