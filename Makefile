@@ -1,0 +1,58 @@
+# Everything runs in .venv, which is made on first use and again when the pins change.
+TORCH ?= torch==2.13.0
+PYTHON ?= python3
+
+VENV := .venv/bin/python
+PIP := $(VENV) -m pip --quiet --disable-pip-version-check
+READY := .venv/ready
+
+# Two OpenMP threads beside any other work slow torch down 25 to 50 times.
+export OMP_NUM_THREADS = 1
+
+# A relative data folder is the caller's, whatever folder a notebook or a test works in.
+ifneq ($(strip $(NADAM_REF_DATA)),)
+override NADAM_REF_DATA := $(if $(filter /%,$(firstword $(NADAM_REF_DATA))),,$(CURDIR)/)$(NADAM_REF_DATA)
+export NADAM_REF_DATA
+endif
+
+.PHONY: help book test test-all lint pins clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets (default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+book: $(READY) ## execute what changed and render the book into _build/html
+	@$(VENV) -m nadam_ref book
+
+test: $(READY) ## run the tests, some minutes
+	@$(VENV) -m pytest
+
+test-all: $(READY) ## run all tests, the slow ones included
+	@$(VENV) -m pytest -m ""
+
+lint: $(READY) ## check style (ruff) and types (mypy)
+	@$(VENV) -m ruff check
+	@$(VENV) -m ruff format --check
+	@$(VENV) -m mypy
+
+# torch first: whichever build TORCH names is there when the rest is resolved, so nothing replaces it.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("the pins need Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11" % v[:2])'
+	@echo "Installing into .venv: $(TORCH), then requirements.txt"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install $(TORCH)
+	@$(PIP) install -r requirements.txt
+	@$(PIP) install --no-deps -e .
+	@touch $@
+
+pins: ## write requirements.txt anew from pyproject.toml
+	@$(PYTHON) -m venv --clear .venv/pins
+	@.venv/pins/bin/python -m pip --quiet install $(TORCH)
+	@.venv/pins/bin/python -m pip --quiet install -e '.[dev]'
+	@{ grep '^#' requirements.txt; .venv/pins/bin/python -m pip freeze --all --exclude-editable | \
+	   grep -vE '^(torch|triton|nvidia-.*|cuda-.*|pip|setuptools)[ =]'; } > .venv/requirements.txt
+	@mv .venv/requirements.txt requirements.txt
+
+clean: ## remove the environment, the book and all caches
+	@rm -rf .venv _build .pytest_cache .mypy_cache .ruff_cache .hypothesis nadam_ref.egg-info
+	@find nadam_ref tests -name __pycache__ -type d -prune -exec rm -rf {} +

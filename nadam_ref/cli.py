@@ -1,0 +1,228 @@
+"""The command `nadam-ref`: data sets, the book, and what this machine has.
+
+Whatever needs an extra is imported inside the command that needs it, so that the others run without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import metadata
+from typing import Any, NoReturn
+
+from . import __version__
+
+# Errors that a person can act on: one line instead of a traceback. Named, not imported: their modules are heavy.
+KNOWN_ERRORS = {
+    "nadam_ref.book.BookError",
+    "nadam_ref.experiments.data.DataError",
+    "nadam_ref.experiments.records.RecordError",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 it could not be done (one line says why), 130 interrupted.
+
+    `argv` are the arguments without the program's name; None takes them from `sys.argv`.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return _fail("interrupted", code=130)
+    except ModuleNotFoundError as error:
+        if args.extra is None or (error.name or "").split(".")[0] == __package__:
+            raise
+        return _fail(f"this needs {error.name}: pip install 'nadam_ref[{args.extra}]'")
+    except Exception as error:
+        if not any(f"{kind.__module__}.{kind.__qualname__}" in KNOWN_ERRORS for kind in type(error).__mro__):
+            raise
+        return _fail(str(error))
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print("nadam-ref:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+# ---------------------------------------------------------------- what can be asked
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="nadam-ref", description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.set_defaults(run=_help(parser), extra=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_data(commands)
+    _add_book(commands)
+    doctor = commands.add_parser("doctor", help="show versions, extras, data sets and hardware")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _help(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    def run(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    return run
+
+
+def _add_data(commands: Any) -> None:
+    parser = commands.add_parser("data", help="list, get and verify data sets")
+    parser.set_defaults(run=_help(parser))
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND")
+    listing = actions.add_parser("list", help="show every data set, where it is, and whether it is whole")
+    listing.set_defaults(run=_data_list, extra="experiments")
+    get = actions.add_parser("get", help="download what is missing of a data set")
+    get.add_argument("name", metavar="NAME", help="a name that `nadam-ref data list` shows")
+    get.set_defaults(run=_data_get, extra="experiments")
+    verify = actions.add_parser("verify", help="compare every file with its checksum")
+    verify.add_argument("name", metavar="NAME", nargs="?", help="one data set (default: all that are there)")
+    verify.set_defaults(run=_data_verify, extra="experiments")
+
+
+def _add_book(commands: Any) -> None:
+    parser = commands.add_parser("book", help="execute the notebooks that changed and render the book")
+    parser.add_argument("--profile", default="live", metavar="NAME", help="size of the experiments (default: live)")
+    parser.add_argument("--force", action="store_true", help="execute every notebook, changed or not")
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=_parameter,
+        help="set a notebook parameter; may be repeated",
+    )
+    parser.set_defaults(run=_book, extra="book")
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE`; a value that is a Python literal (number, string, tuple, None, …) is one, any other is text."""
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def _data_list(_: argparse.Namespace) -> int:
+    from .experiments import data
+
+    _print_table((row.name, row.state, row.where, f"{row.description}; {row.licence}") for row in data.listing())
+    return 0
+
+
+def _data_get(args: argparse.Namespace) -> int:
+    from .experiments import data
+
+    print(data.get(args.name, progress=sys.stderr.isatty()))
+    return 0
+
+
+def _data_verify(args: argparse.Namespace) -> int:
+    from .experiments import data
+
+    faults = []
+    for name in [args.name] if args.name else data.names():
+        files = data.verify(name)
+        _print_table((file.state, str(file.path)) for file in files)
+        states = {file.state for file in files}
+        if "damaged" in states:
+            sums = ", ".join(f"{f.path} expected {f.expected} found {f.found}" for f in files if f.state == "damaged")
+            faults.append(f"{name} is damaged ({sums}): move these files away, then `nadam-ref data get {name}`")
+        # Asked for all, a data set of which nothing is there was simply never fetched.
+        elif "absent" in states and (args.name or len(states) > 1):
+            faults.append(f"{name} is not all there: `nadam-ref data get {name}`")
+    return _fail("; ".join(faults)) if faults else 0
+
+
+def _book(args: argparse.Namespace) -> int:
+    from .book import build
+
+    return build.run_and_report(args.profile, args.force, dict(args.parameters))
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    _print_table([*_versions(), *_extras(), *_hardware(), *_data_sets()])
+    return 0
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "nadam_ref", __version__
+    yield "python", f"{platform.python_version()} on {platform.platform(terse=True)}"
+    for package in ("torch", "numpy"):
+        yield package, _version(package) or "missing"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _extras() -> Iterator[tuple[str, str]]:
+    """Each extra of the installed package, and which of its requirements are missing."""
+    try:
+        installed = metadata.metadata("nadam_ref")
+    except metadata.PackageNotFoundError:
+        yield "extras", "unknown: the package is imported from a folder, not installed"
+        return
+    requirements = installed.get_all("Requires-Dist") or []
+    for extra in installed.get_all("Provides-Extra") or []:
+        own = [text for text in requirements if re.search(rf"""extra == ['"]{extra}['"]""", text)]
+        names = [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in own if "python_version" not in text]
+        missing = [name for name in names if _version(name) is None]
+        yield f"extra {extra}", f"missing: {', '.join(missing)}" if missing else "present"
+
+
+def _hardware() -> Iterator[tuple[str, str]]:
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield "CPUs", f"{usable}, torch uses {torch.get_num_threads()}"
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    yield "CUDA", ", ".join(torch.cuda.get_device_name(i) for i in cuda) or "none"
+    for role, programs in {"compiler": ("g++", "c++", "clang++"), "node": ("node", "nodejs")}.items():
+        yield role, next(filter(None, map(shutil.which, programs)), "none")
+
+
+def _data_sets() -> Iterator[tuple[str, str]]:
+    try:
+        from .experiments import data
+
+        yield "data folder", str(data.root())
+        for row in data.listing():
+            yield f"data {row.name}", row.state
+    except ModuleNotFoundError as error:
+        yield "data", f"unknown without {error.name}"
+    except data.DataError as error:
+        yield "data", str(error)
+
+
+def _print_table(rows: Iterable[Sequence[str]]) -> None:
+    """Print columns aligned to the left, two spaces apart."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

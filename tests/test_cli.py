@@ -1,0 +1,211 @@
+"""The command line: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch_alone
+
+import nadam_ref
+from nadam_ref import cli
+from nadam_ref.experiments import data
+
+
+def one_line(text: str) -> str:
+    """The text, which must be one line of the program's own."""
+    assert text.startswith("nadam-ref")
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    return text
+
+
+@pytest.fixture
+def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with files of MNIST's names and other bytes."""
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for file in data.SOURCES["mnist"].files:
+        (folder / file.name).write_bytes(b"not these")
+    monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
+    return folder
+
+
+# ---------------------------------------------------------------- the program
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(["--version"])
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out == f"nadam-ref {nadam_ref.__version__}\n"
+
+
+def test_the_installed_command_is_main() -> None:
+    (command,) = metadata.entry_points(group="console_scripts", name="nadam-ref")
+    assert command.load() is cli.main
+
+
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_without_a_command_it_shows_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.startswith("usage: nadam-ref")
+
+
+@pytest.mark.parametrize(
+    "words", [["dta"], ["data", "fetch"], ["data", "get"], ["book", "-p", "3"], ["book", "-p=1=2"]]
+)
+def test_a_wrong_word_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(words)
+    assert leaving.value.code == 2
+    assert "--help" in one_line(capsys.readouterr().err)
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "listing", interrupted)
+    assert cli.main(["data", "list"]) == 130
+    assert one_line(capsys.readouterr().err) == "nadam-ref: interrupted\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(data, "listing", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["data", "list"])
+
+
+def test_the_known_errors_exist() -> None:
+    for name in cli.KNOWN_ERRORS:
+        module, _, kind = name.rpartition(".")
+        __import__(module)
+        assert issubclass(getattr(sys.modules[module], kind), Exception)
+
+
+@pytest.mark.parametrize(("words", "extra"), [(["data", "list"], "experiments"), (["book"], "book")])
+def test_a_missing_extra_is_one_line(words: list[str], extra: str) -> None:
+    done = torch_alone.run("-m", "nadam_ref", *words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"nadam_ref[{extra}]" in one_line(done.stderr)
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_data_list(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) == set(data.names())
+    assert lines["digits"].split()[1] == "embedded"
+    assert lines["mnist"].split()[1] == "damaged"
+    assert str(mnist) in lines["mnist"]
+
+
+def test_data_get_prints_the_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(data, "get", lambda name, progress: Path("somewhere") / name)
+    assert cli.main(["data", "get", "mnist"]) == 0
+    assert capsys.readouterr().out == f"{Path('somewhere/mnist')}\n"
+
+
+def test_data_get_of_an_unknown_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "get", "minst"]) == 2
+    line = one_line(capsys.readouterr().err)
+    assert "'minst'" in line
+    assert all(name in line for name in data.names())
+
+
+def test_fault_38_verify_prints_both_checksums(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "verify", "mnist"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("damaged") == 4
+    line = one_line(captured.err)
+    assert data.SOURCES["mnist"].files[0].sha256 in line
+    assert "e5be27a64e06683c6568ca684ab714d94c54e50fa02ba5f159f8d3f13d5836b8" in line  # of "not these"
+    assert all(path.read_bytes() == b"not these" for path in mnist.iterdir())
+
+
+def test_verify_of_an_absent_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
+    assert cli.main(["data", "verify"]) == 0  # never fetched is no fault
+    assert cli.main(["data", "verify", "mnist"]) == 2  # asked for by name it is
+    assert "data get mnist" in one_line(capsys.readouterr().err)
+
+
+# ---------------------------------------------------------------- book
+
+
+def test_book_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nadam_ref.book import build
+
+    asked: list[Any] = []
+
+    def run_and_report(*arguments: Any) -> int:
+        asked.append(arguments)
+        return 7
+
+    monkeypatch.setattr(build, "run_and_report", run_and_report)
+    words = [
+        "book",
+        "--profile",
+        "paper",
+        "--force",
+        "-p",
+        "epochs=3",
+        "-p",
+        "lr=1e-3",
+        "-p",
+        "data=mnist",
+        "-p",
+        "x=a=b",
+    ]
+    assert cli.main(words) == 7
+    assert asked == [("paper", True, {"epochs": 3, "lr": 0.001, "data": "mnist", "x": "a=b"})]
+    assert cli.main(["book"]) == 7
+    assert asked[1] == ("live", False, {})
+
+
+# ---------------------------------------------------------------- doctor
+
+
+def test_doctor(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = {line[: line.index("  ")]: line[line.index("  ") :].strip() for line in lines}
+    assert table["torch"] == torch.__version__
+    assert table["data folder"] == str(mnist.parent)
+    assert table["data mnist"] == "damaged"
+    assert table["extra experiments"] == "present"
+    starts = {len(line) - len(line[line.index("  ") :].lstrip()) for line in lines}
+    assert len(starts) == 1  # aligned
+
+
+def test_doctor_names_what_an_extra_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    installed = metadata.version
+
+    def version(name: str) -> str:
+        if name == "pooch":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert cli.main(["doctor"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("extra experiments")]
+    assert line.endswith("missing: pooch")
+
+
+def test_doctor_where_torch_is_alone() -> None:
+    done = torch_alone.run("-m", "nadam_ref", "doctor")
+    assert done.returncode == 0
+    assert "unknown without numpy" in done.stdout

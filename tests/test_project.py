@@ -1,0 +1,291 @@
+"""What the project says of itself: the same everywhere, and true."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from torch_alone import ROOT, required_by, run
+
+import nadam_ref
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TOP_LEVEL = {
+    *("nadam_ref", "notebooks", "book", "tests", ".ci", ".github"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "LICENSE-CC-BY", "CITATION.cff", ".zenodo.json"),
+    *("pyproject.toml", "requirements.txt", "Makefile", "environment.yml", "_config.yml", ".gitignore"),
+}
+DATA_SUFFIXES = {".bin", ".gz", ".npy", ".npz", ".parquet", ".pickle", ".pkl", ".pt", ".pth", ".tar", ".zip"}
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def load_yaml(name: str) -> dict[str, Any]:
+    content = yaml.safe_load(read(name))
+    assert isinstance(content, dict)
+    return content
+
+
+def tracked() -> list[Path]:
+    """What git tracks; the test is skipped outside a checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [Path(name) for name in done.stdout.split("\0") if name]
+
+
+@pytest.fixture(scope="module")
+def citation() -> dict[str, Any]:
+    return load_yaml("CITATION.cff")
+
+
+@pytest.fixture(scope="module")
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads(read("pyproject.toml"))
+
+
+@pytest.fixture(scope="module")
+def torch_pin() -> str:
+    (pin,) = re.findall(r"^TORCH \?= torch==(\S+)$", read("Makefile"), re.MULTILINE)
+    return str(pin)
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    """Version by canonical name; every line is an exact pin."""
+    lines = [line for line in read("requirements.txt").splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+# ---------------------------------------------------------------- one version, one address, one author
+
+
+def test_one_version(citation: dict[str, Any]) -> None:
+    first = re.search(r"^## \[(?P<version>\S+)\] - (?P<date>\S+)$", read("CHANGELOG.md"), re.MULTILINE)
+    assert first is not None
+    assert first["version"] == str(citation["version"]) == nadam_ref.__version__
+    assert first["date"] == str(citation["date-released"])
+    assert metadata.version("nadam_ref") == nadam_ref.__version__
+
+
+def test_one_address(citation: dict[str, Any], pyproject: dict[str, Any]) -> None:
+    address = load_yaml("_config.yml")["repository"]["url"]
+    assert citation["repository-code"] == address
+    assert pyproject["project"]["urls"]["Repository"] == address
+
+
+def test_no_other_address() -> None:
+    address = load_yaml("_config.yml")["repository"]["url"]
+    for name in tracked():
+        if name.suffix in {".py", ".md", ".ipynb", ".yml", ".yaml", ".toml", ".cff", ".json", ".html"}:
+            found = set(re.findall(r"https?://github\.com/[\w.-]+/nadam[-_]ref\b", read(str(name))))
+            assert found <= {address}, name
+
+
+def test_zenodo_agrees_with_the_citation(citation: dict[str, Any]) -> None:
+    zenodo = json.loads(read(".zenodo.json"))
+    assert zenodo["title"] == citation["title"]
+    assert zenodo["creators"] == citation["authors"] == [{"name": "The nadam-ref authors"}]
+    assert zenodo["license"] == citation["license"] == "MIT"
+    assert zenodo["version"] == str(citation["version"])
+    assert zenodo["description"] == citation["abstract"]
+    assert zenodo["keywords"] == citation["keywords"]
+    assert zenodo["upload_type"] == citation["type"] == "software"
+
+
+def test_the_package_agrees_with_the_citation(citation: dict[str, Any], pyproject: dict[str, Any]) -> None:
+    project = pyproject["project"]
+    assert project["authors"] == citation["authors"]
+    assert project["license"] == citation["license"]
+    assert project["keywords"] == citation["keywords"]
+    assert load_yaml("_config.yml")["author"] == citation["authors"][0]["name"]
+
+
+def test_the_licences_are_whole() -> None:
+    mit, cc = read("LICENSE"), read("LICENSE-CC-BY")
+    assert mit.startswith("MIT License\n\nCopyright (c) 2026 The nadam-ref authors\n")
+    assert "WITHOUT WARRANTY OF ANY KIND" in mit
+    assert cc.startswith("Attribution 4.0 International\n")
+    assert [f"Section {n} -- " in cc for n in range(1, 9)] == [True] * 8
+
+
+# ---------------------------------------------------------------- dependencies
+
+
+def requirements(pyproject: dict[str, Any]) -> Iterator[Requirement]:
+    project = pyproject["project"]
+    for text in [*project["dependencies"], *(t for extra in project["optional-dependencies"].values() for t in extra)]:
+        requirement = Requirement(text)
+        if requirement.name != "nadam_ref":
+            yield requirement
+
+
+def test_the_core_needs_torch_only(pyproject: dict[str, Any]) -> None:
+    assert [Requirement(text).name for text in pyproject["project"]["dependencies"]] == ["torch"]
+
+
+def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
+    for requirement in requirements(pyproject):
+        operators = {specifier.operator for specifier in requirement.specifier}
+        stubs = requirement.name.startswith("types-")
+        exact = requirement.name == "jupyter-book"  # version 2 is another program
+        assert operators == (set() if stubs else {"=="} if exact else {">="}), requirement
+
+
+def test_the_pins_satisfy_the_bounds(pyproject: dict[str, Any], pins: dict[str, str], torch_pin: str) -> None:
+    pins = {**pins, "torch": torch_pin}
+    for requirement in requirements(pyproject):
+        if requirement.marker is None or requirement.marker.evaluate({"python_version": "3.11"}):
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_bounds_of_conda_are_the_packages(pyproject: dict[str, Any]) -> None:
+    ours = {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in requirements(pyproject)}
+    conda_names = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
+    *packages, pip = load_yaml("environment.yml")["dependencies"]
+    assert pip == {"pip": ["-e .[experiments]"]}
+    bounds = {name: bound for name, bound in (re.split(r"(?==|>=)", text, maxsplit=1) for text in packages[:-1])}
+    assert bounds.pop("python") == "=3.11"
+    bounds.pop("jupyterlab")
+    assert {conda_names.get(name, name): bound for name, bound in bounds.items()}.items() <= ours.items()
+
+
+def test_torch_is_pinned_in_one_version(torch_pin: str, pins: dict[str, str]) -> None:
+    assert "torch" not in pins
+    for name in tracked():
+        if name.suffix in {".yml", ".yaml", ".md", ".toml", ".txt", ".ipynb", ""}:
+            assert set(re.findall(r"torch==([\w.]+)", read(str(name)))) <= {torch_pin}, name
+
+
+@pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="the environment is not the one that make makes")
+def test_the_pins_are_what_is_needed(pins: dict[str, str], pyproject: dict[str, Any]) -> None:
+    names = [r.name for r in requirements(pyproject) if not r.marker or r.marker.evaluate()]
+    beside_torch = required_by("torch")
+    assert required_by(*names) - {"setuptools"} - beside_torch == set(pins) - beside_torch, "run make pins"
+
+
+def imported(*folders: str) -> set[str]:
+    """Top-level modules that the Python files below these folders import, anywhere in them."""
+    found = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def test_what_is_imported_is_declared(pyproject: dict[str, Any]) -> None:
+    declared = {canonicalize_name(requirement.name) for requirement in requirements(pyproject)} | {"nadam-ref"}
+    by_way_of = dict.fromkeys(("docutils", "pybtex", "sphinx"), "jupyter-book")
+    by_way_of |= dict.fromkeys(("ipython", "matplotlib-inline"), "ipykernel")
+    by_way_of |= {"nbclient": "papermill"}
+    owners = metadata.packages_distributions()
+    for module in imported("nadam_ref", "tests") & set(owners):
+        names = {canonicalize_name(owner) for owner in owners[module]}
+        assert declared & (names | {by_way_of.get(name, name) for name in names}), f"{module} is not in pyproject.toml"
+
+
+def test_files_beside_the_modules_are_installed_with_them(pyproject: dict[str, Any]) -> None:
+    patterns = pyproject["tool"]["setuptools"]["package-data"]["nadam_ref"]
+    package = Path("nadam_ref")
+    for name in tracked():
+        if package in name.parents and name.suffix != ".py":
+            assert any(fnmatch(str(name.relative_to(package)), pattern) for pattern in patterns), name
+
+
+def test_it_imports_where_torch_is_alone() -> None:
+    done = run("-c", "import nadam_ref, sys; print(*sorted({name.split('.')[0] for name in sys.modules}))")
+    assert done.returncode == 0, done.stderr
+    modules = set(done.stdout.split())
+    assert {"torch", "nadam_ref"} <= modules
+    assert not modules & {"numpy", "matplotlib", "sklearn", "yaml", "tqdm", "pooch", "papermill", "sphinx"}
+
+
+# ---------------------------------------------------------------- the first page
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    first_screen = "\n".join(read("README.md").splitlines()[:16])
+    (block,) = re.findall(r"```sh\n(.*?)```", first_screen, re.DOTALL)
+    assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make book", "make test"]
+
+
+def test_the_example_prints_what_it_promises() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    (promise,) = re.findall(r"# prints (.*)$", example, re.MULTILINE)
+    done = run("-c", example)
+    assert done.stdout == f"{promise}\n", done.stderr
+
+
+def test_the_links_lead_somewhere() -> None:
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", read(page)):
+            assert (ROOT / target).exists(), f"{page}: {target}"
+
+
+def test_the_tables_name_what_there_is() -> None:
+    text = read("README.md")
+    rules = text[text.index("## What is in it") : text.index("## Which Nadam?")]
+    assert set(re.findall(r"`(\w+)`", rules)) == set(nadam_ref.OPTIMIZERS)
+
+
+def make(*words: str, **variables: str) -> str:
+    """What `make` prints, in an environment that no outer make has marked."""
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environment = {**outer, **variables}
+    done = subprocess.run(["make", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_make_lists_its_targets() -> None:
+    listed = {line.split()[1] for line in make().splitlines()}
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", read("Makefile"), re.MULTILINE)
+    assert listed == set(phony.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [("../some data", f"{ROOT}/../some data"), ("/some data", "/some data"), ("", "")],
+)
+def test_make_resolves_the_data_folder(given: str, seen: str, tmp_path: Path) -> None:
+    show = tmp_path / "show.mk"
+    show.write_text('include Makefile\nshow:\n\t@echo "[$$NADAM_REF_DATA]"\n')
+    assert make("-f", str(show), "show", NADAM_REF_DATA=given) == f"[{seen}]\n"
+    assert make("-f", str(show), "show", f"NADAM_REF_DATA={given}") == f"[{seen}]\n"
+
+
+# ---------------------------------------------------------------- what is committed
+
+
+def test_nothing_else_at_the_top() -> None:
+    assert {name.parts[0] for name in tracked()} <= TOP_LEVEL
+
+
+def test_no_data_is_committed() -> None:
+    exempt = {Path("book/results"), Path("book/_static/mathjax")}  # recorded runs; one large program
+    for name in tracked():
+        if not exempt & set(name.parents):
+            assert not DATA_SUFFIXES & set(name.suffixes), name
+            assert (ROOT / name).stat().st_size < 300_000, name
