@@ -88,7 +88,7 @@ def ravine_gradient(θ: Array, t: int = 0) -> Array:
 
 
 def _contours(ax: Axes, f: Callable[[Array], Array], xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
-    x, y = np.linspace(*xlim, 160), np.linspace(*ylim, 120)
+    x, y = np.linspace(*xlim, 80), np.linspace(*ylim, 60)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     values = f(grid)
     levels = np.geomspace(1e-3, 1, 8) * values.max()
@@ -181,7 +181,10 @@ def landing() -> Picture:
 def main(target: Path) -> None:
     """Write the landing picture as SVG: `python -m nadam_ref.book.figures book/_static/nadam_ravine.svg`."""
     use_style()
-    target.write_text(landing()._repr_svg_(), encoding="utf-8")
+    picture = landing()
+    picture.set_facecolor("#fbfbf8")  # a README has dark readers too, and no style sheet
+    mpl.rcParams["savefig.facecolor"] = "auto"
+    target.write_text(picture._repr_svg_(), encoding="utf-8")
 
 
 if __name__ == "__main__":

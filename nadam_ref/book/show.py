@@ -22,11 +22,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], align: str | Non
     """A Markdown table. `align` has one letter per column, l or r; numbers come as text, formatted by the caller.
 
     Text is escaped, so that no label or message can break out of its cell; `$…$` and backticks keep their meaning.
+    Cells of right-aligned columns do not wrap.
     """
     marks = {"l": ":--", "r": "--:"}
-    lines = [header, [marks[letter] for letter in align or "l" * len(header)], *rows]
-    return Markdown("\n".join("| " + " | ".join(_cell(x) for x in line) + " |" for line in lines))  # type: ignore[no-untyped-call]
+    letters = align or "l" * len(header)
+    body = [[_cell(x, letter) for x, letter in zip(row, letters, strict=True)] for row in rows]
+    lines = [[_cell(x, "l") for x in header], [marks[letter] for letter in letters], *body]
+    return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))  # type: ignore[no-untyped-call]
 
 
-def _cell(x: Any) -> str:
-    return str(x).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+def _cell(x: Any, letter: str) -> str:
+    text = str(x).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    # no-break space, and word joiners beside a dash
+    return text.replace(" ", "\u00a0").replace("–", "\u2060–\u2060") if letter == "r" else text
