@@ -135,7 +135,8 @@ def _give_up_fusing(device_type: str, error: Exception) -> None:
     reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     warnings.warn(
         f"fused=True: no kernel could be compiled for {device_type} ({reason}); going on with the unfused update, "
-        "whose result is the same. Fusing needs a C++ compiler (CPU) or triton (GPU), and torch in a path without spaces.",
+        "whose result is the same. Fusing needs a C++ compiler (CPU) or triton (GPU), and torch installed in a path "
+        "without spaces.",
         stacklevel=2,
     )
 
