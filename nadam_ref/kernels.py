@@ -31,6 +31,10 @@ class Coefficients(NamedTuple):
     gamma: Real
     eps: Real
 
+    def to(self, dtype: torch.dtype) -> Coefficients:
+        """With tensors that have a dimension in `dtype`, so that they do not promote what they multiply."""
+        return Coefficients(*(x.to(dtype) if isinstance(x, Tensor) and x.dim() else x for x in self))
+
 
 def fold(k: Scalars, eps: Real) -> Coefficients:
     """The seven numbers that the kernels use, from the six of `rules.scalars` and ε."""

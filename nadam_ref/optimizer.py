@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, _default_to_fused_or_foreach, _use_grad_for_differentiable
 
-from .kernels import Lists, expression_update_, fold, fused_update_, update_
+from .kernels import expression_update_, fold, fused_update_, update_
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
 
 __all__ = ["PaperOptimizer"]
@@ -32,6 +32,10 @@ BOUNDS = {
     "lr_decay": ("lr_decay value", math.inf),
     "initial_accumulator_value": ("initial_accumulator_value value", math.inf),
 }
+
+#: State that counts rather than accumulates: one number for the whole parameter, or one for every row.
+COUNTS = {"step", "mu_product"}
+HALF = (torch.float16, torch.bfloat16)
 
 #: Keywords that torch's classes do not have: with them in its groups, a checkpoint is one of ours.
 OWN = {"form", "dialect", "bias_correction"}
@@ -157,11 +161,11 @@ class PaperOptimizer(Optimizer):
         if not names:
             return {}
         state: dict[str, Tensor] = self.state[p]
-        dtype = torch.float32 if p.dtype in (torch.float16, torch.bfloat16) else p.dtype
+        dtype = torch.float32 if p.dtype in HALF else p.dtype
         for name in names:
             if name in state:
                 continue
-            if name in ("step", "mu_product"):
+            if name in COUNTS:
                 device = p.device if group["capturable"] else "cpu"
                 state[name] = torch.full((), float(name == "mu_product"), dtype=torch.float64, device=device)
             else:
@@ -231,56 +235,72 @@ class PaperOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for members in self._cohorts(group):
+            dense = [p for p in group["params"] if p.grad is not None and not p.grad.is_sparse]
+            for members in self._cohorts(dense, group):
                 self._advance(group, members)
+            for p in group["params"]:
+                if p.grad is not None and p.grad.is_sparse:
+                    self._advance_rows(group, p)
         return loss
 
-    def _cohorts(self, group: Group) -> Iterable[list[Member]]:
-        """The parameters with a gradient, in lists that share what one call needs: scalars, device and dtype."""
-        symbolic = group["capturable"] or torch.compiler.is_compiling()
+    def _cohorts(self, params: list[Tensor], group: Group) -> Iterable[list[Member]]:
+        """The parameters in lists that share what one call needs: scalars, device and dtype."""
         cohorts: defaultdict[Any, list[Member]] = defaultdict(list)
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            if p.grad.is_sparse:
-                raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
+        for p in params:
             state = self._state(p, group)
-            counts = [state[name] for name in ("step", "mu_product") if name in state]
-            key = tuple(map(id, counts)) if symbolic else tuple(x.item() for x in counts)
-            cohorts[p.device, p.dtype, key].append(Member(p, p.grad, state))
+            counts = [state[name] for name in COUNTS if name in state]
+            key = tuple(id(x) if _symbolic(x, group) else x.item() for x in counts)
+            cohorts[p.device, p.dtype, key].append(Member(p, cast(Tensor, p.grad), state))
         return cohorts.values()
 
     def _advance(self, group: Group, members: list[Member]) -> None:
         """Count the step, find its scalars, and hand the lists to the path that the group's flags ask for."""
         rule = self._rule(group)
         k = self._count_step(rule, group, members)
-        if group["foreach"] is None and not group["fused"]:
-            _, foreach = _default_to_fused_or_foreach(
-                [x.param for x in members], group["differentiable"], use_fused=False
-            )
-        else:
-            foreach = group["foreach"]
-        chunks = [members] if foreach or group["fused"] else [[x] for x in members]
-        for chunk in chunks:
+        together = group["fused"] or group["foreach"]
+        if together is None:
+            params = [x.param for x in members]
+            _, together = _default_to_fused_or_foreach(params, group["differentiable"], use_fused=False)
+        for chunk in [members] if together else [[x] for x in members]:
             self._update(rule, group, chunk, k)
 
+    def _advance_rows(self, group: Group, p: Tensor) -> None:
+        """Row-lazy: the rows that occur in a sparse gradient take a step, each with its own count; the others rest.
+
+        Rows that occur several times are summed once; weight decay acts on the rows that occur. The box is
+        `paper.row_lazy`.
+        """
+        grad = cast(Tensor, p.grad).coalesce()
+        if grad.sparse_dim() != 1 or group["differentiable"]:
+            what = "differentiable=True" if group["differentiable"] else f"sparse_dim() = {grad.sparse_dim()}"
+            raise RuntimeError(
+                f"{type(self).__name__} does not support sparse gradients with {what}: it updates whole rows, as those "
+                "of nn.Embedding(sparse=True), outside of autograd"
+            )
+        rows, state = grad.indices()[0], self._state(p, group)
+        for name in COUNTS & state.keys():
+            if state[name].dim() == 0:
+                state[name] = state[name].to(p.device).expand(len(p)).clone()
+        part = Member(p.detach()[rows], grad.values(), {name: x[rows] for name, x in state.items()})
+        self._advance(group, [part])
+        p.index_copy_(0, rows, part.param)
+        for name, x in part.state.items():
+            state[name].index_copy_(0, rows, x)
+
     def _count_step(self, rule: Rule, group: Group, members: list[Member]) -> Scalars:
-        state = members[0].state
+        """Advance the counts by one and give the scalars: floats, or tensors where the counts stay tensors."""
+        first = members[0]
         for x in members:
             if "step" in x.state:
                 x.state["step"].add_(1)
-        symbolic = group["capturable"] or torch.compiler.is_compiling()
-        t, product = (
-            x if symbolic or not isinstance(x, Tensor) else x.item()
-            for x in (state.get("step", 1.0), state.get("mu_product", 1.0))
-        )
+        t, product = (_count(first, name, group) for name in ("step", "mu_product"))
         lr = group["lr"]
         if isinstance(lr, Tensor):
-            lr = lr.squeeze() if symbolic or group["differentiable"] else lr.item()
+            lr = lr.squeeze() if isinstance(t, Tensor) or group["differentiable"] else lr.item()
         k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
         for x in members:
-            if "mu_product" in x.state:
-                x.state["mu_product"].copy_(torch.as_tensor(product, dtype=torch.float64))
+            if (kept := x.state.get("mu_product")) is not None:
+                kept.copy_(torch.as_tensor(product, dtype=kept.dtype).reshape(kept.shape))
         return k
 
     def _settings(self, group: Group) -> dict[str, Any]:
@@ -291,38 +311,35 @@ class PaperOptimizer(Optimizer):
 
     def _update(self, rule: Rule, group: Group, members: list[Member], k: Scalars) -> None:
         """Gradient as the flags want it, weight decay, then the one update; all members in one call."""
-        keys = [key for key in state_keys(rule, group) if key not in ("step", "mu_product")]
-        has_m = rule.momentum != "none"
-        params = _real([x.param for x in members])
+        keys = [key for key in state_keys(rule, group) if key not in COUNTS]
+        originals = params = _real([x.param for x in members])
         grads = _real([x.grad for x in members])
-        ms = _real([x.state[keys[0]] for x in members]) if has_m else []
+        ms = _real([x.state[keys[0]] for x in members]) if rule.momentum != "none" else []
         ns = _real([x.state[keys[-1]] for x in members]) if rule.norm != "none" else []
 
-        half = params[0].dtype in (torch.float16, torch.bfloat16)
-        originals = params
+        half = params[0].dtype in HALF
         if half:
             params, grads = [p.float() for p in params], [g.float() for g in grads]
         if group["maximize"]:
             grads = list(torch._foreach_neg(grads))
         if (decay := group["weight_decay"]) != 0:
             if group["decoupled_weight_decay"]:
-                torch._foreach_mul_(params, 1 - k.lr * decay)
+                for p in params:
+                    p.mul_(1 - k.lr * decay)
             else:
                 grads = list(torch._foreach_add(grads, params, alpha=decay))
 
-        eps: Real = max(group.get("eps", 0.0), torch.finfo(params[0].dtype).tiny)
-        self._apply(rule, group, (params, grads, ms, ns), k, eps)
-        if half:
-            torch._foreach_copy_(originals, params)
-
-    def _apply(self, rule: Rule, group: Group, lists: Lists, k: Scalars, eps: Real) -> None:
-        numbers = fold(k, eps)
+        dtype = params[0].dtype
+        numbers = fold(k, max(group.get("eps", 0.0), torch.finfo(dtype).tiny))
+        lists = (params, grads, ms, ns)
         if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
-            expression_update_(rule, lists, numbers)
+            expression_update_(rule, lists, numbers.to(dtype))
         elif group["fused"]:
             fused_update_(rule, lists, numbers)
         else:
             update_(rule, lists, numbers)
+        if half:
+            torch._foreach_copy_(originals, params)
 
 
 def state_keys(rule: Rule, group: Group) -> tuple[str, ...]:
@@ -339,12 +356,27 @@ def state_keys(rule: Rule, group: Group) -> tuple[str, ...]:
 
 
 def _restored(name: str, x: Any, p: Tensor, group: Group) -> Tensor:
-    """A loaded state tensor where the step wants it: counts on the CPU (capturable: on the device), in float64."""
-    if name in ("step", "mu_product"):
-        device = p.device if group["capturable"] else "cpu"
-        return torch.as_tensor(getattr(x, "value", x), dtype=torch.float64, device=device)
+    """A loaded state tensor where the step wants it: counts in float64, on the CPU unless capturable or by row."""
+    if name in COUNTS:
+        count = torch.as_tensor(getattr(x, "value", x), dtype=torch.float64).clone()
+        return count.to(p.device) if group["capturable"] or count.dim() else count.cpu()
     # A copy: two optimizers must not go on in one buffer.
     return x.value.to(p.device, copy=True) if isinstance(x, Shielded) else cast(Tensor, x)
+
+
+def _symbolic(count: Tensor, group: Group) -> bool:
+    """Whether a count stays a tensor: on the device for CUDA graphs, for the compiler, or one for every row."""
+    return group["capturable"] or count.dim() > 0 or torch.compiler.is_compiling()
+
+
+def _count(member: Member, name: str, group: Group) -> Real:
+    """A count as `rules.scalars` takes it; counts by row as a column that broadcasts against the parameter."""
+    count = member.state.get(name)
+    if count is None:
+        return 1.0
+    if count.dim():
+        return count.reshape(-1, *[1] * (_real([member.param])[0].dim() - 1))
+    return count if _symbolic(count, group) else count.item()
 
 
 def _real(tensors: list[Tensor]) -> list[Tensor]:

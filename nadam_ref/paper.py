@@ -44,6 +44,7 @@ __all__ = [
     "note_nadam",
     "path",
     "rmsprop",
+    "row_lazy",
     "schedule",
 ]
 
@@ -424,6 +425,27 @@ def nadam_choi(
         n, root = norm(n, g, ν, t)
         m_hat = (μ * m + (1 - μ) * g) / (1 - μ**t)
         θ = θ - η * m_hat / (root + ε)
+        yield θ
+
+
+# -- row-lazy ----------------------------------------------------------------------------------------------------
+
+
+def row_lazy(
+    θ: Array, grad: Callable[[Array, int], dict[int, Array]], *, of: Callable[..., Path], **settings: Any
+) -> Path:
+    """An embedding's rows under the box `of`, as the author's later code advises: every row is a run of its own.
+
+    `grad(θ, s)` gives the gradients of the rows that occur in step s. The clock t of a row, its m, n and P_t move only
+    in those steps; a row that does not occur keeps all of them, and its parameters.
+    """
+    now: dict[int, Array] = {}
+    runs = [of(row, lambda _, t, i=i: now[i], **settings) for i, row in enumerate(θ)]
+    for s in count(1):
+        now = grad(θ, s)
+        θ = θ.copy()
+        for i in now:
+            θ[i] = next(runs[i])
         yield θ
 
 

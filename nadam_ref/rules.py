@@ -143,5 +143,4 @@ def scalars(
         a = 1 / (1 - here)
 
     d = (1 - nu**t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
-    eta = lr / (1 + (t - 1) * lr_decay) if lr_decay else lr
-    return Scalars(recursion, nu, a, c, d, eta), here
+    return Scalars(recursion, nu, a, c, d, lr / (1 + (t - 1) * lr_decay)), here

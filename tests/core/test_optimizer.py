@@ -198,13 +198,6 @@ def test_fault_14_half_precision_is_float32_arithmetic(arm, dtype, path):
 
 
 @ten
-def test_fault_15_sparse_gradients_are_refused(arm):
-    p = parameter(3, 2)
-    with pytest.raises(RuntimeError, match=f"{arm.name} does not support sparse gradients"):
-        step(arm.optimizer([p]), torch.ones(3, 2, dtype=torch.float64).to_sparse(1))
-
-
-@ten
 @pytest.mark.parametrize("lr", [-1.0, float("nan"), float("inf"), "0.1x", torch.tensor([1.0, 2.0])], ids=str)
 def test_fault_16_rates(arm, lr):
     with pytest.raises(ValueError, match=r"Invalid learning rate: |Tensor lr must be 1-element"):

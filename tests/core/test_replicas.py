@@ -1,0 +1,175 @@
+"""R runs in one step against R separate optimizers."""
+
+import copy
+import inspect
+from functools import partial
+
+import pytest
+import torch
+from arms import ARMS
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+import nadam_ref
+from nadam_ref import OPTIMIZERS
+from nadam_ref.replicas import Replicas
+
+R = 3
+arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
+
+
+def randn(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def keywords_of(arm):
+    """Keywords for all replicas, with a tensor wherever they differ, and the same for each replica apart."""
+    known = inspect.signature(OPTIMIZERS[arm.name]).parameters
+    group = arm.optimizer([torch.zeros(1)]).param_groups[0]
+    common = {k: v for k, v in group.items() if k in known and k != "params"}
+    spread = {
+        "lr": [0.01, 0.02, 0.005],
+        "weight_decay": [0.0, 0.1, 0.01],
+        "betas": ([0.95, 0.9, 0.5], [0.98, 0.99, 0.9]),
+        "momentum": [0.95, 0.9, 0.5],
+        "alpha": [0.95, 0.9, 0.5],
+        "eps": [1e-6, 1e-8, 1e-3],
+    }
+    spread = {k: v for k, v in spread.items() if k in common}
+    apart = [{**common, **{k: _of_replica(k, v, r) for k, v in spread.items()}} for r in range(R)]
+    double = partial(torch.tensor, dtype=torch.float64)
+    return {**common, **{k: tuple(map(double, v)) if k == "betas" else double(v) for k, v in spread.items()}}, apart
+
+
+def _of_replica(name, values, r):
+    return tuple(beta[r] for beta in values) if name == "betas" else values[r]
+
+
+@arms
+@pytest.mark.parametrize("more", [{}, {"maximize": True}, {"decoupled_weight_decay": True}], ids=str)
+def test_equal_to_separate_optimizers(arm, more):
+    together, apart = keywords_of(arm)
+    cls = OPTIMIZERS[arm.name]
+    params = {"w": randn(R, 4, 2), "b": randn(R, seed=1)}
+    single = [[x[r].clone().requires_grad_() for x in params.values()] for r in range(R)]
+    runs = Replicas(cls, params, **{**together, **more})
+    optimizers = [cls(single[r], **{**apart[r], **more}) for r in range(R)]
+    for i in range(100):
+        grads = {"w": randn(R, 4, 2, seed=10 + i), "b": randn(R, seed=1000 + i)}
+        runs.step(grads)
+        for r in range(R):
+            for p, g in zip(single[r], grads.values(), strict=True):
+                p.grad = g[r].clone()
+            optimizers[r].step()
+    for r in range(R):
+        for p, x in zip(single[r], params.values(), strict=True):
+            torch.testing.assert_close(x[r], p.detach(), rtol=1e-12, atol=1e-13)
+
+
+@arms
+def test_row_lazy_replicas_are_row_lazy_runs(arm):
+    together, apart = keywords_of(arm)
+    cls = OPTIMIZERS[arm.name]
+    rows = 5
+    params = {"table": randn(R, rows, 2)}
+    single = [params["table"][r].clone().requires_grad_() for r in range(R)]
+    runs = Replicas(cls, params, **together)
+    optimizers = [cls([single[r]], **apart[r]) for r in range(R)]
+    for i in range(60):
+        chosen = torch.randint(0, rows, (R, 3), generator=torch.Generator().manual_seed(i))
+        values = randn(R, 3, 2, seed=i)
+        index = torch.stack([torch.arange(R).repeat_interleave(3), chosen.flatten()])
+        g = torch.sparse_coo_tensor(index, values.flatten(0, 1), (R, rows, 2), check_invariants=True)
+        runs.step({"table": g})
+        for r in range(R):
+            single[r].grad = torch.sparse_coo_tensor(chosen[r][None], values[r], (rows, 2), check_invariants=True)
+            optimizers[r].step()
+    for r in range(R):
+        torch.testing.assert_close(params["table"][r], single[r].detach(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_other_dtypes_keep_float32_state(dtype):
+    params = {"w": randn(R, 4, dtype=torch.float32).to(dtype)}
+    single = [params["w"][r].clone().requires_grad_() for r in range(R)]
+    runs = Replicas(nadam_ref.Nadam, params, lr=[0.1, 0.01, 0.2])
+    optimizers = [nadam_ref.Nadam([p], lr=lr) for p, lr in zip(single, [0.1, 0.01, 0.2], strict=True)]
+    for i in range(20):
+        g = randn(R, 4, seed=i).to(dtype)
+        runs.step({"w": g})
+        for r in range(R):
+            single[r].grad = g[r].clone()
+            optimizers[r].step()
+    assert params["w"].dtype == dtype
+    assert runs.state["w"]["exp_avg"].dtype == torch.float32
+    eps = torch.finfo(dtype).eps
+    for r in range(R):
+        torch.testing.assert_close(params["w"][r], single[r].detach(), rtol=4 * eps, atol=4 * eps)
+
+
+def test_with_torch_func_an_ensemble_trains_as_its_members_do():
+    torch.manual_seed(0)
+    members = [torch.nn.Linear(3, 1).double() for _ in range(R)]
+    x, y = randn(20, 3), randn(20, 1, seed=1)
+    stacked, _ = stack_module_state(members)
+    params = {k: v.detach().clone() for k, v in stacked.items()}
+    skeleton = copy.deepcopy(members[0]).to("meta")
+
+    def loss(params):
+        return (functional_call(skeleton, params, x) - y).square().mean()
+
+    rates = [0.1, 0.03, 0.01]
+    runs = Replicas(nadam_ref.Nadam, params, lr=rates)
+    optimizers = [nadam_ref.Nadam(m.parameters(), lr=lr) for m, lr in zip(members, rates, strict=True)]
+    for _ in range(30):
+        runs.step(vmap(grad(loss))(params))
+        for member, optimizer in zip(members, optimizers, strict=True):
+            optimizer.zero_grad()
+            (member(x) - y).square().mean().backward()
+            optimizer.step()
+    for r, member in enumerate(members):
+        torch.testing.assert_close(params["weight"][r], member.weight.detach(), rtol=1e-10, atol=1e-12)
+
+
+def test_parameters_without_gradient_rest_and_count_for_themselves():
+    params = {"a": randn(R, 2), "b": randn(R, 2, seed=1)}
+    before = params["b"].clone()
+    runs = Replicas(nadam_ref.Nadam, params)
+    runs.step({"a": torch.ones(R, 2, dtype=torch.float64)})
+    assert torch.equal(params["b"], before)
+    runs.step({name: torch.ones(R, 2, dtype=torch.float64) for name in params})
+    assert runs.state["a"]["step"].tolist() == [2.0] * R
+    assert runs.state["b"]["step"].tolist() == [1.0] * R
+
+
+def test_state_goes_on_bitwise():
+    params = {"w": randn(R, 4)}
+    runs = Replicas(nadam_ref.Nadam, params, lr=[0.1, 0.2, 0.3])
+    for i in range(5):
+        runs.step({"w": randn(R, 4, seed=i)})
+    other = {"w": params["w"].clone()}
+    resumed = Replicas(nadam_ref.Nadam, other, lr=[0.1, 0.2, 0.3])
+    resumed.load_state_dict(runs.state_dict())
+    for i in range(5):
+        runs.step({"w": randn(R, 4, seed=i)})
+        resumed.step({"w": randn(R, 4, seed=i)})
+    assert torch.equal(params["w"], other["w"])
+    with pytest.raises(ValueError, match="does not fit"):
+        Replicas(nadam_ref.Adam, other).load_state_dict(runs.state_dict())
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="first dimension of every parameter"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3), "b": torch.zeros(3, 3)})
+    with pytest.raises(ValueError, match="first dimension of every parameter"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(())})
+    with pytest.raises(ValueError, match="Invalid learning rate: -1"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, lr=[0.1, -1.0])
+    with pytest.raises(ValueError, match="lr has 3 values for 2 replicas"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, lr=[0.1, 0.2, 0.3])
+    with pytest.raises(TypeError, match="has no keyword `beta`"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, beta=[0.1, 0.2])
+    with pytest.raises(ValueError, match="common to all or to none"):
+        Replicas(nadam_ref.Adam, {"a": torch.zeros(2)}, momentum_decay=[None, 0.004])
+    runs = Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3, 4)})
+    with pytest.raises(RuntimeError, match=r"sparse_dim\(\) = 2 \(replica, row\), not 1"):
+        runs.step({"a": torch.ones(2, 3, 4).to_sparse(1)})
