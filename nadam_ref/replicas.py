@@ -16,7 +16,6 @@ __all__ = ["Replicas"]
 
 #: Hyperparameters that may differ between replicas. What is not a number (form, dialect, flags) is common to all.
 NUMBERS = ("lr", "mu", "nu", "eps", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value")
-SEQUENCES = (Tensor, list, tuple)
 
 
 class Replicas:
@@ -48,7 +47,7 @@ class Replicas:
         self.device = next(iter(self.params.values())).device
         for name, x in keywords.items():
             for value in x if name == "betas" else [x]:
-                if isinstance(value, SEQUENCES) and len(value) != self.R:
+                if _is_sequence(value) and len(value) != self.R:
                     raise ValueError(f"{name} has {len(value)} values for {self.R} replicas")
         groups = [_group(optimizer, keywords, r) for r in range(self.R)]
         self.group = groups[0]
@@ -157,10 +156,14 @@ def _at(keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
     return {name: _pick(x, r, name) for name, x in keywords.items()}
 
 
+def _is_sequence(x: Any) -> bool:
+    return isinstance(x, (list, tuple)) or (isinstance(x, Tensor) and x.dim() > 0)
+
+
 def _pick(x: Any, r: int, name: str = "") -> Any:
     if name == "betas":
         return tuple(_pick(beta, r) for beta in x)
-    if isinstance(x, SEQUENCES):
+    if _is_sequence(x):
         return None if x[r] is None else float(x[r])
     return x
 
