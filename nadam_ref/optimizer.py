@@ -281,7 +281,9 @@ class PaperOptimizer(Optimizer):
         for name in COUNTS & state.keys():
             if state[name].dim() == 0:
                 state[name] = state[name].to(p.device).expand(len(p)).clone()
-        part = Member(p.detach()[rows], grad.values(), {name: x[rows] for name, x in state.items()})
+        part = Member(
+            p.detach().index_select(0, rows), grad.values(), {k: x.index_select(0, rows) for k, x in state.items()}
+        )
         self._advance(group, [part])
         p.index_copy_(0, rows, part.param)
         for name, x in part.state.items():
