@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .. import paper
+from ..files import write_whole
 from ..rules import RULES
 
 __all__ = ["RAVINE", "Picture", "curves", "look", "multipliers", "paths", "ravine", "ravine_gradient", "use_style"]
@@ -129,11 +130,12 @@ def curves(
     ylabel: str,
     xlabel: str = "step",
     panels: Mapping[str, Sequence[str]] | None = None,
-    log: bool = True,
+    note: str = "",
 ) -> Picture:
     """Mean curves with a band from the smallest to the largest seed, `(mean, low, high)` by class name.
 
-    `panels` groups the names under titles, side by side on one scale; without it there is one panel.
+    `panels` groups the names under titles, side by side on one logarithmic scale; without it there is one panel.
+    `note` says below the panels what is shown: profile, data, seeds, hardware.
     """
     groups = panels or {"": list(found)}
     figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
@@ -143,9 +145,10 @@ def curves(
             mean, low, high = found[name]
             ax.plot(x, mean, **look(name), label=name)
             ax.fill_between(x, low, high, color=look(name)["color"], alpha=0.15, linewidth=0)
-        ax.set(title=title, xlabel=xlabel, yscale="log" if log else "linear")
+        ax.set(title=title, xlabel=xlabel, yscale="log")
         ax.legend()
     axes[0].set_ylabel(ylabel)
+    figure.supxlabel(note, fontsize=8.5, color="#57606a")
     return figure
 
 
@@ -184,7 +187,7 @@ def main(target: Path) -> None:
     picture = landing()
     picture.set_facecolor("#fbfbf8")  # a README has dark readers too, and no style sheet
     mpl.rcParams["savefig.facecolor"] = "auto"
-    target.write_text(picture._repr_svg_(), encoding="utf-8")
+    write_whole(target, picture._repr_svg_())
 
 
 if __name__ == "__main__":

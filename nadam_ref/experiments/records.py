@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import math
-import os
 import platform
 import subprocess
 import uuid
@@ -25,6 +24,8 @@ import numpy as np
 import torch
 
 import nadam_ref
+
+from ..files import write_whole
 
 SCHEMA = 1
 
@@ -235,19 +236,6 @@ def provenance(wall_seconds: float) -> dict[str, Any]:
 # ---------------------------------------------------------------- the store
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """The file appears under its name with all its bytes on disk, or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 class Store:
     """A folder of records. Several processes may use one at once; it may be moved or copied."""
 
@@ -272,7 +260,7 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = self.get(record.spec)
         if kept is None:
-            _write_whole(self.path(record.spec), record.to_json())
+            write_whole(self.path(record.spec), record.to_json())
         elif kept.outcome_sha256 != record.outcome_sha256:
             raise RecordError(_contradiction(self.path(record.spec), kept, record))
 

@@ -1,0 +1,32 @@
+// What the theme leaves out for readers with a keyboard or a screen reader. No dependencies; the page reads well without it.
+"use strict";
+
+// A box that scrolls must be reachable by the keyboard.
+function reachScrollers() {
+  const boxes = document.querySelectorAll(".bd-article :is(pre, div.math, .pst-scrollable-table-container)");
+  for (const box of boxes) {
+    const scrolls = box.scrollWidth > box.clientWidth + 1;
+    if (scrolls) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+
+// Names and roles, where the theme and the bibliography give none or wrong ones.
+function nameParts() {
+  document.getElementById("pst-primary-sidebar")?.setAttribute("role", "complementary");
+  document.getElementById("pst-primary-sidebar")?.setAttribute("aria-label", "Book");
+  // what is written on a control is its name
+  const written = document.querySelectorAll("button.search-button-field, .bd-article summary");
+  for (const control of written) control.removeAttribute("aria-label");
+  const modes = "Color mode: Light, Dark or System Settings";
+  for (const button of document.querySelectorAll("button.theme-switch-button")) button.setAttribute("aria-label", modes);
+  for (const entry of document.querySelectorAll(".citation-list, .citation")) entry.removeAttribute("role");
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  nameParts();
+  reachScrollers();
+  addEventListener("resize", reachScrollers);
+  // equations have their width only when they are typeset
+  addEventListener("load", () => window.MathJax?.startup?.promise?.then(reachScrollers));
+});

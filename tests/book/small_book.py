@@ -1,0 +1,100 @@
+"""Small notebooks, and a small book made of them and of the real prose pages."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nbformat
+import yaml
+
+from nadam_ref.book.build import BuildReport
+
+ROOT = Path(__file__).parents[2]
+
+PARAMETERS = 'profile = "live"\nseed = 0'
+MATHS = r"""
+# A chapter
+
+It cites {cite:t}`dozat2015`, and refers to {eq}`eq-NAME`, to {numref}`fig-NAME` and to $\mathbb{R}$.
+
+```{math}
+:label: eq-NAME
+\theta_{t+1} = \theta_t - \eta \frac{m_t}{\sqrt{n_t} + \epsilon} \qquad \text{and more than a phone's screen is wide}
+```
+
+$$ a = b \tag{*} \label{star-NAME} $$
+
+MathJax resolves $\eqref{star-NAME}$.
+"""
+FIGURE = """
+import matplotlib.pyplot as plt
+
+plt.plot([0, 1], [0, 1])
+plt.show()
+"""
+FIGURE_METADATA = {"figure": {"caption": "A line.", "name": "fig-NAME"}, "image": {"alt": "A rising line"}}
+TABLE = """
+class Table:
+    def _repr_markdown_(self):
+        return "| rule |" + " a wide column |" * 9 + "\\n|" + "---|" * 10 + "\\n| Nadam |" + " .123 |" * 9
+
+Table()
+"""
+
+
+def make_notebook(*cells: str | tuple[str, dict[str, Any]], parameters: str = PARAMETERS) -> Any:
+    """A source notebook: a `parameters` cell, then these code cells, each with metadata if given as a pair."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    pairs = [(parameters, {"tags": ["parameters"]}), *((c, {}) if isinstance(c, str) else c for c in cells)]
+    notebook.cells = [
+        nbformat.v4.new_code_cell(textwrap.dedent(source).strip(), id=f"cell-{n}", metadata=metadata)
+        for n, (source, metadata) in enumerate(pairs)
+    ]
+    return notebook
+
+
+def save(notebook: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def chapter(name: str) -> Any:
+    """A chapter with an equation, a figure, a wide table and wide code."""
+    metadata = yaml.safe_load(yaml.safe_dump(FIGURE_METADATA).replace("NAME", name))
+    notebook = make_notebook((FIGURE, {"mystnb": metadata}), TABLE, f'print("{"x" * 200}", profile, seed)')
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(MATHS.replace("NAME", name).strip(), id="text"))
+    return notebook
+
+
+def make_book(root: Path, *names: str) -> Path:
+    """A root like the project's own, with these notebooks as its chapters and a landing page of its own."""
+    for name in ("_config.yml", "CITATION.cff"):
+        shutil.copyfile(ROOT / name, root / name)
+    shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("results"))
+    (root / "book" / "index.md").write_text("# A small book\n", encoding="utf-8")
+    toc = {
+        "format": "jb-book",
+        "root": "book/index",
+        "parts": [
+            {"caption": "Rules", "numbered": True, "chapters": [{"file": f"notebooks/{name}"} for name in names]},
+            {"caption": "Reference", "chapters": [{"file": f"book/{n}"} for n in ("api", "cite", "bibliography")]},
+        ],
+    }
+    (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    for name in names:
+        save(chapter(name), root / "notebooks" / f"{name}.ipynb")
+    return root
+
+
+class Built(NamedTuple):
+    """A small book that was built, and what the driver said."""
+
+    root: Path
+    report: BuildReport
+    again: BuildReport
+    progress: list[tuple[str, int, int]]
