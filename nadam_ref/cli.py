@@ -1,4 +1,4 @@
-"""The command `nadam-ref`: data sets, the book, and what this machine has.
+"""The command `nadam-ref`: data sets, the book, which Nadam a library runs, and what this machine has.
 
 Whatever needs an extra is imported inside the command that needs it, so that the others run without it.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
+import json
 import os
 import platform
 import re
@@ -14,6 +16,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
@@ -23,6 +26,7 @@ KNOWN_ERRORS = {
     "nadam_ref.book.BookError",
     "nadam_ref.experiments.data.DataError",
     "nadam_ref.experiments.records.RecordError",
+    "nadam_ref.which.WhichError",
 }
 
 
@@ -68,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_data(commands)
     _add_book(commands)
+    _add_which(commands)
     doctor = commands.add_parser("doctor", help="show versions, extras, data sets and hardware")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -109,6 +114,19 @@ def _add_book(commands: Any) -> None:
         help="set a notebook parameter; may be repeated",
     )
     parser.set_defaults(run=_book, extra="book")
+
+
+def _add_which(commands: Any) -> None:
+    parser = commands.add_parser("which", help="say which Nadam each installed library runs")
+    parser.add_argument(
+        "target",
+        metavar="MODULE:CLASS",
+        nargs="?",
+        help="any optimizer class that is used as torch's are (default: every Nadam that is installed)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="also show the distance to every candidate")
+    parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    parser.set_defaults(run=_which)
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -160,6 +178,27 @@ def _book(args: argparse.Namespace) -> int:
     from .book import build
 
     return build.run_and_report(args.profile, args.force, dict(args.parameters))
+
+
+def _which(args: argparse.Namespace) -> int:
+    from . import which
+
+    if args.target:
+        sys.path.insert(0, str(Path.cwd()))  # the class may be in a file of the user's own
+    findings = [which.identify(args.target)] if args.target else which.survey()
+    if args.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+        return 0
+    rows = [("optimizer", "version", "dialect", "distance", "next", "what that means")]
+    for x in findings:
+        near, far = (f"{x.distances[name]:.0e}" if name else "" for name in (x.nearest, x.next))
+        rows.append((x.target, x.version, x.dialect or "?", near, f"{x.next or ''} {far}".strip(), x.meaning))
+    _print_table(rows)
+    if args.verbose:
+        for x in findings:
+            print(f"\n{x.target}: distance to every candidate")
+            _print_table((f"  {d:.1e}", name) for name, d in sorted(x.distances.items(), key=lambda item: item[1]))
+    return 0
 
 
 def _doctor(_: argparse.Namespace) -> int:
