@@ -14,10 +14,10 @@ Keywords common to all:
     How the step is computed, as in torch: over lists of tensors, as one compiled kernel, with all counts on the device
     (for CUDA graphs), or with a graph for autograd. The result is the same.
 
-Sparse gradients, as those of `torch.nn.Embedding(sparse=True)`, make the update *row-lazy*: only the rows that occur are
-updated, each as a run of its own that counts its own steps. m, n and the schedule of a row rest while it does not
-occur, and weight decay acts on the rows that occur. This is another algorithm than the dense update with zeros for the
-other rows; the author's later code advises it, and :func:`nadam_ref.paper.row_lazy` is its box.
+Sparse gradients, as those of `torch.nn.Embedding(sparse=True)`, make the update row-lazy: only the rows that occur
+are updated, each as a run of its own that counts its own steps. m, n and the schedule of a row rest while it does not
+occur, and weight decay acts on the rows that occur. This is another algorithm than the dense update with zeros for
+the other rows; the author's later code advises it, and :func:`nadam_ref.paper.row_lazy` is its box.
 
 Each constructor raises ValueError for a value outside its range, TypeError for a keyword it does not have and for
 parameters that are neither floating point nor complex.
