@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import warnings
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, _default_to_fused_or_foreach, _use_grad_for_differentiable
 
-from .kernels import expression_update_, fold, fused_update_, update_
+from .kernels import Lists, expression_update_, fold, fused_update_, update_
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
 
 __all__ = ["PaperOptimizer"]
@@ -35,6 +36,8 @@ BOUNDS = {
 
 #: State that counts rather than accumulates: one number for the whole parameter, or one for every row.
 COUNTS = {"step", "mu_product"}
+#: Elements of the small tensors that one call takes together on a CPU: what the smaller caches hold.
+PORTION = 1 << 14
 HALF = (torch.float16, torch.bfloat16)
 
 #: Keywords that torch's classes do not have: with them in its groups, a checkpoint is one of ours.
@@ -62,6 +65,19 @@ class Shielded:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+class StateKeys(NamedTuple):
+    """Names of a parameter's state: its counts, m and n; an empty name where the rule has none."""
+
+    counts: tuple[str, ...]
+    m: str
+    n: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.counts, *filter(None, (self.m, self.n)))
 
 
 class Member(NamedTuple):
@@ -154,22 +170,19 @@ class PaperOptimizer(Optimizer):
         """The rule of a group: `form` turns a decaying sum into a decaying mean."""
         return replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
 
-    def _state(self, p: Tensor, group: Group) -> dict[str, Tensor]:
-        """The parameter's state, with what is missing created: torch's keys, so that checkpoints interchange."""
-        rule = self._rule(group)
-        names = state_keys(rule, group)
-        if not names:
+    def _state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
+        """The parameter's state, with what is missing created."""
+        if not any(keys):
             return {}
         state: dict[str, Tensor] = self.state[p]
-        dtype = torch.float32 if p.dtype in HALF else p.dtype
-        for name in names:
-            if name in state:
-                continue
-            if name in COUNTS:
+        for name in keys.counts:
+            if name not in state:
                 device = p.device if group["capturable"] else "cpu"
                 state[name] = torch.full((), float(name == "mu_product"), dtype=torch.float64, device=device)
-            else:
+        for name in (keys.m, keys.n):
+            if name and name not in state:
                 start = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
+                dtype = torch.float32 if p.dtype in HALF else p.dtype
                 state[name] = torch.full_like(p, start, dtype=dtype, memory_format=torch.preserve_format)
         return state
 
@@ -201,7 +214,7 @@ class PaperOptimizer(Optimizer):
         return {**state_dict, "state": admitted}
 
     def _check_state(self, state: dict[str, Any], rule: Rule, group: Group) -> None:
-        ours = state_keys(rule, group)
+        ours = state_keys(rule, group).names
         if state and set(ours) - set(state) == {"step"} and rule.momentum == "sum":
             warnings.warn("the checkpoint counts no steps: the momentum schedule starts at t = 1", stacklevel=5)
         elif state and set(state) != set(ours):
@@ -235,36 +248,38 @@ class PaperOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            keys = state_keys(self._rule(group), group)
             dense = [p for p in group["params"] if p.grad is not None and not p.grad.is_sparse]
-            for members in self._cohorts(dense, group):
-                self._advance(group, members)
+            for members in self._cohorts(dense, group, keys):
+                self._advance(group, keys, members)
             for p in group["params"]:
                 if p.grad is not None and p.grad.is_sparse:
-                    self._advance_rows(group, p)
+                    self._advance_rows(group, keys, p)
         return loss
 
-    def _cohorts(self, params: list[Tensor], group: Group) -> Iterable[list[Member]]:
+    def _cohorts(self, params: list[Tensor], group: Group, keys: StateKeys) -> Iterable[list[Member]]:
         """The parameters in lists that share what one call needs: scalars, device and dtype."""
+        symbolic = _symbolic(group)
         cohorts: defaultdict[Any, list[Member]] = defaultdict(list)
         for p in params:
-            state = self._state(p, group)
-            counts = [state[name] for name in COUNTS if name in state]
-            key = tuple(id(x) if _symbolic(x, group) else x.item() for x in counts)
+            state = self._state(p, group, keys)
+            counts = [state[name] for name in keys.counts]
+            key = tuple(id(x) if symbolic or x.dim() else x.item() for x in counts)
             cohorts[p.device, p.dtype, key].append(Member(p, cast(Tensor, p.grad), state))
         return cohorts.values()
 
-    def _advance(self, group: Group, members: list[Member]) -> None:
-        """Count the step, find its scalars, and hand the lists to the path that the group's flags ask for."""
+    def _advance(self, group: Group, keys: StateKeys, members: list[Member]) -> None:
+        """Count the step, find its scalars, and update in the portions that the group's flags ask for."""
         rule = self._rule(group)
-        k = self._count_step(rule, group, members)
-        together = group["fused"] or group["foreach"]
-        if together is None:
-            params = [x.param for x in members]
-            _, together = _default_to_fused_or_foreach(params, group["differentiable"], use_fused=False)
-        for chunk in [members] if together else [[x] for x in members]:
-            self._update(rule, group, chunk, k)
+        k = self._count_step(rule, group, keys, members)
+        params = _real([x.param for x in members])
+        grads = _real([x.grad for x in members])
+        ms = _real([x.state[keys.m] for x in members]) if keys.m else []
+        ns = _real([x.state[keys.n] for x in members]) if keys.n else []
+        for at in _portions(params, group):
+            self._update(rule, group, (params[at], grads[at], ms[at], ns[at]), k)
 
-    def _advance_rows(self, group: Group, p: Tensor) -> None:
+    def _advance_rows(self, group: Group, keys: StateKeys, p: Tensor) -> None:
         """Row-lazy: the rows that occur in a sparse gradient take a step, each with its own count; the others rest.
 
         Rows that occur several times are summed once; weight decay acts on the rows that occur. The box is
@@ -277,32 +292,33 @@ class PaperOptimizer(Optimizer):
                 f"{type(self).__name__} does not support sparse gradients with {what}: it updates whole rows, as those "
                 "of nn.Embedding(sparse=True), outside of autograd"
             )
-        rows, state = grad.indices()[0], self._state(p, group)
-        for name in COUNTS & state.keys():
+        rows, state = grad.indices()[0], self._state(p, group, keys)
+        for name in keys.counts:
             if state[name].dim() == 0:
                 state[name] = state[name].to(p.device).expand(len(p)).clone()
-        part = Member(
-            p.detach().index_select(0, rows), grad.values(), {k: x.index_select(0, rows) for k, x in state.items()}
-        )
-        self._advance(group, [part])
-        p.index_copy_(0, rows, part.param)
-        for name, x in part.state.items():
+        part = {name: state[name].index_select(0, rows) for name in keys.names}
+        values = p.detach().index_select(0, rows)
+        self._advance(group, keys, [Member(values, grad.values(), part)])
+        p.index_copy_(0, rows, values)
+        for name, x in part.items():
             state[name].index_copy_(0, rows, x)
 
-    def _count_step(self, rule: Rule, group: Group, members: list[Member]) -> Scalars:
+    def _count_step(self, rule: Rule, group: Group, keys: StateKeys, members: list[Member]) -> Scalars:
         """Advance the counts by one and give the scalars: floats, or tensors where the counts stay tensors."""
-        first = members[0]
-        for x in members:
-            if "step" in x.state:
-                x.state["step"].add_(1)
-        t, product = (_count(first, name, group) for name in ("step", "mu_product"))
+        counts = {name: [x.state[name] for x in members] for name in keys.counts}
+        if "step" in counts:
+            torch._foreach_add_(counts["step"], 1)
+        dims = _real([members[0].param])[0].dim()
+        t, product = (
+            _count(counts[name][0], dims, group) if name in counts else 1.0 for name in ("step", "mu_product")
+        )
         lr = group["lr"]
         if isinstance(lr, Tensor):
             lr = lr.squeeze() if isinstance(t, Tensor) or group["differentiable"] else lr.item()
         k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
-        for x in members:
-            if (kept := x.state.get("mu_product")) is not None:
-                kept.copy_(torch.as_tensor(product, dtype=kept.dtype).reshape(kept.shape))
+        if kept := counts.get("mu_product"):
+            new = torch.as_tensor(product, dtype=kept[0].dtype, device=kept[0].device).reshape(kept[0].shape)
+            torch._foreach_copy_(kept, [new] * len(kept))
         return k
 
     def _settings(self, group: Group) -> dict[str, Any]:
@@ -311,14 +327,9 @@ class PaperOptimizer(Optimizer):
         names = ("momentum_decay", "bias_correction", "dialect", "lr_decay")
         return {"mu": mu, "nu": nu, **{name: group[name] for name in names if name in group}}
 
-    def _update(self, rule: Rule, group: Group, members: list[Member], k: Scalars) -> None:
-        """Gradient as the flags want it, weight decay, then the one update; all members in one call."""
-        keys = [key for key in state_keys(rule, group) if key not in COUNTS]
-        originals = params = _real([x.param for x in members])
-        grads = _real([x.grad for x in members])
-        ms = _real([x.state[keys[0]] for x in members]) if rule.momentum != "none" else []
-        ns = _real([x.state[keys[-1]] for x in members]) if rule.norm != "none" else []
-
+    def _update(self, rule: Rule, group: Group, lists: Lists, k: Scalars) -> None:
+        """Gradient as the flags want it, weight decay, then the one update; all tensors in one call."""
+        params, grads, ms, ns = lists
         half = params[0].dtype in HALF
         if half:
             params, grads = [p.float() for p in params], [g.float() for g in grads]
@@ -333,28 +344,50 @@ class PaperOptimizer(Optimizer):
 
         dtype = params[0].dtype
         numbers = fold(k, max(group.get("eps", 0.0), torch.finfo(dtype).tiny))
-        lists = (params, grads, ms, ns)
         if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
-            expression_update_(rule, lists, numbers.to(dtype))
+            expression_update_(rule, (params, grads, ms, ns), numbers.to(dtype))
         elif group["fused"]:
-            fused_update_(rule, lists, numbers)
+            fused_update_(rule, (params, grads, ms, ns), numbers)
         else:
-            update_(rule, lists, numbers)
+            update_(rule, (params, grads, ms, ns), numbers)
         if half:
-            torch._foreach_copy_(originals, params)
+            torch._foreach_copy_(lists[0], params)
 
 
-def state_keys(rule: Rule, group: Group) -> tuple[str, ...]:
-    """What a parameter's state holds, in the order step, product of μ, m, n: only what the rule reads.
+def state_keys(rule: Rule, group: Group) -> StateKeys:
+    """What the state of a group's parameters holds, under torch's names, so that checkpoints interchange.
 
     Momentum and NAG in sum form count steps only under a schedule; GD keeps nothing.
     """
-    scheduled = rule.momentum != "none" and group.get("momentum_decay") is not None
-    counts = rule.norm != "none" or rule.momentum == "mean" or scheduled
-    m = {"none": (), "sum": ("momentum_buffer",), "mean": ("exp_avg",)}[rule.momentum]
+    return _state_keys(rule, rule.momentum != "none" and group.get("momentum_decay") is not None)
+
+
+@functools.cache
+def _state_keys(rule: Rule, scheduled: bool) -> StateKeys:
+    counted = rule.norm != "none" or rule.momentum == "mean" or scheduled
     rms = "square_avg" if rule.momentum == "none" else "exp_avg_sq"
-    n = {"none": (), "sum": ("sum",), "rms": (rms,), "max": ("exp_inf",)}[rule.norm]
-    return ("step",) * counts + ("mu_product",) * (scheduled and rule.momentum == "mean") + m + n
+    return StateKeys(
+        counts=("step",) * counted + ("mu_product",) * (scheduled and rule.momentum == "mean"),
+        m={"none": "", "sum": "momentum_buffer", "mean": "exp_avg"}[rule.momentum],
+        n={"none": "", "sum": "sum", "rms": rms, "max": "exp_inf"}[rule.norm],
+    )
+
+
+def _portions(params: list[Tensor], group: Group) -> Iterable[slice]:
+    """What one call updates: all tensors, one (foreach=False), or, on a CPU by default, as many as fit its cache."""
+    together = group["fused"] or group["foreach"]
+    if together is None:
+        _, together = _default_to_fused_or_foreach(params, group["differentiable"])
+    if together:
+        return [slice(None)]
+    portion = PORTION if group["foreach"] is None and not group["differentiable"] else 0
+    slices, start, size = [], 0, 0
+    for i, p in enumerate(params, start=1):
+        size += p.numel()
+        if size >= portion or i == len(params):
+            slices.append(slice(start, i))
+            start, size = i, 0
+    return slices
 
 
 def _restored(name: str, x: Any, p: Tensor, group: Group) -> Tensor:
@@ -366,19 +399,16 @@ def _restored(name: str, x: Any, p: Tensor, group: Group) -> Tensor:
     return x.value.to(p.device, copy=True) if isinstance(x, Shielded) else cast(Tensor, x)
 
 
-def _symbolic(count: Tensor, group: Group) -> bool:
-    """Whether a count stays a tensor: on the device for CUDA graphs, for the compiler, or one for every row."""
-    return group["capturable"] or count.dim() > 0 or torch.compiler.is_compiling()
+def _symbolic(group: Group) -> bool:
+    """Whether counts stay tensors: on the device for CUDA graphs, or for the compiler."""
+    return group["capturable"] or torch.compiler.is_compiling()
 
 
-def _count(member: Member, name: str, group: Group) -> Real:
-    """A count as `rules.scalars` takes it; counts by row as a column that broadcasts against the parameter."""
-    count = member.state.get(name)
-    if count is None:
-        return 1.0
+def _count(count: Tensor, dims: int, group: Group) -> Real:
+    """A count as `rules.scalars` takes it; counts by row as a column that broadcasts against `dims` dimensions."""
     if count.dim():
-        return count.reshape(-1, *[1] * (_real([member.param])[0].dim() - 1))
-    return count if _symbolic(count, group) else count.item()
+        return count.reshape(-1, *[1] * (dims - 1))
+    return count if _symbolic(group) else count.item()
 
 
 def _real(tensors: list[Tensor]) -> list[Tensor]:

@@ -53,6 +53,7 @@ class Replicas:
         self.group = groups[0]
         self.rule = optimizer([torch.zeros(1)], **_at(keywords, 0))._rule(self.group)
         self.numbers = {name: self._stack([_number(g, name) for g in groups]) for name in NUMBERS}
+        self.keys = state_keys(self.rule, self.group)
         self.state: dict[str, dict[str, Tensor]] = {}
 
     def _stack(self, values: list[Any]) -> Any:
@@ -80,7 +81,7 @@ class Replicas:
 
     def _start(self, name: str) -> dict[str, Tensor]:
         p, state = self.params[name], self.state[name]
-        for key in state_keys(self.rule, self.group):
+        for key in self.keys.names:
             if key in COUNTS:
                 start = float(key == "mu_product")
                 state[key] = torch.full((self.R,), start, dtype=torch.float64, device=p.device)
@@ -129,9 +130,8 @@ class Replicas:
                 g = g + torch.as_tensor(decay, dtype=θ.dtype, device=θ.device) * θ
         tiny = torch.finfo(θ.dtype).tiny
         eps = eps.clamp(min=tiny) if isinstance(eps, Tensor) else max(eps, tiny)
-        keys = [key for key in state if key not in COUNTS]
-        m = [state[keys[0]]] if self.rule.momentum != "none" else []
-        n = [state[keys[-1]]] if self.rule.norm != "none" else []
+        m = [state[self.keys.m]] if self.keys.m else []
+        n = [state[self.keys.n]] if self.keys.n else []
         expression_update_(self.rule, ([θ], [g], m, n), fold(k, eps).to(θ.dtype))
         if θ is not p:
             p.copy_(θ)
@@ -142,7 +142,7 @@ class Replicas:
 
     def load_state_dict(self, state_dict: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take over copies of what `state_dict` gave. Raises ValueError for unknown parameters or other state keys."""
-        keys = set(state_keys(self.rule, self.group))
+        keys = set(self.keys.names)
         for name, state in state_dict.items():
             if name not in self.params or set(state) != keys:
                 raise ValueError(
