@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 import warnings
@@ -314,7 +313,7 @@ class PaperOptimizer(Optimizer):
         )
         lr = group["lr"]
         if isinstance(lr, Tensor):
-            lr = lr.squeeze() if isinstance(t, Tensor) or group["differentiable"] else lr.item()
+            lr = lr.squeeze() if isinstance(t, Tensor) or _symbolic(group) or group["differentiable"] else lr.item()
         k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
         if kept := counts.get("mu_product"):
             new = torch.as_tensor(product, dtype=kept[0].dtype, device=kept[0].device).reshape(kept[0].shape)
@@ -359,11 +358,7 @@ def state_keys(rule: Rule, group: Group) -> StateKeys:
 
     Momentum and NAG in sum form count steps only under a schedule; GD keeps nothing.
     """
-    return _state_keys(rule, rule.momentum != "none" and group.get("momentum_decay") is not None)
-
-
-@functools.cache
-def _state_keys(rule: Rule, scheduled: bool) -> StateKeys:
+    scheduled = rule.momentum != "none" and group.get("momentum_decay") is not None
     counted = rule.norm != "none" or rule.momentum == "mean" or scheduled
     rms = "square_avg" if rule.momentum == "none" else "exp_avg_sq"
     return StateKeys(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 import torch_alone
 
 import nadam_ref
-from nadam_ref import cli
+from nadam_ref import cli, which
 from nadam_ref.experiments import data
 
 
@@ -174,6 +175,88 @@ def test_book_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [("paper", True, {"epochs": 3, "lr": 0.001, "data": "mnist", "x": "a=b"})]
     assert cli.main(["book"]) == 7
     assert asked[1] == ("live", False, {})
+
+
+# ---------------------------------------------------------------- which
+
+
+def test_which_is_one_line_a_library(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["which"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    starts = [header.index(word) for word in ("version", "dialect", "distance", "next", "what")]
+    found = which.survey()
+    assert len(lines) == len(found)
+    for line, x in zip(lines, found, strict=True):
+        assert line.startswith(x.target)
+        assert line.endswith(x.meaning)
+        assert all(line[i - 2 : i] == "  " != line[i] for i in starts)  # aligned
+    assert any(line.split()[:3] == ["torch.optim:NAdam", torch.__version__, "cs229"] for line in lines)
+
+
+def test_which_verbose_shows_every_candidate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["which", "nadam_ref:Nadam", "--verbose"]) == 0
+    _, distances = capsys.readouterr().out.split("\n\n")
+    title, nearest, *others = distances.splitlines()
+    assert title.startswith("nadam_ref:Nadam")
+    assert nearest.split() == ["0.0e+00", "cs229"]
+    assert {line.split(maxsplit=1)[1] for line in [nearest, *others]} == set(which.CANDIDATES)
+
+
+def test_which_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["which", "torch.optim:NAdam", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["dialect"], found["version"]) == ("cs229", torch.__version__)
+    assert found["distances"]["cs229"] <= 5e-9
+
+
+def test_which_finds_a_file_of_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_own_nadam.py").write_text("from torch.optim import NAdam as Mine\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert cli.main(["which", "my_own_nadam:Mine"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["my_own_nadam:Mine", "cs229"]
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("torch.optim:Nadam", "torch.optim has no Nadam; it has NAdam"),
+        ("no_such_module:Nadam", "cannot be imported"),
+        ("torch.optim", "module:Class"),
+        ("torch.optim:LBFGS", "cannot be stepped"),
+    ],
+)
+def test_which_says_in_one_line_why_not(
+    target: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert cli.main(["which", target]) == 2
+    assert says in one_line(capsys.readouterr().err)
+
+
+def test_which_shows_a_broken_library_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken_library.py").write_text("import a_module_that_is_absent\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(which, "LIBRARIES", {"broken_library:Nadam": None, **which.LIBRARIES})
+    assert cli.main(["which"]) == 0
+    _, broken, torchs, *_ = capsys.readouterr().out.splitlines()
+    assert "broken_library cannot be imported: ModuleNotFoundError" in broken
+    assert "cs229" in torchs
+
+
+def test_which_where_torch_is_alone() -> None:
+    done = torch_alone.run("-m", "nadam_ref", "which")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["torch.optim:NAdam", "nadam_ref:Nadam"]
+
+
+def test_which_costs_the_package_no_import() -> None:
+    done = torch_alone.run("-c", "import nadam_ref, sys; print('nadam_ref.which' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
 
 
 # ---------------------------------------------------------------- doctor
