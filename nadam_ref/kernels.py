@@ -148,18 +148,31 @@ def _give_up_fusing(device_type: str, error: Exception) -> None:
 def fused_update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
     """`update_` as one compiled kernel per tensor; the numbers are 0-dim tensors: no recompilation as they change.
 
-    Where no kernel can be compiled it warns once and updates unfused. So are tensors that are not contiguous.
+    Tensors that are not contiguous, and single numbers, are updated unfused, and so is everything, after one warning,
+    where no kernel can be compiled.
     """
     params, grads, ms, ns = lists
-    device_type = params[0].device.type
-    kernel = _compiled(rule, params[0].dtype)
-    numbers = torch.tensor(k, dtype=params[0].dtype).unbind()
+    numbers = torch.tensor(k, dtype=params[0].dtype, device="cpu").unbind()
     none: list[Any] = [None] * len(params)
     for tensors in zip(params, grads, ms or none, ns or none, strict=True):
-        if device_type not in _WITHOUT_COMPILER and all(x is None or x.is_contiguous() for x in tensors):
-            try:
-                kernel(*(x if x is None else x.detach().view(-1) for x in tensors), *numbers)
-                continue
-            except torch._dynamo.exc.BackendCompilerFailed as error:  # raised before anything is written
-                _give_up_fusing(device_type, error)
-        update_(rule, tuple([] if x is None else [x] for x in tensors), k)  # type: ignore[arg-type]
+        flat = tensors[0].numel() > 1 and all(x is None or x.is_contiguous() for x in tensors)
+        if not (flat and _run_fused(rule, tensors, numbers)):
+            update_(rule, tuple([] if x is None else [x] for x in tensors), k)  # type: ignore[arg-type]
+
+
+def _run_fused(rule: Rule, tensors: tuple[Tensor | None, ...], numbers: tuple[Tensor, ...]) -> bool:
+    """Whether the kernel ran. What it raises comes from the compiler, before anything is written."""
+    p = tensors[0]
+    if p is None or p.device.type in _WITHOUT_COMPILER:
+        return False
+    arguments = [x if x is None else x.detach().view(-1) for x in tensors]
+    try:
+        _compiled(rule, p.dtype)(*arguments, *numbers)
+    except torch._dynamo.exc.FailOnRecompileLimitHit:
+        # Dynamo holds eight variants of a kernel, one for each global setting it was met under: start anew.
+        _compiled.cache_clear()
+        _compiled(rule, p.dtype)(*arguments, *numbers)
+    except torch._dynamo.exc.BackendCompilerFailed as error:
+        _give_up_fusing(p.device.type, error)
+        return False
+    return True

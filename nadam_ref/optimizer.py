@@ -12,9 +12,15 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT, _default_to_fused_or_foreach, _use_grad_for_differentiable
+from torch.optim.optimizer import (
+    Optimizer,
+    ParamsT,
+    _default_to_fused_or_foreach,
+    _device_dtype_check_for_fused,
+    _use_grad_for_differentiable,
+)
 
-from .kernels import Lists, expression_update_, fold, fused_update_, update_
+from .kernels import Coefficients, Lists, expression, fold, fused_update_, update_, write_back
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
 
 __all__ = ["PaperOptimizer"]
@@ -99,8 +105,10 @@ class PaperOptimizer(Optimizer):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> PaperOptimizer:
         """Refuse unknown keywords: with torch's class where that has them, with the known ones otherwise."""
-        known = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-        for name in kwargs.keys() - set(known):
+        parameters = inspect.signature(cls.__init__).parameters
+        known = [name for name in parameters if name != "self"]
+        passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values())  # a subclass; its super() comes here too
+        for name in () if passes_on else kwargs.keys() - set(known):
             if cls.twin and name in cls.twin.off:
                 raise TypeError(f"{cls.__name__} has no `{name}`: use torch.optim.{cls.twin.name} for it")
             raise TypeError(f"{cls.__name__} has no keyword `{name}`; it has {', '.join(known)}")
@@ -116,11 +124,8 @@ class PaperOptimizer(Optimizer):
     def _checked(self, group: Group) -> Group:
         """The group itself, its values checked and its schedule settled by its dialect. Errors speak as torch's do."""
         lr = group["lr"]
-        if isinstance(lr, Tensor):
-            if lr.numel() != 1:
-                raise ValueError("Tensor lr must be 1-element")
-            if group["foreach"] and not group["capturable"]:
-                raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        if isinstance(lr, Tensor) and lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
         for name, (label, bound) in BOUNDS.items():
             if group.get(name) is not None:
                 _check_number(label, group[name], bound)
@@ -128,6 +133,8 @@ class PaperOptimizer(Optimizer):
             _check_number(f"beta parameter at index {i}", beta, 1.0)
         if self.twin:
             self.twin.check(group, type(self).__name__)
+            if self.twin.name == "Adam":
+                _check_as_torchs_adam(group)
         if group["fused"] and group["differentiable"]:
             raise RuntimeError("`fused` does not support `differentiable`")
         if group["fused"] and group["foreach"]:
@@ -181,8 +188,8 @@ class PaperOptimizer(Optimizer):
         for name in (keys.m, keys.n):
             if name and name not in state:
                 start = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
-                dtype = torch.float32 if p.dtype in HALF else p.dtype
-                state[name] = torch.full_like(p, start, dtype=dtype, memory_format=torch.preserve_format)
+                start = complex(start, start) if p.is_complex() else start
+                state[name] = torch.full_like(p, start, dtype=_arithmetic(p), memory_format=torch.preserve_format)
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -247,6 +254,8 @@ class PaperOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            if self.twin:  # a scheduler may have switched on what is not here
+                self.twin.check(group, type(self).__name__)
             keys = state_keys(self._rule(group), group)
             dense = [p for p in group["params"] if p.grad is not None and not p.grad.is_sparse]
             for members in self._cohorts(dense, group, keys):
@@ -261,6 +270,8 @@ class PaperOptimizer(Optimizer):
         symbolic = _symbolic(group)
         cohorts: defaultdict[Any, list[Member]] = defaultdict(list)
         for p in params:
+            if group["fused"] and not p.is_complex():
+                _device_dtype_check_for_fused(p)
             state = self._state(p, group, keys)
             counts = [state[name] for name in keys.counts]
             key = tuple(id(x) if symbolic or x.dim() else x.item() for x in counts)
@@ -313,11 +324,12 @@ class PaperOptimizer(Optimizer):
         )
         lr = group["lr"]
         if isinstance(lr, Tensor):
-            lr = lr.squeeze() if isinstance(t, Tensor) or _symbolic(group) or group["differentiable"] else lr.item()
+            lr = lr.squeeze() if isinstance(t, Tensor) or _symbolic(group) else lr.item()
         k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
         if kept := counts.get("mu_product"):
             new = torch.as_tensor(product, dtype=kept[0].dtype, device=kept[0].device).reshape(kept[0].shape)
-            torch._foreach_copy_(kept, [new] * len(kept))
+            for count in kept:
+                count.copy_(new)
         return k
 
     def _settings(self, group: Group) -> dict[str, Any]:
@@ -328,29 +340,41 @@ class PaperOptimizer(Optimizer):
 
     def _update(self, rule: Rule, group: Group, lists: Lists, k: Scalars) -> None:
         """Gradient as the flags want it, weight decay, then the one update; all tensors in one call."""
+        dtype = _arithmetic(lists[0][0])
+        numbers = fold(k, max(group.get("eps", 0.0), torch.finfo(dtype).tiny))
+        decay = group["weight_decay"]
+        if group["differentiable"] or any(isinstance(x, Tensor) for x in (*numbers, decay)):
+            self._update_by_expression(rule, group, lists, k, numbers.to(dtype))
+            return
         params, grads, ms, ns = lists
-        half = params[0].dtype in HALF
-        if half:
-            params, grads = [p.float() for p in params], [g.float() for g in grads]
+        if params[0].dtype != dtype:
+            params, grads = [p.to(dtype) for p in params], [g.to(dtype) for g in grads]
         if group["maximize"]:
             grads = list(torch._foreach_neg(grads))
-        if (decay := group["weight_decay"]) != 0:
-            if group["decoupled_weight_decay"]:
-                for p in params:
-                    p.mul_(1 - k.lr * decay)
-            else:
-                grads = list(torch._foreach_add(grads, params, alpha=decay))
-
-        dtype = params[0].dtype
-        numbers = fold(k, max(group.get("eps", 0.0), torch.finfo(dtype).tiny))
-        if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
-            expression_update_(rule, (params, grads, ms, ns), numbers.to(dtype))
-        elif group["fused"]:
-            fused_update_(rule, (params, grads, ms, ns), numbers)
-        else:
-            update_(rule, (params, grads, ms, ns), numbers)
-        if half:
+        if decay != 0 and group["decoupled_weight_decay"]:
+            torch._foreach_mul_(params, 1 - k.lr * decay)
+        elif decay != 0:
+            grads = list(torch._foreach_add(grads, params, alpha=decay))
+        (fused_update_ if group["fused"] else update_)(rule, (params, grads, ms, ns), numbers)
+        if params is not lists[0]:
             torch._foreach_copy_(lists[0], params)
+
+    def _update_by_expression(self, rule: Rule, group: Group, lists: Lists, k: Scalars, numbers: Coefficients) -> None:
+        """The same where numbers are tensors, or autograd is to see the step: nothing that it saves is overwritten."""
+        params, grads, ms, ns = lists
+        none: list[Any] = [None] * len(params)
+        decay, dtype = group["weight_decay"], _arithmetic(params[0])
+        for kept in zip(params, grads, ms or none, ns or none, strict=True):
+            p, g, m, n = (x.clone() if group["differentiable"] and x is not None else x for x in kept)
+            p, g = p.to(dtype), g.to(dtype)
+            if group["maximize"]:
+                g = -g
+            if isinstance(decay, Tensor) or decay != 0:
+                if group["decoupled_weight_decay"]:
+                    p = p * _like(1 - k.lr * decay, p)
+                else:
+                    g = g + decay * p
+            write_back((kept[0], *kept[2:]), expression(rule, p, g, m, n, numbers))
 
 
 def state_keys(rule: Rule, group: Group) -> StateKeys:
@@ -388,22 +412,34 @@ def _portions(params: list[Tensor], group: Group) -> Iterable[slice]:
 def _restored(name: str, x: Any, p: Tensor, group: Group) -> Tensor:
     """A loaded state tensor where the step wants it: counts in float64, on the CPU unless capturable or by row."""
     if name in COUNTS:
-        count = torch.as_tensor(getattr(x, "value", x), dtype=torch.float64).clone()
-        return count.to(p.device) if group["capturable"] or count.dim() else count.cpu()
+        value = getattr(x, "value", x)
+        dim = value.dim() if isinstance(value, Tensor) else 0
+        device = p.device if group["capturable"] or dim else "cpu"
+        return torch.as_tensor(value, dtype=torch.float64, device=device).clone()
     # A copy: two optimizers must not go on in one buffer.
-    return x.value.to(p.device, copy=True) if isinstance(x, Shielded) else cast(Tensor, x)
+    return x.value.to(p.device, _arithmetic(p), copy=True) if isinstance(x, Shielded) else cast(Tensor, x)
+
+
+def _arithmetic(p: Tensor) -> torch.dtype:
+    """The dtype in which a parameter is updated and keeps its m and n: its own, float32 for half precision."""
+    return torch.float32 if p.dtype in HALF else p.dtype
+
+
+def _like(x: Any, p: Tensor) -> Any:
+    """A tensor with dimensions in the dtype of `p`, so that it does not promote what it multiplies."""
+    return x.to(p.dtype) if isinstance(x, Tensor) and x.dim() else x
 
 
 def _symbolic(group: Group) -> bool:
-    """Whether counts stay tensors: on the device for CUDA graphs, or for the compiler."""
-    return group["capturable"] or torch.compiler.is_compiling()
+    """Whether counts stay tensors: on the device for CUDA graphs, for the compiler, or for autograd."""
+    return group["capturable"] or group["differentiable"] or torch.compiler.is_compiling()
 
 
 def _count(count: Tensor, dims: int, group: Group) -> Real:
     """A count as `rules.scalars` takes it; counts by row as a column that broadcasts against `dims` dimensions."""
     if count.dim():
         return count.reshape(-1, *[1] * (dims - 1))
-    return count if _symbolic(group) else count.item()
+    return count.clone() if _symbolic(group) else count.item()  # autograd may keep it, and the next step counts on
 
 
 def _real(tensors: list[Tensor]) -> list[Tensor]:
@@ -414,11 +450,22 @@ def _real(tensors: list[Tensor]) -> list[Tensor]:
 def _check_number(label: str, value: Any, bound: float) -> None:
     """Raise ValueError unless 0 ≤ value < bound; NaN and infinity fail."""
     try:
-        number = float(value)
+        number = float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError):
         raise ValueError(f"Invalid {label}: {value!r} is not a number") from None
     if not 0.0 <= number < bound:
         raise ValueError(f"Invalid {label}: {value}")
+
+
+def _check_as_torchs_adam(group: Group) -> None:
+    """What torch's Adam, alone among its classes, refuses of tensors."""
+    tensors = [isinstance(beta, Tensor) for beta in group["betas"]]
+    if any(tensors) and not all(tensors):
+        raise ValueError("betas must be either both floats or both Tensors")
+    if group["foreach"] and not group["capturable"]:
+        for name, tensor in (("lr", isinstance(group["lr"], Tensor)), ("betas[0]", tensors[0])):
+            if tensor:
+                raise ValueError(f"{name} as a Tensor is not supported for capturable=False and foreach=True")
 
 
 def _check_parameter(p: Tensor) -> None:

@@ -1,0 +1,142 @@
+"""The ten optimizers in 50 digits: written from the equations in closed form, with nothing of `nadam_ref` in it.
+
+An accumulator is not a recursion here but what the recursion sums to, over all gradients so far:
+
+    m_t = Σ_i q_i g_i ∏_{i<j≤t} μ_j        n_t = Σ_i (1−ν) ν^{t−i} g_i²  |  max_i ν^{t−i} |g_i|
+
+and a corrected mean is what it means, an average whose weights sum to one; so a line misread in the package is not
+misread here in the same way. Vectors are NumPy arrays of mpmath numbers; a float goes in with its exact value.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import mpmath
+import numpy as np
+import numpy.typing as npt
+
+mp = mpmath.MPContext()
+mp.dps = 50
+Vector = Any  # an array of mpmath numbers, or one for all elements
+exact = np.vectorize(mp.mpf, otypes=[object])
+root = np.vectorize(mp.sqrt, otypes=[object])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """An optimizer by its class name, and its numbers under the paper's names; ψ is the schedule's, λ weight decay."""
+
+    name: str
+    η: float = 0.01
+    μ: float = 0.99
+    ν: float = 0.999
+    ε: float = 1e-8
+    ψ: float | None = None
+    form: str = "mean"
+    dialect: str = ""
+    corrected: bool = True
+    λ: float = 0.0
+    decoupled: bool = False
+    maximize: bool = False
+    lr_decay: float = 0.0
+    n0: float = 0.0
+
+
+class Decaying:
+    """w_1 x_1 … w_t x_t after each has decayed to step t, joined: Σ_i w_i x_i ∏_{i<j≤t} f_j, or the largest of them.
+
+    Each term is kept divided by ∏_{j≤i} f_j, which makes it constant in t. No factor f may be 0.
+    """
+
+    def __init__(self, join: Callable[[Vector, Vector], Vector] = operator.add) -> None:
+        self.join, self.product, self.inverse, self.joined = join, mp.mpf(1), mp.mpf(1), 0
+
+    def push(self, x: Vector, factor: mpmath.mpf, weight: mpmath.mpf = 1) -> Vector:
+        """Take in x, and give what all have come to."""
+        self.product, self.inverse = self.product * factor, self.inverse / factor
+        self.joined = self.join(self.joined, x * (weight * self.inverse))
+        return self.joined * self.product
+
+
+class Mean:
+    """The decaying mean Σ_i (1−f_i) x_i ∏_{i<j≤t} f_j; corrected, the average with these weights."""
+
+    def __init__(self, corrected: bool) -> None:
+        self.values, self.weights, self.corrected = Decaying(), Decaying(), corrected
+
+    def push(self, x: Vector, factor: mpmath.mpf) -> Vector:
+        value = self.values.push(x, factor, 1 - factor)
+        return value / self.weights.push(1 - factor, factor) if self.corrected else value
+
+
+@cache
+def multiplier(μ: float, ψ: float | None, t: int) -> mpmath.mpf:
+    """μ_t = μ (1 − ½ · 0.96^{tψ}), or μ without a schedule."""
+    return mp.mpf(μ) if ψ is None else mp.mpf(μ) * (1 - mp.power(mp.fdiv(96, 100), t * mp.mpf(ψ)) / 2)
+
+
+class Numerator:
+    """What takes the gradient's place in the step: g, its momentum, or its momentum looked ahead."""
+
+    def __init__(self, s: Settings) -> None:
+        self.s, self.t, self.product = s, 0, mp.mpf(1)
+        self.ψ = {"keras3": 1, "constant": None, "choi": None}.get(s.dialect, s.ψ)
+        self.sum = Decaying()
+        self.mean = Mean(corrected=s.corrected and s.name in ("Momentum", "Adam", "AdaMax"))
+
+    def __call__(self, g: Vector) -> Vector:
+        s = self.s
+        self.t += 1
+        here, ahead = (multiplier(s.μ, self.ψ, t) for t in (self.t, self.t + 1))
+        self.product = self.product * here  # ∏_{i≤t} μ_i
+        if s.name in ("GD", "AdaGrad", "RMSProp", "MaxProp"):
+            return g
+        if s.name in ("Momentum", "NAG") and s.form == "sum":
+            m = self.sum.push(g, here)
+            return m if s.name == "Momentum" else m * ahead + g
+        # The report's Nadam decays by the constant μ whatever the schedule; ICLR's, and every other mean, by μ_t.
+        m = self.mean.push(g, mp.mpf(s.μ) if s.dialect in ("cs229", "keras3") else here)
+        if s.name in ("Momentum", "Adam", "AdaMax"):
+            return m
+        if not s.corrected:
+            return m * ahead + g * (1 - here)
+        beyond = self.product if s.dialect == "choi" else self.product * ahead
+        return m * (ahead / (1 - beyond)) + g * ((1 - here) / (1 - self.product))
+
+
+class Denominator:
+    """What the step is divided by: 1, or a norm of the gradients so far, plus ε."""
+
+    def __init__(self, s: Settings) -> None:
+        self.s, self.mean, self.max, self.sum = s, Mean(s.corrected), Decaying(np.maximum), mp.mpf(s.n0)
+
+    def __call__(self, g: Vector) -> Vector:
+        s = self.s
+        if s.name in ("GD", "Momentum", "NAG"):
+            return mp.mpf(1)
+        if s.name in ("MaxProp", "AdaMax", "NadaMax"):
+            return self.max.push(np.abs(g), mp.mpf(s.ν)) + mp.mpf(s.ε)
+        if s.name == "AdaGrad":
+            self.sum = self.sum + g * g
+            return root(self.sum) + mp.mpf(s.ε)
+        return root(self.mean.push(g * g, mp.mpf(s.ν))) + mp.mpf(s.ε)
+
+
+def trajectory(
+    s: Settings, start: npt.NDArray[np.float64], gradient: Callable[[Vector, int], Vector], steps: int
+) -> npt.NDArray[np.float64]:
+    """θ_0 … θ_T, each entry rounded once to float64; `gradient(θ, t)` gets exact numbers and returns such."""
+    θ = exact(start)
+    numerator, denominator = Numerator(s), Denominator(s)
+    path = [start]
+    for t in range(1, steps + 1):
+        g = (-1 if s.maximize else 1) * gradient(θ, t)
+        η = mp.mpf(s.η) / (1 + (t - 1) * mp.mpf(s.lr_decay))
+        decayed = θ * (1 - η * mp.mpf(s.λ)) if s.decoupled else θ
+        g = g if s.decoupled else g + θ * mp.mpf(s.λ)
+        θ = decayed - numerator(g) * η / denominator(g)
+        path.append(θ.astype(np.float64))
+    return np.stack(path)

@@ -1,0 +1,77 @@
+"""`torch.compile(optimizer.step)`: the same step, compiled once, whatever the rate does."""
+
+import itertools
+
+import pytest
+import torch
+from conformance import IMPLEMENTATIONS, configurations, every_optimizer, make, parameters, same
+from torch._dynamo.testing import CompileCounter
+
+from nadam_ref import OPTIMIZERS
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    """The compiler gives up on a function after eight variants; every test starts with none."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def compiled_counts(name, kwargs, fullgraph):
+    """How many graphs were compiled after each of ten steps at ten rates, and the two optimizers."""
+    held = isinstance(kwargs["lr"], torch.Tensor)
+    fast, truth = (make(name, parameters(), kwargs, {"lr": kwargs["lr"] * 1}) for _ in range(2))
+    counter = CompileCounter()
+    inner = fast.step.__wrapped__.__wrapped__  # without the profiler's wrapper and the one that sets the grad mode
+    step = torch.compile((lambda: inner(fast)) if fullgraph else fast.step, backend=counter, fullgraph=fullgraph)
+    counts = []
+    for i in range(10):
+        for optimizer in (fast, truth):
+            group = optimizer.param_groups[0]
+            group["lr"] = group["lr"].fill_(0.1 / (i + 1)) if held else 0.1 / (i + 1)
+            for p in group["params"]:
+                p.grad = torch.cos(p + i)
+        with torch.no_grad():
+            step()
+        truth.step()
+        counts.append(counter.frame_count)
+    return counts, fast, truth
+
+
+def ways():
+    """Every optimizer, path, kind of rate and way to compile; what follows the others closely is marked slow."""
+    for name, path in itertools.product(OPTIMIZERS, ("for-loop", "foreach", "fused", "capturable foreach")):
+        for held, fullgraph in itertools.product((False, True), (False, True)):
+            if (name, path, held) != ("Adam", "foreach", True):  # refused, as by torch's
+                fused = name in ("GD", "Momentum") and path == "fused" and held and fullgraph
+                quick = fused or (name == "Nadam" and path == "for-loop")
+                words = (name, path, "lr in a tensor" if held else "lr a number", "fullgraph" if fullgraph else "step")
+                marks = [] if quick else [pytest.mark.slow]
+                yield pytest.param(name, path, held, fullgraph, id=", ".join(words), marks=marks)
+
+
+@pytest.mark.parametrize(("name", "path", "held", "fullgraph"), list(ways()))
+def test_a_compiled_step_is_compiled_once_whatever_the_rate(name, path, held, fullgraph):
+    """Once as the state is made, once with the state there; then never again."""
+    rate = torch.tensor(0.1, dtype=torch.float64) if held else 0.1
+    kwargs = {**IMPLEMENTATIONS[path], "weight_decay": 0.1, "lr": rate}
+    counts, fast, truth = compiled_counts(name, kwargs, fullgraph)
+    assert counts[1:] == [counts[1]] * 9
+    assert counts[1] <= 2
+    same(fast, truth, 1e-12)
+
+
+@pytest.mark.slow
+@every_optimizer
+def test_a_step_compiled_by_inductor_is_the_step(name):
+    for kwargs in configurations(name).values():
+        fast, truth = (make(name, parameters(), kwargs) for _ in range(2))
+        step = torch.compile(fast.step)
+        for i in range(4):
+            for optimizer in (fast, truth):
+                for p in optimizer.param_groups[0]["params"]:
+                    p.grad = torch.cos(p + i)
+            step()
+            truth.step()
+        same(fast, truth, 1e-12)
