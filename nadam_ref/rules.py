@@ -13,6 +13,7 @@ the six numbers μ, ν, a, c, d, η alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -104,6 +105,12 @@ def schedule(mu: Real, t: Real, momentum_decay: float | None) -> Real:
     return mu * factor
 
 
+def one_minus_power(x: Real, t: Real) -> Real:
+    """1 − xᵗ to full precision; the subtraction itself loses digits where x is near 1, five of them at 0.999999."""
+    exponent = t * (x.log() if hasattr(x, "log") else math.log(x) if x else -math.inf)
+    return -(exponent.expm1() if hasattr(exponent, "expm1") else math.expm1(exponent))
+
+
 def scalars(
     rule: Rule,
     t: Real,
@@ -127,7 +134,8 @@ def scalars(
     mu_t = schedule(mu, t, momentum_decay)
     mu_next = schedule(mu, t + 1, momentum_decay)
     here = mu**t if momentum_decay is None else product * mu_t
-    ahead = here * mu_next if kind.corrects_ahead else here
+    rest = one_minus_power(mu, t) if momentum_decay is None else 1 - here
+    rest_ahead = rest + here * (1 - mu_next) if kind.corrects_ahead else rest
 
     recursion, a, c = mu_t, 1.0, 0.0
     if rule.momentum == "none":
@@ -138,9 +146,9 @@ def scalars(
         recursion = mu_t if kind.scheduled_recursion else mu
         a, c = mu_next, 1 - mu_t
         if bias_correction:
-            a, c = a / (1 - ahead), c / (1 - here)
+            a, c = a / rest_ahead, c / rest
     elif rule.momentum == "mean" and bias_correction:
-        a = 1 / (1 - here)
+        a = 1 / rest
 
-    d = (1 - nu**t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
+    d = one_minus_power(nu, t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
     return Scalars(recursion, nu, a, c, d, lr / (1 + (t - 1) * lr_decay)), here

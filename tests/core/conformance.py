@@ -154,7 +154,7 @@ def info(name: str) -> OptimizerInfo:
         # Without a memory that decays, the rows that do not occur have nothing to miss: sparse is dense.
         supports_sparse=name in ("GD", "AdaGrad"),
         metadata_for_sparse=(
-            {"lr": 4.8e-3 if name == "GD" else 0.1, "weight_decay": 0, "lr_decay": 0},
+            {"lr": 4.8e-3 if name == "GD" else 0.1, "weight_decay": 0, "lr_decay": 0, "maximize": False},
             [lambda opt: StepLR(opt, gamma=0.99999, step_size=300)],
         ),
     )
