@@ -195,8 +195,9 @@ class PaperOptimizer(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, from this class or from torch's class of the same method; nothing is changed if it does not fit.
 
-        State keeps the dtype it was saved in. Raises ValueError where the checkpoint has on what this update cannot do,
-        or holds the state of another rule.
+        State comes to the device and dtype that this optimizer keeps it in: counts and products stay float64, the rest
+        of half precision float32. Raises ValueError where the checkpoint has on what this update cannot do, or holds
+        the state of another rule.
         """
         handle = self.register_load_state_dict_pre_hook(lambda _, d: self._admit(d))  # after the user's own hooks
         try:
@@ -355,7 +356,8 @@ class PaperOptimizer(Optimizer):
             torch._foreach_mul_(params, 1 - k.lr * decay)
         elif decay != 0:
             grads = list(torch._foreach_add(grads, params, alpha=decay))
-        (fused_update_ if group["fused"] else update_)(rule, (params, grads, ms, ns), numbers)
+        fused = group["fused"] and not torch.compiler.is_compiling()  # a compiler at work fuses by itself
+        (fused_update_ if fused else update_)(rule, (params, grads, ms, ns), numbers)
         if params is not lists[0]:
             torch._foreach_copy_(lists[0], params)
 
@@ -451,7 +453,7 @@ def _check_number(label: str, value: Any, bound: float) -> None:
     """Raise ValueError unless 0 ≤ value < bound; NaN and infinity fail."""
     try:
         number = float(value.detach() if isinstance(value, Tensor) else value)
-    except (TypeError, ValueError):
+    except (RuntimeError, TypeError, ValueError):
         raise ValueError(f"Invalid {label}: {value!r} is not a number") from None
     if not 0.0 <= number < bound:
         raise ValueError(f"Invalid {label}: {value}")

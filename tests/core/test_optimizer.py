@@ -396,7 +396,7 @@ def test_flags_that_exclude_each_other():
         with pytest.raises(RuntimeError, match=text):
             Nadam([parameter(3)], **flags)
     with pytest.raises(ValueError, match="lr as a Tensor is not supported for capturable=False and foreach=True"):
-        Nadam([parameter(3)], lr=torch.tensor(0.1), foreach=True)
+        Adam([parameter(3)], lr=torch.tensor(0.1), foreach=True)
 
 
 def test_without_a_compiler_fused_warns_once_and_gives_the_same():
