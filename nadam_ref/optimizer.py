@@ -329,8 +329,13 @@ class PaperOptimizer(Optimizer):
         k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
         if kept := counts.get("mu_product"):
             new = torch.as_tensor(product, dtype=kept[0].dtype, device=kept[0].device).reshape(kept[0].shape)
-            for count in kept:
-                count.copy_(new)
+            if group[
+                "differentiable"
+            ]:  # _foreach_copy_ has no derivative; copy_ is lost on the way through the compiler
+                for count in kept:
+                    count.copy_(new)
+            else:
+                torch._foreach_copy_(kept, [new] * len(kept))
         return k
 
     def _settings(self, group: Group) -> dict[str, Any]:
