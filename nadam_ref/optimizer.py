@@ -329,9 +329,8 @@ class PaperOptimizer(Optimizer):
         k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
         if kept := counts.get("mu_product"):
             new = torch.as_tensor(product, dtype=kept[0].dtype, device=kept[0].device).reshape(kept[0].shape)
-            if group[
-                "differentiable"
-            ]:  # _foreach_copy_ has no derivative; copy_ is lost on the way through the compiler
+            # _foreach_copy_ has no derivative; copy_ into them is lost on the way through the compiler.
+            if group["differentiable"]:
                 for count in kept:
                     count.copy_(new)
             else:

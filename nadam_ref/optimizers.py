@@ -36,7 +36,7 @@ from .rules import RULES
 __all__ = ["GD", "NAG", "AdaGrad", "AdaMax", "Adam", "MaxProp", "Momentum", "NadaMax", "Nadam", "RMSProp"]
 
 Form = Literal["sum", "mean"]
-DialectName = Literal["cs229", "iclr", "constant", "keras3", "choi"]
+DialectName = Literal["cs229", "iclr", "constant", "keras3", "choi", "radam"]
 
 
 class GD(PaperOptimizer):
@@ -320,11 +320,12 @@ class Nadam(PaperOptimizer):
         Five different Nadams are in use. "cs229" (default), as above, is the report's and torch's. "iclr" is ICLR's
         printed recursion, m ← μ_t m + (1−μ_t) g. "constant" is optax's: μ_t = μ. "keras3" is Keras's, which lost the
         schedule's 1/250. "choi" is timm's NAdamW and AlgoPerf's: both terms over 1 − μᵗ.
+        "radam" is the author's later test of the idea: (1−γ) m / (1−μᵗ) + γ g with γ = .05 for the look-ahead.
     `bias_correction`
         False: neither m, g nor n is divided by its correction. Default True.
     `momentum_decay`
         ψ of the schedule μ_t = μ (1 − ½ · 0.96^{tψ}); default 0.004 = 1/250. None: no schedule. The dialects
-        "constant", "keras3" and "choi" fix their own and refuse another.
+        "constant", "keras3", "choi" and "radam" fix their own and refuse another.
 
     With float64 parameters torch.optim.NAdam differs by about 1e-9, because it keeps the product of μ in float32.
     """

@@ -36,6 +36,7 @@ __all__ = [
     "nadam_iclr",
     "nadam_iclr_printed",
     "nadam_keras3",
+    "nadam_radam",
     "nadamax",
     "nag",
     "nag_lookahead",
@@ -425,6 +426,29 @@ def nadam_choi(
         n, root = norm(n, g, ν, t)
         m_hat = (μ * m + (1 - μ) * g) / (1 - μ**t)
         θ = θ - η * m_hat / (root + ε)
+        yield θ
+
+
+def nadam_radam(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 2e-3,
+    μ: float = 0.9,
+    ν: float = 0.999,
+    ε: float = 1e-8,
+    γ: float = 0.05,
+    norm: Norm = l2_norm,
+) -> Path:
+    """The author's later Radam: the look-ahead replaced by a plain interpolation between m̂ and g."""
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in count(1):
+        g = grad(θ, t)
+        m = μ * m + (1 - μ) * g
+        n, root = norm(n, g, ν, t)
+        m_hat = m / (1 - μ**t)
+        m_bar = (1 - γ) * m_hat + γ * g
+        θ = θ - η * m_bar / (root + ε)
         yield θ
 
 

@@ -59,6 +59,7 @@ class Dialect:
     `scheduled_recursion`: m decays by μ_t (as printed at ICLR) or by the constant μ (as printed in the report).
     `corrects_ahead`: the term in m is divided by 1 − ∏_{i≤t+1} μ_i, as printed, or by 1 − ∏_{i≤t} μ_i.
     `free_schedule`: the user chooses ψ; otherwise the dialect fixes it at `momentum_decay` (None: no schedule).
+    `interpolation`: a number γ puts (1−γ) m̂ + γ g in the place of the look-ahead (None), with m̂ = m / (1 − μᵗ).
     """
 
     who: str
@@ -66,9 +67,10 @@ class Dialect:
     corrects_ahead: bool = True
     free_schedule: bool = False
     momentum_decay: float | None = None
+    interpolation: float | None = None
 
 
-#: The five Nadams that are shipped or printed under one name.
+#: The five Nadams that are shipped or printed under one name, and the author's later test of what makes them good.
 DIALECTS: dict[str, Dialect] = {
     "cs229": Dialect("the report's Algorithm 8; torch.optim.NAdam", free_schedule=True, momentum_decay=0.004),
     "iclr": Dialect(
@@ -80,6 +82,7 @@ DIALECTS: dict[str, Dialect] = {
     "constant": Dialect("optax.nadam: no schedule"),
     "keras3": Dialect("Keras 2.11 and later: 0.96^t, the 1/250 lost", momentum_decay=1.0),
     "choi": Dialect("timm's NAdamW, AlgoPerf: both terms over 1 − μᵗ", corrects_ahead=False),
+    "radam": Dialect("the author's later code: is it the look-ahead, or only the interpolation?", interpolation=0.05),
 }
 
 
@@ -142,6 +145,8 @@ def scalars(
         a, c = 0.0, 1.0
     elif rule.momentum == "sum" and rule.nesterov:
         a, c = mu_next, 1.0
+    elif rule.momentum == "mean" and kind.interpolation is not None and rule.nesterov:
+        a, c = (1 - kind.interpolation) / (rest if bias_correction else 1.0), kind.interpolation
     elif rule.momentum == "mean" and rule.nesterov:
         recursion = mu_t if kind.scheduled_recursion else mu
         a, c = mu_next, 1 - mu_t

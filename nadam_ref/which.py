@@ -40,6 +40,7 @@ MEANING = {
     "constant": "ICLR's Algorithm 2 without a schedule: full steps at once",
     "keras3": "the report's schedule, run 250 times too fast: shorter steps, for longer",
     "choi": "no schedule, both terms corrected alike: long steps at first",
+    "radam": "the author's Radam, gradient and momentum interpolated: full steps at once",
     "Adam": "no Nadam: it does not look ahead",
     "none": "no published Nadam; {nearest} is nearest, at distance {distance:.1g}",
 }

@@ -89,6 +89,7 @@ def test_the_sum_with_a_rate_is_the_uncorrected_mean_with_that_rate_over_one_min
         *(
             case
             for dialect in DIALECTS
+            if DIALECTS[dialect].interpolation is None  # g interpolated with itself is g only to rounding
             for case in (
                 (
                     Nadam,

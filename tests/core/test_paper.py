@@ -52,6 +52,7 @@ def test_first_steps_by_hand():
         (paper.nadam_constant, [1.497, 1.166, 1.033, 1.009, 1, 1, 1, 1]),
         (paper.nadam_keras3, [1.007, 0.656, 0.466, 0.406, 0.441, 0.641, 0.867, 0.993]),
         (paper.nadam_choi, [1.990, 1.493, 1.194, 1.095, 1.015, 1.006, 1.002, 1]),
+        (paper.nadam_radam, [1, 1, 1, 1, 1, 1, 1, 1]),
     ],
 )
 def test_multiplier_on_a_constant_gradient(box, expected):
