@@ -20,12 +20,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
+from .experiments import commands_sweep
 
 # Errors that a person can act on: one line instead of a traceback. Named, not imported: their modules are heavy.
 KNOWN_ERRORS = {
     "nadam_ref.book.BookError",
     "nadam_ref.experiments.data.DataError",
+    "nadam_ref.experiments.protocol_file.ProtocolError",
     "nadam_ref.experiments.records.RecordError",
+    "nadam_ref.experiments.sweep.SweepError",
+    "nadam_ref.experiments.train.DeviceError",
     "nadam_ref.which.WhichError",
 }
 
@@ -73,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_book(commands)
     _add_which(commands)
+    commands_sweep.add(commands)
     doctor = commands.add_parser("doctor", help="show versions, extras, data sets and hardware")
     doctor.set_defaults(run=_doctor)
     return parser

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["write_whole"]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write UTF-8 text with Unix line ends: to a temporary file beside `path`, synced, then renamed over it.
+def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
+    """Write UTF-8 text with Unix line ends, or what a function writes into the file it is given.
 
-    Folders that are missing are made. After an error or a crash `path` is what it was before.
+    To a temporary file beside `path`, synced, then renamed over it. Folders that are missing are made. After an error
+    or a crash `path` is what it was before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with part.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with part.open("xb") as file:
+            if isinstance(content, str):
+                file.write(content.encode())
+            else:
+                content(file)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

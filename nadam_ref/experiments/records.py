@@ -26,10 +26,17 @@ import torch
 import nadam_ref
 
 from ..files import write_whole
+from . import protocol_file
 
 SCHEMA = 1
 
-Status = Literal["finished", "diverged", "crashed"]
+Status = Literal["finished", "diverged", "crashed", "timeout", "out_of_memory"]
+
+#: Ways to end without a result. Such a run is a row too, and the next sweep tries it again.
+FAILED = frozenset({"crashed", "timeout", "out_of_memory"})
+
+#: Fields of a spec that came later. At their default they are not in its name, so older records keep theirs.
+LATER = ("clip_norm", "anneal", "row_lazy", "device")
 
 
 class RecordError(RuntimeError):
@@ -48,12 +55,12 @@ def _digest(value: Any) -> str:
 # ---------------------------------------------------------------- the specification
 
 
-def _typed(value: Any) -> Any:
-    """A hyperparameter in its one type: numbers are floats (so 1 and 1.0 are one run), lists are tuples."""
-    if value is None or isinstance(value, (bool, str)):
+def _typed(value: Any, *, integers: bool = False) -> Any:
+    """A value in its one type: lists are tuples, numbers floats (1 and 1.0 are one run); `integers` may stay."""
+    if value is None or isinstance(value, (bool, str)) or (integers and isinstance(value, int)):
         return value
     if isinstance(value, (list, tuple)):
-        return tuple(_typed(item) for item in value)
+        return tuple(_typed(item, integers=integers) for item in value)
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"a hyperparameter must be finite, not {value!r}")
@@ -64,15 +71,21 @@ def _typed(value: Any) -> Any:
 class RunSpec:
     """Everything that decides a run, and nothing else. Equal specs are the same run, bit for bit.
 
-    `model` holds the sizes of the task's network, `subset` the (train, dev, test) images kept or None for all,
-    `hyperparameters` every argument of the optimizer that enters its arithmetic. `seed` fixes initialization, data
-    order and dropout, each from its own generator and whatever the optimizer. `dtype` is float32 or float64.
+    `model`: sizes and named choices of the task's network.
+    `subset`: how much of each part of the data is kept, as the task counts it, or None for all.
+    `hyperparameters`: every argument of the optimizer that enters its arithmetic.
+    `seed`: fixes initialization, data order and noise, each from its own generator and whatever the optimizer.
+    `dtype`: float32 or float64. `threads`: of torch, during the run.
+    `clip_norm`: the gradient is scaled down to this norm, over all parameters, where it is longer. None: as it is.
+    `anneal`: (factor, full): the rate is multiplied by factor^max(epoch + 1 − full, 0), epochs counted from 0.
+    `row_lazy`: tables of which a batch uses some rows get sparse gradients, so only these rows are updated.
+    `device`: "cpu" or "cuda". On "cuda" the same spec gives the same curves to rounding only.
     """
 
     task: str
     task_version: int
     profile: str
-    model: Mapping[str, int] = field(hash=False)
+    model: Mapping[str, Any] = field(hash=False)
     data: str
     data_sha256: str
     optimizer: str
@@ -82,25 +95,50 @@ class RunSpec:
     steps: int
     batch: int
     evaluate_every: int
-    subset: tuple[int, int, int] | None = None
+    subset: tuple[int, ...] | None = None
     dtype: str = "float32"
     threads: int = 1
+    clip_norm: float | None = None
+    anneal: tuple[float, int] | None = None
+    row_lazy: bool = False
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("steps", 0), ("batch", 1), ("evaluate_every", 1), ("threads", 1)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value < 2**63:
                 raise ValueError(f"{name} must be an integer from {least} to 2^63 − 1, not {value!r}")
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype must be float32 or float64, not {self.dtype!r}")
-        typed = {name: _typed(value) for name, value in sorted(self.hyperparameters.items())}
-        object.__setattr__(self, "hyperparameters", typed)
-        object.__setattr__(self, "subset", None if self.subset is None else tuple(self.subset))
+        for name, choices in (("dtype", ("float32", "float64")), ("device", ("cpu", "cuda")), ("row_lazy", (0, 1))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be {choices[0]} or {choices[1]}, not {getattr(self, name)!r}")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ValueError(f"clip_norm must be positive and finite, not {self.clip_norm!r}")
+        self._set_types()
+
+    def _set_types(self) -> None:
+        def set_to(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        for name, integers in (("hyperparameters", False), ("model", True)):
+            values = sorted(getattr(self, name).items())
+            set_to(name, {key: _typed(value, integers=integers) for key, value in values})
+        set_to("row_lazy", bool(self.row_lazy))
+        set_to("subset", None if self.subset is None else tuple(self.subset))
+        set_to("clip_norm", None if self.clip_norm is None else float(self.clip_norm))
+        if self.anneal is not None:
+            factor, full = self.anneal
+            set_to("anneal", (float(factor), int(full)))
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """All fields as JSON has them, without later ones that are at their default."""
+        defaults = {known.name: known.default for known in fields(self)}
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != defaults[name]}
 
     @functools.cached_property
     def id(self) -> str:
-        """sha256 of the canonical JSON of all fields."""
-        return _digest(asdict(self))
+        """sha256 of the canonical JSON of `config`."""
+        return _digest(self.config)
 
     @property
     def lr(self) -> float:
@@ -138,7 +176,7 @@ class Record:
         """One line of strict JSON with the payload's own sha256."""
         payload = {
             "schema": SCHEMA,
-            "config": asdict(self.spec),
+            "config": self.spec.config,
             "status": self.status,
             "reason": self.reason,
             "step": self.step,
@@ -213,7 +251,6 @@ def _checkout() -> dict[str, Any]:
 
 @functools.cache
 def _surroundings() -> dict[str, Any]:
-    protocol = (Path(__file__).parent / "protocol.yaml").read_bytes()
     return {
         "nadam_ref": nadam_ref.__version__,
         "torch": str(torch.__version__),
@@ -222,15 +259,15 @@ def _surroundings() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "protocol_sha256": hashlib.sha256(protocol).hexdigest(),
         **_checkout(),
     }
 
 
-def provenance(wall_seconds: float) -> dict[str, Any]:
-    """Where, when and with what a run was made, and how long it took."""
+def provenance(spec: RunSpec, wall_seconds: float) -> dict[str, Any]:
+    """Where, when, with what and under which protocol a run was made, and how long it took."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {**_surroundings(), "time": now, "wall_seconds": round(wall_seconds, 6)}
+    protocol = protocol_file.sha256(spec.task, spec.profile)
+    return {**_surroundings(), "protocol_sha256": protocol, "time": now, "wall_seconds": round(wall_seconds, 6)}
 
 
 # ---------------------------------------------------------------- the store
@@ -253,14 +290,15 @@ class Store:
     def put(self, record: Record) -> None:
         """Keep a record. A second one of the same spec must agree with the first bit for bit; the first is kept.
 
-        Raises `RecordError` where it does not, `ValueError` for a crashed run, which has nothing to keep.
+        A run that failed (`FAILED`) gives way to any later one of its spec, and to an earlier one with a result.
+        Raises `RecordError` where two results on a CPU differ: a free audit of determinism.
         """
-        if record.status == "crashed":
-            raise ValueError(f"run {record.spec.id} crashed ({record.reason}); there is nothing to keep")
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = self.get(record.spec)
-        if kept is None:
+        if kept is None or kept.status in FAILED:
             write_whole(self.path(record.spec), record.to_json())
+        elif record.status in FAILED or record.spec.device != "cpu":
+            return
         elif kept.outcome_sha256 != record.outcome_sha256:
             raise RecordError(_contradiction(self.path(record.spec), kept, record))
 

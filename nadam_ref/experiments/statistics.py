@@ -1,4 +1,4 @@
-"""From records to the numbers of a table: a summary over seeds, the best rate of each method, an interval."""
+"""From records to the numbers of a table: a summary over seeds, the best rate of each method, curves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .records import Record, RunSpec
+from .intervals import Interval, t_interval
+from .records import FAILED, Record, RunSpec
 
 Floats = npt.NDArray[np.float64]
 
 
-class MissingRunsError(RuntimeError):
-    """A table lacks runs. The message lists them."""
+class RunsError(ValueError):
+    """The runs at hand do not make a table. The message says why and what to do."""
+
+
+class MissingRunsError(RunsError):
+    """A table lacks runs. The message lists them, and the command that makes them."""
+
+
+class MixedRunsError(RunsError):
+    """Runs that cannot be compared were given for one table."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +37,14 @@ class Summary:
     low: float
     high: float
     n: int
-    interval: tuple[float, float] | None
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
 class Row:
     """One method at one learning rate. `edge` says that the rate is the smallest or largest of the method's grid.
 
+    `metrics` has what the task measures at the last step, on the development set (`dev_loss`, …) and on the test set.
     A diverged run counts as +inf in a loss and −inf in an accuracy; `diverged` is how many of the n there are.
     """
 
@@ -44,10 +54,23 @@ class Row:
     edge: bool
     diverged: int
     n: int
-    dev_loss: Summary
-    dev_accuracy: Summary
-    test_loss: Summary
-    test_accuracy: Summary
+    metrics: Mapping[str, Summary]
+
+    @property
+    def dev_loss(self) -> Summary:
+        return self.metrics["dev_loss"]
+
+    @property
+    def dev_accuracy(self) -> Summary:
+        return self.metrics["dev_accuracy"]
+
+    @property
+    def test_loss(self) -> Summary:
+        return self.metrics["test_loss"]
+
+    @property
+    def test_accuracy(self) -> Summary:
+        return self.metrics["test_accuracy"]
 
 
 @dataclass(frozen=True)
@@ -60,51 +83,12 @@ class Curve:
     high: Floats
 
 
-# ---------------------------------------------------------------- intervals
-
-
-def _t_within(angle: float, df: int) -> float:
-    """P(|T| ≤ √df · tan(angle)) of Student's t (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-    cosine = math.cos(angle)
-    term, total = 1.0, 0.0
-    if df % 2 == 0:
-        for j in range(df // 2):
-            total += term
-            term *= cosine**2 * (2 * j + 1) / (2 * j + 2)
-        return math.sin(angle) * total
-    term = cosine
-    for j in range((df - 1) // 2):
-        total += term
-        term *= cosine**2 * (2 * j + 2) / (2 * j + 3)
-    return 2 / math.pi * (angle + math.sin(angle) * total)
-
-
-def t_quantile(level: float, df: int) -> float:
-    """The t with P(|T| ≤ t) = `level` for Student's distribution with `df` ≥ 1 degrees of freedom."""
-    if not 0 < level < 1 or df < 1:
-        raise ValueError(f"level must lie between 0 and 1 and df be at least 1, not {level} and {df}")
-    low, high = 0.0, math.pi / 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, df) < level else (low, middle)
-    return math.sqrt(df) * math.tan(low)
-
-
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Student-t interval of the mean; None for fewer than 3 values or where one is not finite."""
-    array = np.asarray(values, dtype=np.float64)
-    if len(array) < 3 or not np.isfinite(array).all():
-        return None
-    half = t_quantile(level, len(array) - 1) * float(array.std(ddof=1)) / math.sqrt(len(array))
-    return float(array.mean()) - half, float(array.mean()) + half
-
-
 def summary(values: Sequence[float]) -> Summary:
     """Mean, range, n and interval of at least one value. Raises `ValueError` for none."""
     if not values:
         raise ValueError("no values to summarize")
     array = np.asarray(values, dtype=np.float64)
-    return Summary(float(array.mean()), float(array.min()), float(array.max()), len(array), interval(values))
+    return Summary(float(array.mean()), float(array.min()), float(array.max()), len(array), t_interval(values))
 
 
 # ---------------------------------------------------------------- tables
@@ -118,41 +102,74 @@ def _arm(of: RunSpec | Row) -> Arm:
     return of.optimizer, repr(sorted((name, value) for name, value in of.hyperparameters.items() if name != "lr"))
 
 
-def _value(record: Record, metric: str) -> float:
-    if record.status == "finished":
-        return record.metrics[metric]
-    return -math.inf if metric.endswith("accuracy") else math.inf
+def value(record: Record, metric: str) -> float:
+    """A run's metric at the last step; where it diverged +inf, −inf for an accuracy."""
+    if record.status == "diverged":
+        return -math.inf if metric.endswith("accuracy") else math.inf
+    if metric not in record.metrics:
+        there = ", ".join(record.metrics)
+        raise RunsError(f"the run of {_describe(record.spec)} on {record.spec.task} has no {metric}; it has: {there}")
+    return record.metrics[metric]
+
+
+def measured(record: Record) -> list[str]:
+    """The metrics of the record's task. They are read from its curves, which a diverged run has too."""
+    names = [name.removeprefix("dev_") for name in record.curves if name.startswith("dev_") and name != "dev_step"]
+    return [f"{part}_{name}" for part in ("dev", "test") for name in names]
 
 
 def _describe(spec: RunSpec) -> str:
     return f"{spec.optimizer} lr {spec.lr:g} seed {spec.seed} ({spec.id[:12]})"
 
 
-def _check(records: Sequence[Record]) -> None:
-    """One task, profile and data set, every run there, every cell with the same seeds."""
-    crashed = [_describe(record.spec) for record in records if record.status == "crashed"]
-    if crashed:
-        raise MissingRunsError(f"{len(crashed)} runs crashed; run the sweep again: {'; '.join(crashed)}")
+def missing(specs: Sequence[RunSpec], why: str = "are missing") -> MissingRunsError:
+    """The error that says which runs a table lacks and how to make them."""
+    commands = sorted({f"nadam-ref sweep {spec.profile} --task {spec.task}" for spec in specs})
+    listed = "; ".join(_describe(spec) for spec in specs)
+    return MissingRunsError(f"{len(specs)} runs {why}; make them by `{'`, `'.join(commands)}`: {listed}")
+
+
+def check_comparable(records: Sequence[Record]) -> None:
+    """Raise `MissingRunsError` where a run failed, `MixedRunsError` where runs differ in more than arm and seed."""
+    failed = [record.spec for record in records if record.status in FAILED]
+    if failed:
+        raise missing(failed, "failed")
     common = {
-        dataclasses.replace(r.spec, optimizer="", optimizer_version=0, hyperparameters={}, seed=0).id for r in records
+        dataclasses.replace(r.spec, optimizer="", optimizer_version=0, hyperparameters={}, seed=0) for r in records
     }
-    if len(common) > 1:
-        raise ValueError("the records are of different tasks, profiles or data; they are never put into one table")
+    if len({spec.id for spec in common}) > 1:
+        kinds = sorted({f"{spec.task}/{spec.profile}/{spec.data}/{spec.steps} steps" for spec in common})
+        raise MixedRunsError(
+            "the records are of different tasks, profiles or data; they are never put into one table; "
+            f"keep each kind in a store of its own: {', '.join(kinds)}"
+        )
+    protocols = {record.provenance.get("protocol_sha256") for record in records}
+    if len(protocols) > 1:
+        listed = ", ".join(sorted(str(sha256)[:12] for sha256 in protocols))
+        raise MixedRunsError(
+            f"the runs on {records[0].spec.task} were made under different protocols ({listed}); they are never put "
+            "into one table: run all of it again into an empty store"
+        )
+
+
+def _check(records: Sequence[Record]) -> None:
+    """Comparable, and every cell with the same seeds."""
+    check_comparable(records)
     seeds = {record.spec.seed for record in records}
-    cells: dict[tuple[Arm, float], set[int]] = {}
+    cells: dict[tuple[Arm, float], dict[int, RunSpec]] = {}
     for record in records:
-        cells.setdefault((_arm(record.spec), record.spec.lr), set()).add(record.spec.seed)
-    missing = [f"{arm[0]} lr {lr:g} seed {seed}" for (arm, lr), have in cells.items() for seed in sorted(seeds - have)]
-    if missing:
-        raise MissingRunsError(f"{len(missing)} runs are missing; sweep these specs first: {'; '.join(missing)}")
+        cells.setdefault((_arm(record.spec), record.spec.lr), {})[record.spec.seed] = record.spec
+    lacking = [
+        dataclasses.replace(next(iter(have.values())), seed=seed)
+        for have in cells.values()
+        for seed in sorted(seeds - set(have))
+    ]
+    if lacking:
+        raise missing(lacking)
 
 
 def _row(cell: Sequence[Record], rates: set[float]) -> Row:
     spec = cell[0].spec
-    metrics = {
-        metric: summary([_value(record, metric) for record in cell])
-        for metric in ("dev_loss", "dev_accuracy", "test_loss", "test_accuracy")
-    }
     return Row(
         optimizer=spec.optimizer,
         hyperparameters=spec.hyperparameters,
@@ -160,15 +177,15 @@ def _row(cell: Sequence[Record], rates: set[float]) -> Row:
         edge=spec.lr in (min(rates), max(rates)),
         diverged=sum(record.status == "diverged" for record in cell),
         n=len(cell),
-        **metrics,
+        metrics={name: summary([value(record, name) for record in cell]) for name in measured(cell[0])},
     )
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
     """One row for every method and rate, in the order in which they first appear.
 
-    Raises `MissingRunsError` where a run crashed or a cell lacks a seed that another has, and `ValueError` where
-    records of different tasks, profiles, data or lengths are mixed.
+    Raises `MissingRunsError` where a run failed or a cell lacks a seed that another has, and `MixedRunsError` where
+    records of different tasks, profiles, data, lengths or protocols are mixed.
     """
     kept = list({record.spec.id: record for record in records}.values())
     _check(kept)
@@ -206,7 +223,7 @@ def curve(records: Iterable[Record], row: Row, name: str = "dev_loss") -> Curve:
     """
     wanted = (row.optimizer, row.hyperparameters)
     cell = {r.spec.id: r for r in records if (r.spec.optimizer, r.spec.hyperparameters) == wanted}
-    values = [record for record in cell.values() if record.status != "crashed"]
+    values = [record for record in cell.values() if record.status not in FAILED]
     if not values:
         raise MissingRunsError(f"no record of {row.optimizer} with lr {row.lr:g}")
     steps = _steps(values[0].spec, name)

@@ -1,133 +1,241 @@
-"""Many runs: skip those the store has, make the others in spawned processes of one thread each."""
+"""Many runs on Dask: skip those the store has, make the others in worker processes of one thread each."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import signal
-import traceback
+import logging
+import time
+import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
 
-from .records import Record, RunSpec, Store, provenance
-from .train import run
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster
+
+from . import worker
+from .records import FAILED, Record, RecordError, RunSpec, Store
+from .train import failed
+
+try:
+    import fcntl
+except ImportError:  # Windows: two drivers on one store may then make the same run twice; nothing is lost
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Control", "SweepError", "executor", "sweep"]
 
 Progress = Callable[[int, int, Record], None]
 
+#: A run whose worker process dies this often is given up as `crashed`.
+DEATHS = 3
+
 
 class SweepError(RuntimeError):
-    """A run could not be made at all, or no worker process could start. What was finished before is in the store."""
+    """No worker could be reached. What was finished before is in the store."""
 
 
-def _work(connection: Connection) -> None:
-    """The worker process: specs in, records (or a message and a traceback) out, until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    connection.send("ready")
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            spec = connection.recv()
+@dataclass
+class Control:
+    """How a sweep is asked to end before its time, from a signal handler or another thread.
+
+    `finish`: begin no more runs. `stop`: also stop the running ones at their next step, with a checkpoint.
+    `deadline`: `time.monotonic()` at which to stop.
+    """
+
+    finish: bool = False
+    stop: bool = False
+    deadline: float | None = None
+
+    def check(self) -> None:
+        """Turn a deadline that has passed into `stop`."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            self.stop = True
+
+
+@contextlib.contextmanager
+def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Client]:
+    """A client of the Dask scheduler at an address, or of a cluster of `workers` processes on this machine.
+
+    For several calls of `sweep`. Raises `ValueError` for workers < 1, `SweepError` where no scheduler answers.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise SweepError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+        with client:
+            yield client
+        return
+    settings = {
+        "distributed.scheduler.allowed-failures": DEATHS - 1,
+        "distributed.worker.multiprocessing-method": "spawn",
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+            preload=[worker.__name__],
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+class _Claims:
+    """Which runs a driver is making, so that two drivers on one store share the work: a byte lock for each run.
+
+    The locks of a process vanish with it, whatever ends it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = (folder / ".running").open("ab")
+        except OSError as error:
+            raise RecordError(f"cannot write to the store {folder}: {error.strerror}; name another folder") from error
+
+    def __enter__(self) -> _Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def take(self, spec: RunSpec) -> bool:
+        """Claim a run; False where another process has."""
+        if fcntl is not None:
             try:
-                connection.send(run(spec))
-            except Exception as error:
-                connection.send((f"{type(error).__name__}: {error}", traceback.format_exc()))
+                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(spec.id[:15], 16))
+            except (BlockingIOError, PermissionError):
+                return False
+        return True
+
+    def drop(self, spec: RunSpec) -> None:
+        """Give a claim back."""
+        if fcntl is not None:
+            fcntl.lockf(self.file, fcntl.LOCK_UN, 1, int(spec.id[:15], 16))
 
 
-class _Worker:
-    """A spawned process and the run it is busy with."""
+class _Driver:
+    """Hands the runs that are missing to a Dask client, one a thread of its workers, and stores what comes back."""
 
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
-        self.process.start()
-        theirs.close()  # so that the worker's death reads as the end of the connection
+    def __init__(self, client: Client, store: Store, claims: _Claims, control: Control, limit: float | None) -> None:
+        self.client, self.store, self.claims, self.control, self.limit = client, store, claims, control, limit
+        self.name = uuid.uuid4().hex
+        self.running: dict[Future, RunSpec] = {}
+        self.answers: SimpleQueue[Future] = SimpleQueue()
 
-    def wait_until_ready(self) -> None:
-        try:
-            self.connection.recv()
-        except (EOFError, OSError) as error:
-            raise SweepError(
-                "a worker process could not start; a script must call sweep under `if __name__ == '__main__':`"
-            ) from error
+    def records(self, specs: Iterable[RunSpec]) -> Generator[Record]:
+        """Records as they come, in any order."""
+        queue, told = deque(specs), False
+        while queue or self.running:
+            self.control.check()
+            if self.control.finish or self.control.stop:
+                queue.clear()
+            if self.control.stop and not told:
+                self.stop()
+                told = True
+            yield from self._submit(queue)
+            with contextlib.suppress(Empty):
+                future = self.answers.get(timeout=0.2)
+                spec = self.running.pop(future)
+                if (found := _answer(future, spec)) is not None:
+                    self.store.put(found)
+                    yield found
+                self.claims.drop(spec)
 
-    def give(self, spec: RunSpec) -> None:
-        self.spec = spec
-        with contextlib.suppress(OSError):  # a dead worker is noticed by `take`
-            self.connection.send(spec)
-
-    def take(self) -> Record:
-        spec = self.spec
-        try:
-            answer = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            reason = f"its process ended with exit code {self.process.exitcode}"
-            return Record(spec, "crashed", reason, 0, {}, {}, provenance(0.0))
-        if isinstance(answer, Record):
-            return answer
-        message, trace = answer
-        title = f"the run of {spec.optimizer} with lr {spec.lr:g} and seed {spec.seed} failed: {message}"
-        raise SweepError(title) from RuntimeError(trace)
+    def _submit(self, queue: deque[RunSpec]) -> Iterator[Record]:
+        """Fill the workers. Runs that another driver has finished meanwhile are handed on; those it is making wait."""
+        free = max(1, sum(self.client.nthreads().values())) - len(self.running)
+        for _ in range(len(queue)):
+            if free <= 0:
+                return
+            spec = queue.popleft()
+            if not self.claims.take(spec):
+                queue.append(spec)
+                continue
+            kept = self.store.get(spec)
+            if kept is not None and kept.status not in FAILED:
+                self.claims.drop(spec)
+                yield kept
+                continue
+            checkpoint = (self.store.folder / "checkpoints" / f"{spec.id}.pt").absolute()
+            arguments = (spec, self.name, checkpoint, self.limit)
+            future = self.client.submit(worker.work, *arguments, key=f"{spec.id}-{self.name}", pure=False)
+            self.running[future] = spec
+            future.add_done_callback(self.answers.put)
+            free -= 1
 
     def stop(self) -> None:
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
+        """Have the running ones save themselves and stop."""
+        if self.running:
+            self.client.run(worker.stop, self.name, on_error="ignore")
 
 
-def _execute(specs: list[RunSpec], workers: int) -> Generator[Record]:
-    """Records as they come, in any order. A worker that dies costs its run only and is replaced."""
-    queue = deque(specs)
-    staff = [_Worker() for _ in range(min(workers, len(queue)))]
-    try:
-        for worker in staff:
-            worker.wait_until_ready()
-            worker.give(queue.popleft())
-        busy = {worker.connection: worker for worker in staff}
-        while busy:
-            for connection in wait(list(busy)):
-                worker = busy.pop(connection)  # type: ignore[call-overload]
-                record = worker.take()
-                if queue:
-                    if record.status == "crashed":
-                        staff.remove(worker)
-                        worker = _Worker()
-                        staff.append(worker)
-                        worker.wait_until_ready()
-                    worker.give(queue.popleft())
-                    busy[worker.connection] = worker
-                yield record
-    finally:
-        for worker in staff:
-            worker.stop()
+def _answer(future: Future, spec: RunSpec) -> Record | None:
+    if future.status == "finished":
+        answer: Record | None = future.result()
+        return answer
+    if future.status == "error":
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            return failed(spec, "crashed", f"its worker process died {DEATHS} times")
+        raise SweepError(f"a worker could not take run {spec.id[:12]}: {error}") from error
+    raise SweepError("the Dask scheduler was lost; run the same command again, what is finished is kept")
 
 
 def sweep(
-    specs: Iterable[RunSpec], store: Store, *, workers: int = 1, progress: Progress | None = None
+    specs: Iterable[RunSpec],
+    store: Store,
+    *,
+    workers: int = 1,
+    client: Client | None = None,
+    progress: Progress | None = None,
+    control: Control | None = None,
+    limit_seconds: float | None = None,
 ) -> list[Record]:
-    """Records of all `specs`, in their order; what the store has is not run again.
+    """Records of all `specs`, in their order; what the store has is not run again, unless it failed.
 
-    `workers` processes run at once. Each record is stored as soon as it is there, so a sweep that was interrupted goes
-    on where it stopped. A run whose process died has status `crashed` and is not stored: the next sweep tries it again.
+    `workers`: processes that run at once on this machine, one thread each; or `client`: what `executor` gives. Workers
+    elsewhere must see the store's folder under the same path, to leave checkpoints there.
     `progress(done, total, record)` is called for every distinct run, the stored ones first.
+    `control`: ends the sweep early; runs without a record are then left out of the result.
+    `limit_seconds`: of wall-clock time for each run.
 
-    Raises `ValueError` for workers < 1, `SweepError` where a run cannot be made, `RecordError` as `Store.put`.
+    Each record is stored as soon as it is there, so a sweep that was interrupted goes on where it stopped, and several
+    sweeps may share a store. A run that raises, or whose worker dies three times, has status `crashed`.
+
+    Raises `ValueError` for workers < 1, `SweepError` where no worker is to be had, `RecordError` as `Store.put`.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
     ordered = list(specs)
     distinct = {spec.id: spec for spec in ordered}
-    records = {name: kept for name, spec in distinct.items() if (kept := store.get(spec)) is not None}
-    if progress:
-        for done, record in enumerate(list(records.values()), start=1):
-            progress(done, len(distinct), record)
+    stored = {name: kept for name, spec in distinct.items() if (kept := store.get(spec)) is not None}
+    records = {name: kept for name, kept in stored.items() if kept.status not in FAILED}
+    for done, kept in enumerate(list(records.values()), start=1):
+        if progress:
+            progress(done, len(distinct), kept)
     missing = [spec for name, spec in distinct.items() if name not in records]
-    with contextlib.closing(_execute(missing, workers)) as finished:
-        for record in finished:
-            if record.status != "crashed":
-                store.put(record)
-            records[record.spec.id] = record
-            if progress:
-                progress(len(records), len(distinct), record)
-    return [records[spec.id] for spec in ordered]
+    missing.sort(key=lambda spec: spec.id in stored)  # those that failed before come last
+    if missing:
+        local = executor(min(workers, len(missing))) if client is None else contextlib.nullcontext(client)
+        with _Claims(store.folder) as claims, local as found:
+            driver = _Driver(found, store, claims, control or Control(), limit_seconds)
+            try:
+                for record in driver.records(missing):
+                    records[record.spec.id] = record
+                    if progress:
+                        progress(len(records), len(distinct), record)
+            finally:
+                driver.stop()
+    return [records[spec.id] for spec in ordered if spec.id in records]

@@ -7,19 +7,20 @@ import hashlib
 import inspect
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import nadam_ref
 
 from .data import DataError
 from .records import Record, RunSpec, Status, provenance
-from .tasks import TASKS, Params, Task
+from .tasks import TASKS, Params, Task, pick, scatter
 
-__all__ = ["OPTIMIZER_VERSION", "RunSpec", "hyperparameters", "run", "stream"]
+__all__ = ["OPTIMIZER_VERSION", "DeviceError", "Log", "RunSpec", "Training", "hyperparameters", "run", "stream"]
 
 OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its old records are not taken for new ones
 
@@ -28,6 +29,10 @@ DIVERGED_STEPS = 50
 
 # how an update is executed, not what it computes
 EXECUTION = {"foreach", "fused", "capturable", "differentiable"}
+
+
+class DeviceError(RuntimeError):
+    """The device that a run asks for is not there. The message names the command that runs it on the CPU."""
 
 
 def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
@@ -51,20 +56,80 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in rest if name not in EXECUTION}
 
 
-def stream(seed: int, name: str) -> torch.Generator:
+def stream(seed: int, name: str, device: str = "cpu") -> torch.Generator:
     """The random generator of one purpose ("init", "order", "dropout"): streams of one seed do not touch each other."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
+def threads(number: int) -> Iterator[None]:
+    """Torch computes with this many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+# ---------------------------------------------------------------- what a run is given
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a spec names: the task, its data, the sizes of its network, the dtype and device of all tensors."""
+
+    task: Task
+    data: Any
+    size: Any
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> Given:
+        """Look up and load what `spec` names; raises as `run`."""
+        task: Task = _chosen("task", spec.task, TASKS)
+        hyperparameters(spec.optimizer, spec.hyperparameters)
+        here = (task.VERSION, OPTIMIZER_VERSION)
+        if here != (spec.task_version, spec.optimizer_version):
+            asked = (spec.task_version, spec.optimizer_version)
+            raise ValueError(f"this package runs task and optimizer versions {here}; the spec asks for {asked}")
+        check_device(spec.device, spec.profile, spec.task)
+        data = task.load(spec.data, spec.subset)
+        if data.sha256 != spec.data_sha256:
+            raise DataError(f"{data.label} has sha256 {data.sha256}; the spec asks for {spec.data_sha256}")
+        size = type(_chosen("profile", spec.profile, task.SIZES))(**spec.model)
+        return cls(task, data, size, getattr(torch, spec.dtype), torch.device(spec.device))
+
+    def start(self, spec: RunSpec) -> tuple[Params, Iterator[Any], tuple[Tensor, ...]]:
+        """Fresh parameters (the same on every device), the run's batches, and what the first batch is handed."""
+        params = self.task.init(self.data, self.size, stream(spec.seed, "init"), self.dtype)
+        params = {name: x.detach().to(self.device).requires_grad_() for name, x in params.items()}
+        order, noise = (stream(spec.seed, name, spec.device) for name in ("order", "dropout"))
+        batches = self.task.batches(self.data, self.size, spec.batch, order, noise, self.dtype)
+        state = self.task.state(self.size, spec.batch, self.dtype)
+        return params, batches, tuple(x.to(self.device) for x in state)
+
+    def rate_factor(self, spec: RunSpec, step: int) -> float:
+        """What `spec.anneal` multiplies the learning rate by at an update, counted from 0."""
+        if spec.anneal is None:
+            return 1.0
+        factor, full = spec.anneal
+        epoch = step // self.task.epoch(self.data, self.size, spec.batch)
+        return float(factor ** max(epoch + 1 - full, 0))
+
+
+def check_device(device: str, profile: str, task: str) -> None:
+    """Raise `DeviceError` where CUDA is asked for and not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "this run asks for CUDA and torch finds no CUDA device; on the CPU the command is "
+            f"`nadam-ref sweep {profile} --task {task} --device cpu`"
+        )
+
+
+# ---------------------------------------------------------------- what a run shows
 
 
 def _divergence(losses: list[float]) -> str:
@@ -78,8 +143,8 @@ def _divergence(losses: list[float]) -> str:
 
 
 @dataclass
-class _Log:
-    """What a run has shown so far."""
+class Log:
+    """What a run has shown so far. `reason` says why it has diverged; empty where it has not."""
 
     curves: dict[str, list[float]] = field(default_factory=lambda: {"train_loss": [], "dev_step": []})
     latest: Mapping[str, float] = field(default_factory=dict)
@@ -87,10 +152,12 @@ class _Log:
     reason: str = ""
 
     def train(self, loss: float) -> None:
+        """Add the training loss before an update."""
         self.curves["train_loss"].append(loss)
         self.reason = _divergence(self.curves["train_loss"])
 
     def dev(self, metrics: Mapping[str, float]) -> None:
+        """Add the metrics on the development set after `step` updates."""
         self.latest = metrics
         self.curves["dev_step"].append(float(self.step))
         for name, value in metrics.items():
@@ -99,55 +166,169 @@ class _Log:
             self.reason = f"development loss {metrics['loss']}"
 
 
-def _train(task: Task, data: Any, spec: RunSpec, params: Params) -> _Log:
-    optimizer = nadam_ref.OPTIMIZERS[spec.optimizer](list(params.values()), **spec.hyperparameters)
-    batches = task.batches(data, spec.batch, stream(spec.seed, "order"), getattr(torch, spec.dtype))
-    dropout = stream(spec.seed, "dropout")
-    log = _Log()
-    while True:
+def record(spec: RunSpec, log: Log, test: Mapping[str, float], seconds: float) -> Record:
+    """The record of a run that came to its end, with the metrics on the test set where it has not diverged."""
+    status: Status = "diverged" if log.reason else "finished"
+    parts = {} if log.reason else {"dev": log.latest, "test": test}
+    metrics = {f"{part}_{name}": value for part, found in parts.items() for name, value in found.items()}
+    return Record(spec, status, log.reason, log.step, log.curves, metrics, provenance(spec, seconds))
+
+
+# ---------------------------------------------------------------- the loop
+
+
+class Training:
+    """A run in progress: `params`, the optimizer, and the log of what it has shown."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.given = Given.of(spec)
+        self.params, self.batches, self.state = self.given.start(spec)
+        optimizer = nadam_ref.OPTIMIZERS[spec.optimizer]
+        self.optimizer = optimizer(list(self.params.values()), **spec.hyperparameters)
+        self.log = Log()
+        self.seconds = 0.0  # spent before this process took over
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Metrics on `dev` or `test`."""
+        with torch.no_grad():
+            found = self.given.task.evaluate(self.params, self.given.data, split)
+        return {name: float(value) for name, value in found.items()}
+
+    def advance(self) -> None:
+        """Evaluate where it is due, then make one update, unless the run is at its end or diverged."""
+        log, spec = self.log, self.spec
         if log.step % spec.evaluate_every == 0 or log.step == spec.steps:
-            log.dev(task.evaluate(params, data, "dev"))
-        if log.reason or log.step == spec.steps:
-            return log
-        loss = task.loss(params, next(batches), dropout)
+            log.dev(self.evaluate("dev"))
+        if self.ended:
+            return
+        loss, state = self._backward()
         log.train(loss.item())
-        if log.reason:
-            return log
-        optimizer.zero_grad()
+        if not log.reason:
+            self._update()
+            self.state = state
+            log.step += 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last development value has been taken, or the run has diverged."""
+        last = self.log.curves["dev_step"][-1:]
+        return bool(self.log.reason) or last == [float(self.spec.steps)]
+
+    def _backward(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The loss of the next batch and the state after it; gradients are left in the parameters."""
+        task, batch = self.given.task, next(self.batches)
+        rows, lazy = task.rows(batch), self.spec.row_lazy
+        self.optimizer.zero_grad()
+        used = pick(self.params, rows)
+        if lazy:
+            used = {name: x.detach().requires_grad_() for name, x in used.items()}
+        loss, state = task.loss(self.given.size, used, batch, self.state)
+        if not math.isfinite(loss.item()):
+            return loss, state
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        log.step += 1
+        if lazy:
+            grads = {name: x.grad for name, x in used.items() if x.grad is not None}
+            for name, grad in scatter(grads, rows, self.params).items():
+                self.params[name].grad = grad
+        return loss, state
+
+    def _update(self) -> None:
+        if self.spec.clip_norm is not None:
+            clip([x.grad for x in self.params.values() if x.grad is not None], self.spec.clip_norm)
+        if self.spec.anneal is not None:
+            factor = self.given.rate_factor(self.spec, self.log.step)
+            self.optimizer.param_groups[0]["lr"] = self.spec.lr * factor
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, for `load_state_dict`; batches and noise are drawn again there."""
+        return {
+            "run": self.spec.id,
+            "step": self.log.step,
+            "curves": {name: list(values) for name, values in self.log.curves.items()},
+            "params": {name: x.detach().clone() for name, x in self.params.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "state": list(self.state),
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, bit for bit. Raises `ValueError` for the state of another run."""
+        if saved["run"] != self.spec.id:
+            raise ValueError(f"the checkpoint is of run {saved['run'][:12]}, not of {self.spec.id[:12]}")
+        self.log = Log({name: list(values) for name, values in saved["curves"].items()}, step=saved["step"])
+        with torch.no_grad():
+            for name, x in self.params.items():
+                x.copy_(saved["params"][name])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state = tuple(x.to(self.given.device) for x in saved["state"])
+        self.seconds = saved["seconds"]
+        for _ in range(self.log.step):  # every draw of the generators, so that the next one is the next
+            next(self.batches)
 
 
-def run(spec: RunSpec) -> Record:
+def clip(grads: list[Tensor], norm: float) -> None:
+    """Scale gradients in place so that their common L2 norm is at most `norm`."""
+    squares = [(g.coalesce().values() if g.is_sparse else g).square().sum() for g in grads]
+    scale = (norm / torch.stack(squares).sum().sqrt()).clamp(max=1.0)
+    for g in grads:
+        g.mul_(scale)
+
+
+Progress = Callable[[Training], None]
+
+
+def run(
+    spec: RunSpec,
+    *,
+    progress: Progress | None = None,
+    resume: Mapping[str, Any] | None = None,
+    limit_seconds: float | None = None,
+) -> Record:
     """Train as `spec` says and return the record. The same spec gives bitwise the same curves on the same kind of CPU.
 
+    `progress(training)` is called after every update; what it raises ends the run.
+    `resume`: a `Training.state_dict()` of the same spec; the run goes on from there, bit for bit.
+    `limit_seconds`: of wall-clock time, that before `resume` included; a run that is longer has status `timeout`.
+
     A loss that is NaN or infinite, or above ten times its first value for 50 steps, ends the run: its status is
-    `diverged`, with the step and the reason. The test set is read once, at the end of a run that finished.
+    `diverged`, with the step and the reason. Where memory runs out the status is `out_of_memory`. The test set is read
+    once, at the end of a run that finished.
 
     Raises `ValueError` for an unknown task, optimizer or hyperparameter, or a task or optimizer version that is not
-    this package's, and `DataError` where the data are absent or are not those of the spec.
+    this package's, `DataError` where the data are absent or are not those of the spec, and `DeviceError` where CUDA is
+    asked for and absent.
     """
     started = time.perf_counter()
-    task = _chosen("task", spec.task, TASKS)
-    hyperparameters(spec.optimizer, spec.hyperparameters)
-    here = (task.VERSION, OPTIMIZER_VERSION)
-    if here != (spec.task_version, spec.optimizer_version):
-        asked = (spec.task_version, spec.optimizer_version)
-        raise ValueError(f"this package runs task and optimizer versions {here}; the spec asks for {asked}")
-    data = task.load(spec.data, spec.subset)
-    if data.sha256 != spec.data_sha256:
-        raise DataError(f"{data.label} has sha256 {data.sha256}; the spec asks for {spec.data_sha256}")
-    size = type(_chosen("profile", spec.profile, task.SIZES))(**spec.model)
-    with _threads(spec.threads):
-        params = task.init(data, size, stream(spec.seed, "init"), getattr(torch, spec.dtype))
-        log = _train(task, data, spec, params)
-        metrics = {} if log.reason else _final(log.latest, task.evaluate(params, data, "test"))
-    status: Status = "diverged" if log.reason else "finished"
-    elapsed = time.perf_counter() - started
-    return Record(spec, status, log.reason, log.step, log.curves, metrics, provenance(elapsed))
+    log = Log()
+    try:
+        with threads(spec.threads):
+            training = Training(spec)
+            if resume is not None:
+                training.load_state_dict(resume)
+            log, before = training.log, training.seconds
+            while not training.ended:
+                training.advance()
+                training.seconds = before + time.perf_counter() - started
+                if limit_seconds is not None and training.seconds > limit_seconds and not training.ended:
+                    return failed(spec, "timeout", f"longer than {limit_seconds:g} s", log, training.seconds)
+                if progress:
+                    progress(training)
+            test = {} if log.reason else training.evaluate("test")
+            return record(spec, log, test, before + time.perf_counter() - started)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return failed(spec, "out_of_memory", str(error).split("\n")[0], log, time.perf_counter() - started)
 
 
-def _final(dev: Mapping[str, float], test: Mapping[str, float]) -> dict[str, float]:
-    """Metrics at the last step, named by the part of the data they were taken on."""
-    return {f"{part}_{name}": value for part, found in (("dev", dev), ("test", test)) for name, value in found.items()}
+def failed(spec: RunSpec, status: Status, reason: str, log: Log | None = None, seconds: float = 0.0) -> Record:
+    """The record of a run that could not come to its end: a row, with what it has shown and no metrics."""
+    log = log or Log()
+    return Record(spec, status, reason, log.step, log.curves, {}, provenance(spec, seconds))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU, where torch has no class for it."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from nadam_ref.experiments import statistics
-from nadam_ref.experiments.records import Record
+from nadam_ref.experiments.records import FAILED, Record
 
 
 @pytest.fixture
@@ -35,18 +35,6 @@ def make_record(make_spec):
     return make
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
-def test_t_quantile_is_scipys(level):
-    for df in [*range(1, 40), 199, 200]:
-        assert statistics.t_quantile(level, df) == pytest.approx(stats.t.ppf((1 + level) / 2, df), rel=1e-9)
-
-
-def test_interval_is_scipys():
-    values = np.random.default_rng(0).normal(size=7)
-    expected = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
-    assert statistics.interval(list(values)) == pytest.approx(expected, rel=1e-9)
-
-
 @pytest.mark.parametrize("values", [[1.0], [1.0, 2.0]])
 def test_fault_66_one_or_two_seeds_have_no_interval(values):
     found = statistics.summary(values)
@@ -60,7 +48,13 @@ def test_fault_66_no_seeds():
 
 
 def test_fault_67_zero_variance():
-    assert statistics.interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    assert statistics.summary([0.5, 0.5, 0.5]).interval == (0.5, 0.5)
+
+
+def test_the_interval_of_a_summary_is_scipys():
+    values = [0.3, 0.1, 0.7, 0.4]
+    expected = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert statistics.summary(values).interval == pytest.approx(expected, rel=1e-10)
 
 
 def test_fault_68_infinity_among_values():
@@ -107,21 +101,43 @@ def test_fault_71_all_rates_diverge(make_record):
     assert row.dev_loss.mean == row.test_loss.mean == math.inf
 
 
-def test_fault_70_a_missing_cell_is_named(make_record):
+def test_fault_70_a_missing_cell_is_named_with_its_id_and_the_command(make_record):
     records = [make_record("Adam", lr, seed, 1.0) for lr in (0.1, 0.2) for seed in (0, 1)]
-    with pytest.raises(statistics.MissingRunsError, match=r"Adam lr 0.1 seed 1"):
+    with pytest.raises(statistics.MissingRunsError, match=r"Adam lr 0.1 seed 1") as caught:
         statistics.rows([records[0], *records[2:]])
+    assert records[1].spec.id[:12] in str(caught.value)
+    assert "`nadam-ref sweep smoke --task images`" in str(caught.value)
 
 
-def test_fault_70_a_crashed_run_is_named(make_record):
+@pytest.mark.parametrize("status", sorted(FAILED))
+def test_fault_70_a_failed_run_is_named(make_record, status):
     record = make_record("Adam", 0.1, 0, 1.0)
-    with pytest.raises(statistics.MissingRunsError, match="Adam lr 0.1 seed 0.*" + record.spec.id[:12]):
-        statistics.rows([dataclasses.replace(record, status="crashed")])
+    with pytest.raises(statistics.MissingRunsError, match="1 runs failed.*Adam lr 0.1 seed 0.*" + record.spec.id[:12]):
+        statistics.rows([dataclasses.replace(record, status=status)])
+
+
+def test_fault_72_runs_of_two_protocols_are_not_mixed(make_record):
+    records = [
+        dataclasses.replace(make_record("Adam", 0.1, seed, 1.0), provenance={"protocol_sha256": sha256})
+        for seed, sha256 in enumerate(("a" * 64, "b" * 64))
+    ]
+    with pytest.raises(statistics.MixedRunsError, match=r"different protocols \(aaaaaaaaaaaa, bbbbbbbbbbbb\)"):
+        statistics.rows(records)
+
+
+def test_a_metric_that_was_not_measured(make_record):
+    with pytest.raises(statistics.RunsError, match="no test_perplexity; it has: dev_loss"):
+        statistics.value(make_record("Adam", 0.1, 0, 1.0), "test_perplexity")
+
+
+def test_metrics_are_those_of_the_task_even_where_every_run_diverged(make_record):
+    (row,) = statistics.rows([make_record("Adam", 0.1, 0, math.inf)])
+    assert list(row.metrics) == ["dev_loss", "dev_accuracy", "test_loss", "test_accuracy"]
 
 
 @pytest.mark.parametrize("change", [{"profile": "live"}, {"data_sha256": "x"}, {"steps": 8}, {"dtype": "float64"}])
 def test_what_is_not_comparable_is_never_in_one_table(make_record, change):
-    with pytest.raises(ValueError, match="never put into one table"):
+    with pytest.raises(statistics.MixedRunsError, match="never put into one table"):
         statistics.rows([make_record("GD", 0.1, 0, 1.0), make_record("Adam", 0.1, 0, 1.0, **change)])
 
 

@@ -13,9 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import ImageData, UInt8, load
+from ..data import ImageData, load
 
-__all__ = ["SIZES", "VERSION", "Size", "batches", "evaluate", "init", "load", "logits", "loss"]
+__all__ = [
+    "SIZES",
+    "VERSION",
+    "Size",
+    "batches",
+    "epoch",
+    "evaluate",
+    "init",
+    "load",
+    "logits",
+    "loss",
+    "rows",
+    "state",
+]
 
 VERSION = 1
 CLASSES = 10
@@ -67,61 +80,87 @@ def init(
     return params
 
 
-def _inputs(images: UInt8, white: int, dtype: torch.dtype) -> Tensor:
+def _inputs(images: Tensor, white: int, dtype: torch.dtype) -> Tensor:
     """Images as `[N, 1, H, W]` with values in [−.5, .5], laid out as convolutions on a CPU are fastest."""
-    scaled = torch.tensor(images, dtype=dtype).unsqueeze(1).div_(white).sub_(0.5)
+    scaled = images.to(dtype).unsqueeze(1).div_(white).sub_(0.5)
     return scaled.to(memory_format=torch.channels_last)
 
 
-def batches(
-    data: ImageData, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches (inputs `[batch, 1, H, W]`, labels `[batch]`) without end, reshuffled every epoch.
+def epoch(data: ImageData, size: Size, batch: int) -> int:
+    """Whole batches in the training set. Raises `ValueError` where a batch is larger than it."""
+    if not 0 < batch <= len(data.train_images):
+        raise ValueError(f"batch {batch} does not fit {len(data.train_images)} training images of {data.label}")
+    return len(data.train_images) // batch
 
-    All batches have the same size: what is left over at the end of an epoch is dropped.
+
+def batches(
+    data: ImageData,
+    size: Size,
+    batch: int,
+    order: torch.Generator,
+    noise: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches (inputs `[batch, 1, H, W]`, labels `[batch]`, kept units `[batch, dense]`), reshuffled every epoch.
+
+    They come without end, all of the same size: what is left over at the end of an epoch is dropped.
     Raises `ValueError` where a batch is larger than the training set.
     """
-    images, labels = data.split("train")
-    if not 0 < batch <= len(images):
-        raise ValueError(f"batch {batch} does not fit {len(images)} training images of {data.label}")
+    steps = epoch(data, size, batch)
+    images, labels = (torch.tensor(array, device=order.device) for array in data.split("train"))
     while True:
-        order = torch.randperm(len(images), generator=generator).numpy()
-        for start in range(0, len(order) - batch + 1, batch):
-            chosen = order[start : start + batch]
-            yield _inputs(images[chosen], data.white, dtype), torch.tensor(labels[chosen])
+        shuffled = torch.randperm(len(images), generator=order, device=order.device)
+        for chosen in shuffled[: steps * batch].view(steps, batch):
+            kept = torch.rand(batch, size.dense, generator=noise, device=noise.device) >= DROPOUT
+            yield _inputs(images[chosen], data.white, dtype), labels[chosen], kept
 
 
-def logits(params: dict[str, Tensor], inputs: Tensor, dropout: torch.Generator | None = None) -> Tensor:
-    """Class scores `[N, 10]`. With a generator half of the dense layer's units are dropped and the others doubled."""
+def state(size: Size, batch: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """Nothing is handed from one batch to the next."""
+    return ()
+
+
+def rows(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Every parameter is used whole."""
+    return {}
+
+
+def logits(params: dict[str, Tensor], inputs: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Class scores `[N, 10]`. Of the dense layer's units those not `kept` (bool `[N, dense]`) are 0, the rest doubled.
+
+    Without `kept` there is no dropout.
+    """
     x = inputs
     for layer in ("conv1", "conv2"):
         x = F.conv2d(x, params[f"{layer}.weight"], params[f"{layer}.bias"], padding=KERNEL // 2)
         x = F.relu(F.max_pool2d(x, 2))  # the maximum and ReLU commute; this order is the cheaper one
     x = F.relu(F.linear(x.flatten(1), params["dense.weight"], params["dense.bias"]))
-    if dropout is not None:
-        kept = torch.rand(x.shape, generator=dropout) >= DROPOUT
+    if kept is not None:
         x = x * kept / (1 - DROPOUT)
     return F.linear(x, params["output.weight"], params["output.bias"])
 
 
-def loss(params: dict[str, Tensor], batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
+def loss(
+    size: Size, params: dict[str, Tensor], batch: tuple[Tensor, ...], state: tuple[Tensor, ...] = ()
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Training objective: mean cross-entropy with dropout, plus 5e-4 · ½‖·‖² of both dense layers, biases included."""
-    inputs, labels = batch
+    inputs, labels, kept = batch
     squares = sum(
         params[f"{layer}.{kind}"].square().sum() for layer in ("dense", "output") for kind in ("weight", "bias")
     )
-    return F.cross_entropy(logits(params, inputs, generator), labels) + L2 * squares / 2
+    return F.cross_entropy(logits(params, inputs, kept), labels) + L2 * squares / 2, state
 
 
 @torch.no_grad()
-def evaluate(params: dict[str, Tensor], data: ImageData, split: str) -> dict[str, float]:
+def evaluate(params: dict[str, Tensor], data: ImageData, split: str) -> dict[str, Tensor]:
     """Mean cross-entropy (`loss`, no dropout, no L2) and `accuracy` on a part of the data."""
-    images, labels = data.split(split)
-    dtype = params["output.bias"].dtype
-    total, right = 0.0, 0
+    bias = params["output.bias"]
+    images, labels = (torch.tensor(array, device=bias.device) for array in data.split(split))
+    total = torch.zeros((), dtype=torch.float64, device=bias.device)
+    right = torch.zeros_like(total)
     for start in range(0, len(images), 500):  # in blocks, so that memory stays small
-        scores = logits(params, _inputs(images[start : start + 500], data.white, dtype))
-        truth = torch.tensor(labels[start : start + 500])
-        total += float(F.cross_entropy(scores, truth, reduction="sum"))
-        right += int((scores.argmax(1) == truth).sum())
+        truth = labels[start : start + 500]
+        scores = logits(params, _inputs(images[start : start + 500], data.white, bias.dtype))
+        total = total + F.cross_entropy(scores, truth, reduction="sum")
+        right = right + (scores.argmax(1) == truth).sum()
     return {"loss": total / len(images), "accuracy": right / len(images)}

@@ -1,0 +1,132 @@
+"""`nadam-ref sweep`: run a profile of the protocol, in two stages, with a progress bar, until it is done or stopped."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to those of the parser."""
+    parser = commands.add_parser("sweep", help="run a profile of the protocol; what is there is not run again")
+    parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small or paper")
+    parser.add_argument("--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)")
+    parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")
+    parser.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    parser.add_argument("--workers", type=_positive(int), default=_cpus(), metavar="N", help="default: all CPUs")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs already, as tcp://host:8786")
+    parser.add_argument("--max-minutes", type=_positive(float), metavar="M", help="then save what runs, and stop")
+    parser.add_argument("--run-minutes", type=_positive(float), metavar="M", help="longest time for one run")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.set_defaults(run=_sweep, extra="experiments")
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _positive(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if (value := kind(text)) > 0:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive {'integer' if kind is int else 'number'}")
+
+    return read
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from .data import first_available
+    from .protocol import data_names, tasks
+    from .records import FAILED, Record, RunSpec, Store
+    from .stages import Plan, expected, stages
+    from .sweep import Control, executor, sweep
+    from .train import check_device
+
+    names = args.task or tasks()
+    for task in names:
+        check_device(args.device, args.profile, task)
+    plans = [Plan(args.profile, args.data or first_available(*data_names(args.profile, task)), task) for task in names]
+    deadline = None if args.max_minutes is None else time.monotonic() + 60 * args.max_minutes
+    control, records, store = Control(deadline=deadline), {}, Store(args.store)
+    limit = None if args.run_minutes is None else 60 * args.run_minutes
+    with _signals(control) as caught, _Bar(expected(plans)) as bar, executor(args.workers, args.scheduler) as client:
+
+        def make(specs: list[RunSpec]) -> list[Record]:
+            specs = [dataclasses.replace(spec, device=args.device) for spec in specs]
+            found = sweep(specs, store, client=client, progress=bar.show, control=control, limit_seconds=limit)
+            records.update({record.spec.id: record for record in found})
+            return found
+
+        complete = stages(plans, make)
+    failures = sum(record.status in FAILED for record in records.values())
+    done = len(records) - failures
+    print(f"{done} runs are in {args.store}" + (f", {failures} failed" if failures else ""), file=sys.stderr)
+    if not complete or failures:
+        print("nadam-ref: the same command goes on from here; a run that is finished is not repeated", file=sys.stderr)
+    return (128 + caught[-1]) if caught else 2 if failures else 0
+
+
+@contextlib.contextmanager
+def _signals(control: Any) -> Iterator[list[int]]:
+    """Ctrl-C once: begin no more runs. Twice, or SIGTERM: save the running ones and stop. Yields what was caught."""
+    caught: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        caught.append(number)
+        if number == signal.SIGINT and len(caught) == 1:
+            control.finish = True
+            print("\nfinishing the running ones; Ctrl-C again to save and stop them", file=sys.stderr)
+        elif len(caught) <= 2:
+            control.stop = True
+            print("\nsaving the running ones", file=sys.stderr)
+        else:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Bar:
+    """The progress bar: runs done, time left, the best so far; a line for every failure."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, unit="run", mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
+        self.best: dict[str, tuple[float, str]] = {}
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def show(self, done: int, total: int, record: Any) -> None:
+        """Count a record in, as `sweep` tells them."""
+        from .protocol import arm
+        from .records import FAILED
+
+        spec = record.spec
+        what = f"{spec.task} {arm(spec)} lr {spec.lr:g}"
+        if record.status in FAILED:
+            self.bar.write(f"{record.status}: {what} seed {spec.seed} ({spec.id[:12]}): {record.reason}", sys.stderr)
+        elif record.status == "finished":
+            self.best[spec.task] = min(self.best.get(spec.task, (float("inf"), "")), (record.metrics["dev_loss"], what))
+            loss, where = self.best[spec.task]
+            self.bar.set_postfix_str(f"best dev loss {loss:.4g}: {where}", refresh=False)
+        self.bar.update()

@@ -1,0 +1,126 @@
+"""Tests on paired differences of log(metric): is there one, is there none that matters, how many runs would decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .intervals import LEAST, Floats, Values, t_cdf, t_quantile
+
+__all__ = ["deciding_runs", "holm", "log_differences", "sign_flip", "signed_ranks", "tost"]
+
+EXACT = 40  # pairs; half the signs of one side are 2^20 sums
+MOST_RUNS = 1000
+POWER = 0.8
+
+
+def log_differences(first: Values, second: Values) -> Floats:
+    """log(first) − log(second), pair by pair. +inf stands for a diverged run; where both diverged the difference is 0.
+
+    Raises `ValueError` for unequal lengths and for values that are not positive.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"pairs need as many first as second values, not {len(a)} and {len(b)}")
+    if not ((a > 0).all() and (b > 0).all()):
+        raise ValueError("a logarithm needs positive values; one is zero, negative or NaN")
+    both = np.isinf(a) & np.isinf(b)
+    difference: Floats = np.log(np.where(both, 1.0, a)) - np.log(np.where(both, 1.0, b))
+    return difference
+
+
+def signed_ranks(differences: Values) -> Floats:
+    """Ranks of the absolute values, from 1, ties sharing their mean rank, with the signs; 0 for a difference of 0."""
+    d = np.asarray(differences, dtype=np.float64)
+    size = np.abs(d[d != 0])
+    levels, where, counts = np.unique(size, return_inverse=True, return_counts=True)
+    shared = np.cumsum(counts) - (counts - 1) / 2
+    ranks = np.zeros(len(d))
+    ranks[d != 0] = shared[where] if len(levels) else 0.0
+    signed: Floats = ranks * np.sign(d)
+    return signed
+
+
+def _sums(values: Floats) -> Floats:
+    """The sums of the values under every choice of their signs."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def sign_flip(differences: Values) -> float:
+    """Exact two-sided p of the paired sign-flip test: the share of sign choices whose |sum| is at least the one seen.
+
+    All 2ⁿ choices count. The sums of each half of the differences are listed, and the pairs of them counted by binary
+    search. Where a difference is infinite (one run of the pair diverged), signed ranks replace all of them.
+    No differences, or none but zeros, give 1. Raises `ValueError` for NaN and for more than 40 differences.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if len(d) > EXACT or np.isnan(d).any():
+        raise ValueError(f"the exact test takes up to {EXACT} differences, none NaN; there are {len(d)}")
+    if np.isinf(d).any():
+        d = signed_ranks(d)
+    scale = float(np.abs(d).sum())
+    seen = abs(float(d.sum())) - 1e-12 * scale  # sums that differ by rounding only are equal
+    if seen <= 0:
+        return 1.0
+    half = len(d) // 2
+    left, right = _sums(d[:half]), np.sort(_sums(d[half:]))
+    reached = len(right) - np.searchsorted(right, seen - left, side="left")
+    return float(min(1.0, 2 * int(reached.sum()) / 2 ** len(d)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: those at most α are rejected with a family-wise error of at most α."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    adjusted, worst = [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = worst
+    return adjusted
+
+
+def tost(differences: Values, delta: float) -> float:
+    """The p of two one-sided t tests: small where the mean difference is shown to lie inside (−`delta`, `delta`).
+
+    1, no evidence, for fewer than 3 differences or where one is infinite.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    n = len(d)
+    if n < LEAST or not np.isfinite(d).all():
+        return 1.0
+    room = delta - abs(float(d.mean()))
+    error = float(d.std(ddof=1)) / math.sqrt(n)
+    if error == 0.0:
+        return 0.0 if room > 0 else 1.0
+    return t_cdf(-room / error, n - 1)
+
+
+def deciding_runs(differences: Values, delta: float, family: int = 1, alpha: float = 0.05) -> int | None:
+    """How many pairs would decide, were the mean and the spread as seen: with a probability of .8 or nearly so
+
+    either the difference is significant at `alpha` / `family` (Holm's first and hardest step) or it is shown to lie
+    inside ±`delta` at `alpha`. A plan, not a promise: the mean and the spread are themselves estimates.
+    None where there is nothing to plan from (fewer than 3 differences, an infinite one) or 1000 pairs would not do.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if len(d) < LEAST or not np.isfinite(d).all():
+        return None
+    mean, spread = abs(float(d.mean())), float(d.std(ddof=1))
+    possible = math.log2(2 * family / alpha)  # with fewer pairs the exact test cannot be significant
+
+    def enough(n: int) -> bool:
+        power, error = t_quantile(2 * POWER - 1, n - 1), spread / math.sqrt(n)
+        different = n >= possible and mean > (t_quantile(1 - alpha / family, n - 1) + power) * error
+        return different or delta - mean > (t_quantile(1 - 2 * alpha, n - 1) + power) * error
+
+    low, high = len(d) + 1, MOST_RUNS
+    if not enough(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low

@@ -1,0 +1,167 @@
+"""Results that others have published for their own optimizer: reached first, before optimizers are compared on a task.
+
+A run that reaches them says that data, network, objective and training loop are those of the source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .records import Record, RunSpec, Store
+from .tasks import autoencoder, language_model
+from .train import OPTIMIZER_VERSION, Training, hyperparameters, run
+from .worker import load, save
+
+__all__ = ["KNOWN", "TOLERANCE", "Known", "add", "reach"]
+
+TOLERANCE = 1.05  # a result counts as reached up to this multiple of the published one
+SECONDS = 60.0  # between two checkpoints, and two lines of progress
+
+
+@dataclass(frozen=True)
+class Known:
+    """A published result: `published` by metric, lower is better; `measured` reads the same from a record."""
+
+    source: str
+    spec: Callable[[], RunSpec]
+    published: Mapping[str, float]
+    measured: Callable[[Record], dict[str, float]]
+
+    def reached(self, record: Record) -> bool:
+        """Whether every metric is at most 1.05 times the published one. A run that did not finish has reached none."""
+        if record.status != "finished":
+            return False
+        found = self.measured(record)
+        return all(found[name] <= TOLERANCE * value for name, value in self.published.items())
+
+
+def _jones() -> RunSpec:
+    size, batch = autoencoder.SIZES["paper"], 128
+    mnist = autoencoder.load("mnist")
+    steps = autoencoder.epoch(mnist, size, batch)
+    return RunSpec(
+        task="autoencoder",
+        task_version=autoencoder.VERSION,
+        profile="paper",
+        model=asdict(size),
+        data="mnist",
+        data_sha256=mnist.sha256,
+        optimizer="NAG",
+        optimizer_version=OPTIMIZER_VERSION,
+        hyperparameters=hyperparameters("NAG", {"lr": 0.01, "momentum": 0.975, "form": "sum"}),
+        seed=0,
+        steps=20 * steps,
+        batch=batch,
+        evaluate_every=steps,
+    )
+
+
+def _jones_losses(record: Record) -> dict[str, float]:
+    """Training loss as Jones's library prints it, the mean over the batches of the last epoch; and validation loss."""
+    last = record.curves["train_loss"][-record.spec.evaluate_every :]
+    return {"train_loss": sum(last) / len(last), "dev_loss": record.metrics["dev_loss"]}
+
+
+def _ptb() -> RunSpec:
+    size, batch = language_model.SIZES["paper"], 20
+    ptb = language_model.load("ptb")
+    steps = language_model.epoch(ptb, size, batch)
+    return RunSpec(
+        task="language_model",
+        task_version=language_model.VERSION,
+        profile="paper",
+        model=asdict(size),
+        data="ptb",
+        data_sha256=ptb.sha256,
+        optimizer="GD",
+        optimizer_version=OPTIMIZER_VERSION,
+        hyperparameters=hyperparameters("GD", {"lr": 1.0}),
+        seed=0,
+        steps=13 * steps,
+        batch=batch,
+        evaluate_every=steps,
+        clip_norm=5.0,
+        anneal=(0.5, 4),
+    )
+
+
+def _perplexities(record: Record) -> dict[str, float]:
+    return {name: record.metrics[name] for name in ("dev_perplexity", "test_perplexity")}
+
+
+KNOWN = {
+    "jones": Known(
+        source="Jones (2015), convolutional autoencoder of MNIST: NAG, rate .01, μ .975, batch 128, 20 epochs",
+        spec=_jones,
+        published={"train_loss": 0.01808, "dev_loss": 0.01784},
+        measured=_jones_losses,
+    ),
+    "ptb": Known(
+        source="TensorFlow's language-model tutorial, small configuration, Penn Treebank: gradient descent, 13 epochs",
+        spec=_ptb,
+        published={"dev_perplexity": 121.39, "test_perplexity": 115.91},
+        measured=_perplexities,
+    ),
+}
+
+
+def reach(name: str, store: Store, *, progress: Callable[[Training], None] | None = None) -> Record:
+    """The record of a known result's run: from the store where it is there, else made and stored.
+
+    A run that was interrupted goes on from its checkpoint beside the records. `progress` is called once a minute.
+    Raises what `nadam_ref.experiments.train.run` raises, and `KeyError` for an unknown name.
+    """
+    spec = KNOWN[name].spec()
+    if (kept := store.get(spec)) is not None:
+        return kept
+    checkpoint = store.folder / "checkpoints" / f"{spec.id}.pt"
+    last = time.monotonic()
+
+    def now_and_then(training: Training) -> None:
+        nonlocal last
+        if time.monotonic() > last + SECONDS:
+            save(training, checkpoint)
+            if progress:
+                progress(training)
+            last = time.monotonic()
+
+    record = run(spec, progress=now_and_then, resume=load(checkpoint, spec))
+    store.put(record)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+# ---------------------------------------------------------------- the command
+
+
+def add(commands: Any) -> None:
+    """Add `nadam-ref known` to the commands of the parser."""
+    parser = commands.add_parser("known", help="repeat a published result on real data, as a check of the experiments")
+    parser.add_argument("name", choices=sorted(KNOWN), help="jones: ten minutes on one thread; ptb: about an hour")
+    parser.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    parser.set_defaults(run=_known, extra="experiments")
+
+
+def _known(args: argparse.Namespace) -> int:
+    record = reach(args.name, Store(args.store), progress=_show)
+    known = KNOWN[args.name]
+    print(known.source)
+    if record.status == "finished":
+        for metric, value in known.measured(record).items():
+            print(f"{metric}: {value:.5g} (published {known.published[metric]:.5g})")
+    reached = known.reached(record)
+    print("reached" if reached else f"not reached: {record.status} {record.reason}".rstrip())
+    return 0 if reached else 2
+
+
+def _show(training: Training) -> None:
+    log, spec = training.log, training.spec
+    dev = ", ".join(f"dev {name} {value:.5g}" for name, value in log.latest.items())
+    pace = training.seconds / max(log.step, 1) * 1e3
+    print(f"step {log.step:,}/{spec.steps:,}, {pace:.0f} ms a step, {dev}", file=sys.stderr, flush=True)

@@ -1,0 +1,81 @@
+"""What a worker process of a sweep does: one run at a time, with checkpoints, until it is asked to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pickle
+import signal
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..files import write_whole
+from .records import Record, RunSpec
+from .train import Training, failed, run
+
+__all__ = ["CHECKPOINT_SECONDS", "dask_setup", "stop", "work"]
+
+#: A run that takes longer than this is saved again and again, so that it can go on after a crash.
+CHECKPOINT_SECONDS = 60.0
+
+_stopped: set[str] = set()
+
+
+class _StoppedError(Exception):
+    """The run was asked to stop; it has left a checkpoint."""
+
+
+def dask_setup(_: Any) -> None:
+    """Called by Dask as a worker process starts: Ctrl-C is the driver's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def stop(sweep: str) -> None:
+    """Ask the runs of a sweep in this process to save themselves and stop at their next step."""
+    _stopped.add(sweep)
+
+
+def work(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | None) -> Record | None:
+    """Make a run, from its checkpoint where there is one. None: it was stopped and has left a checkpoint.
+
+    What goes wrong in a run costs that run only: its record has status `crashed`, the reason and the traceback.
+    """
+    saved_at = time.monotonic()
+
+    def progress(training: Training) -> None:
+        nonlocal saved_at
+        stopped = sweep in _stopped
+        if stopped or time.monotonic() > saved_at + CHECKPOINT_SECONDS:
+            save(training, checkpoint)
+            saved_at = time.monotonic()
+        if stopped:
+            raise _StoppedError
+
+    try:
+        found = run(spec, progress=progress, resume=load(checkpoint, spec), limit_seconds=limit_seconds)
+    except _StoppedError:
+        return None
+    except Exception as error:
+        found = failed(spec, "crashed", f"{type(error).__name__}: {error}")
+        found = dataclasses.replace(found, provenance={**found.provenance, "traceback": traceback.format_exc()})
+    with contextlib.suppress(OSError):
+        checkpoint.unlink(missing_ok=True)
+    return found
+
+
+def save(training: Training, path: Path) -> None:
+    """Write a run's state whole or not at all."""
+    write_whole(path, lambda file: torch.save(training.state_dict(), file))
+
+
+def load(path: Path, spec: RunSpec) -> dict[str, Any] | None:
+    """The state saved at `path`; None where there is none, or none of this run that can be read."""
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return None
+    return saved if saved.get("run") == spec.id else None

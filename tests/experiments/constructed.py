@@ -1,0 +1,64 @@
+"""Records made up for tests: every number in them is known, nothing was trained."""
+
+import math
+
+from nadam_ref.experiments.records import Record, RunSpec
+
+METRIC = {"word2vec": "loss", "images": "loss", "language_model": "perplexity", "autoencoder": "loss"}
+RATES = (0.01, 0.1, 1.0)
+TUNING = (1000, 1001)
+
+
+def spec(task, arm, lr, seed, **changes):
+    optimizer, _, dialect = arm.partition("-")
+    hyper = {"lr": lr}
+    if optimizer in ("Nadam", "NadaMax"):
+        hyper["dialect"] = dialect or "cs229"
+    fields = {
+        "task": task,
+        "task_version": 1,
+        "profile": "small",
+        "model": {},
+        "data": {"word2vec": "text8", "language_model": "ptb"}.get(task, "mnist"),
+        "data_sha256": "0" * 64,
+        "optimizer": optimizer,
+        "optimizer_version": 1,
+        "hyperparameters": hyper,
+        "seed": seed,
+        "steps": 4,
+        "batch": 1,
+        "evaluate_every": 2,
+    }
+    return RunSpec(**{**fields, **changes})
+
+
+def record(task, arm, lr, seed, value, *, provenance=None, **changes):
+    """A run that ends at `value` in its task's metric, on dev and test; it diverged where `value` is infinite."""
+    metric = METRIC[task]
+    diverged = math.isinf(value)
+    dev = [4.0, 2.0] if diverged else [4.0, 2.0, value]
+    metrics = {f"{part}_{name}": value for part in ("dev", "test") for name in {"loss", metric}}
+    return Record(
+        spec=spec(task, arm, lr, seed, **changes),
+        status="diverged" if diverged else "finished",
+        reason="training loss nan" if diverged else "",
+        step=3 if diverged else 4,
+        curves={
+            "train_loss": [4.0, 3.0, 2.0],
+            "dev_step": [0.0, 2.0, 4.0][: len(dev)],
+            **{f"dev_{name}": dev for name in {"loss", metric}},
+        },
+        metrics={} if diverged else metrics,
+        provenance={"protocol_sha256": "f" * 64, "cpu": "a CPU", "cpu_capability": "AVX2", **(provenance or {})},
+    )
+
+
+def arm(task, name, values, *, best=1, diverges=False, **changes):
+    """An arm's tuning runs, of which the rate `RATES[best]` comes out best, and a reported run for each of `values`."""
+    tuning = [
+        record(task, name, lr, seed, math.inf if diverges else 1.0 + abs(i - best), **changes)
+        for i, lr in enumerate(RATES)
+        for seed in TUNING
+    ]
+    lr = RATES[0] if diverges else RATES[best]
+    return tuning + [record(task, name, lr, seed, value, **changes) for seed, value in enumerate(values)]

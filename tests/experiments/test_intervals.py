@@ -1,0 +1,111 @@
+"""Intervals against scipy, against the literature, and where they must not be stated."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nadam_ref.experiments import intervals
+
+
+@pytest.mark.parametrize("level", [0.01, 0.5, 0.6, 0.9, 0.95, 1 - 0.05 / 9, 0.999])
+def test_t_quantile_is_scipys(level):
+    for df in [*range(1, 40), 199, 200, 999]:
+        assert intervals.t_quantile(level, df) == pytest.approx(stats.t.ppf((1 + level) / 2, df), rel=1e-10)
+
+
+@pytest.mark.parametrize("t", [-30.0, -2.5, -0.1, 0.0, 0.7, 4.0])
+def test_t_cdf_is_scipys(t):
+    for df in (1, 2, 3, 9, 20, 200):
+        assert intervals.t_cdf(t, df) == pytest.approx(stats.t.cdf(t, df), abs=1e-14)
+
+
+@pytest.mark.parametrize(("level", "df"), [(0.0, 3), (1.0, 3), (0.95, 0)])
+def test_t_quantile_of_nonsense(level, df):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        intervals.t_quantile(level, df)
+
+
+def test_t_interval_is_scipys():
+    values = np.random.default_rng(0).normal(size=7)
+    expected = stats.t.interval(0.9, 6, loc=values.mean(), scale=stats.sem(values))
+    assert intervals.t_interval(values, 0.9) == pytest.approx(expected, rel=1e-10)
+
+
+def test_prediction_interval_has_its_pivot():
+    """(next − mean) / (s √(1 + 1/n)) is Student's t: the ends are its scipy quantiles, whatever the values."""
+    values = np.random.default_rng(1).normal(3.0, 2.0, size=10)
+    low, high = intervals.prediction_interval(values)
+    scale = values.std(ddof=1) * math.sqrt(1.1)
+    assert stats.t.cdf((low - values.mean()) / scale, 9) == pytest.approx(0.025, abs=1e-12)
+    assert stats.t.cdf((high - values.mean()) / scale, 9) == pytest.approx(0.975, abs=1e-12)
+
+
+def test_prediction_interval_covers_the_next_value():
+    draws = np.random.default_rng(2).normal(size=(4000, 6))
+    ends = np.array([intervals.prediction_interval(row[:5]) for row in draws])
+    covered = np.mean((ends[:, 0] <= draws[:, 5]) & (draws[:, 5] <= ends[:, 1]))
+    assert covered == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 10), (1, 10), (5, 20), (20, 20), (0, 1)])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_wilson_is_scipys(count, n, level):
+    expected = stats.binomtest(count, n).proportion_ci(level, method="wilson")
+    assert intervals.wilson(count, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_of_nothing_and_of_nonsense():
+    assert intervals.wilson(0, 0) is None
+    with pytest.raises(ValueError, match="5 of 3"):
+        intervals.wilson(5, 3)
+
+
+def test_bootstrap_t_is_the_one_that_scipys_resamples_give():
+    """The same pivot with other random resamples: ends agree to the noise of 9,999 resamples."""
+    values = np.random.default_rng(3).lognormal(size=15)
+
+    def pivot(sample):
+        return (sample.mean() - values.mean()) / stats.sem(sample)
+
+    distribution = stats.bootstrap(
+        (values,), pivot, n_resamples=9999, vectorized=False, method="percentile", rng=np.random.default_rng(4)
+    ).bootstrap_distribution
+    low, high = np.quantile(distribution, [0.025, 0.975])
+    error = stats.sem(values)
+    found = intervals.bootstrap_t(values)
+    assert found == pytest.approx((values.mean() - high * error, values.mean() - low * error), rel=0.1)
+    assert found[1] - values.mean() > values.mean() - found[0]  # skewed as the values are
+
+
+def test_bootstrap_t_is_the_same_each_time_and_moves_with_its_values():
+    values = [0.3, 0.1, 0.7, 0.4, 0.2, 0.9]
+    low, high = intervals.bootstrap_t(values)
+    assert (low, high) == intervals.bootstrap_t(values) != intervals.bootstrap_t(values, seed=1)
+    shifted = intervals.bootstrap_t([10 * x + 5 for x in values])
+    assert shifted == pytest.approx((10 * low + 5, 10 * high + 5), rel=1e-9)
+
+
+ALL = [intervals.t_interval, intervals.prediction_interval, intervals.bootstrap_t]
+
+
+@pytest.mark.parametrize("interval", ALL)
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
+def test_fault_66_up_to_two_values_have_no_interval(interval, values):
+    assert interval(values) is None
+
+
+@pytest.mark.parametrize("interval", ALL)
+def test_fault_67_zero_variance(interval):
+    assert interval([0.5] * 5) == (0.5, 0.5)
+
+
+def test_fault_67_resamples_without_spread_leave_no_interval():
+    assert intervals.bootstrap_t([0.0, 1.0, 2.0]) is None  # one resample in nine has no spread
+
+
+@pytest.mark.parametrize("interval", ALL)
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+def test_fault_68_infinity_among_values(interval, bad):
+    assert interval([1.0, 2.0, bad, 4.0]) is None

@@ -1,0 +1,209 @@
+"""The language model against torch.nn.LSTM, the paper's count, and a text whose best perplexity is known."""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.func import grad_and_value, vmap
+
+from nadam_ref.experiments import corpora, generated
+from nadam_ref.experiments.tasks import language_model
+from nadam_ref.experiments.tasks.language_model import Size
+
+CHAIN = corpora.load_text("chain")
+SIZE = Size(words=30, units=7, unroll=5)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def first_batch(size, batch, seed=1, dtype=torch.float64):
+    return next(language_model.batches(CHAIN, size, batch, generator(seed), generator(), dtype))
+
+
+def words(count):
+    """A made-up text of `count` different words."""
+    ids = np.arange(count)
+    return corpora.TextData("made", "made-up text", tuple(map(str, ids)), ids.copy(), ids.copy(), ids.copy())
+
+
+def test_the_reports_network_has_4651600_parameters():
+    params = language_model.init(words(10_000), language_model.SIZES["paper"], generator())
+    assert sum(p.numel() for p in params.values()) == 4_651_600
+
+
+def test_initial_values():
+    params = language_model.init(words(10_000), language_model.SIZES["paper"], generator())
+    for name, x in params.items():
+        assert x.is_leaf and x.requires_grad
+        if name.startswith("lstm") and name.endswith("bias"):
+            assert x.eq(0).all()
+        else:
+            x = x.detach().double()
+            assert 0.0995 < x.abs().max() <= 0.1 and abs(x.mean()) < 0.002
+            assert x.std() == pytest.approx(0.1 / math.sqrt(3), rel=0.02)
+
+
+def torch_model(params):
+    """The same network from torch.nn, whose second bias is 0."""
+    lstm = torch.nn.LSTM(SIZE.units, SIZE.units, SIZE.layers, dtype=torch.float64)
+    with torch.no_grad():
+        for layer in range(SIZE.layers):
+            getattr(lstm, f"weight_ih_l{layer}").copy_(params[f"lstm{layer}.input"])
+            getattr(lstm, f"weight_hh_l{layer}").copy_(params[f"lstm{layer}.hidden"])
+            getattr(lstm, f"bias_ih_l{layer}").copy_(params[f"lstm{layer}.bias"])
+            getattr(lstm, f"bias_hh_l{layer}").zero_()
+    return lstm
+
+
+def test_loss_gradients_and_state_are_those_of_torch():
+    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
+    with torch.no_grad():  # biases that matter
+        for layer in range(SIZE.layers):
+            params[f"lstm{layer}.bias"].uniform_(-1, 1, generator=generator(3))
+    inputs, following, _ = first_batch(SIZE, 4)
+    before = tuple(torch.rand(2, 4, 7, dtype=torch.float64, generator=generator(4)) for _ in range(2))
+    one = torch.ones((), dtype=torch.float64)
+    loss, after = language_model.loss(SIZE, params, (inputs, following, one), before)
+    loss.backward()
+
+    lstm = torch_model(params)
+    outputs, states = lstm(params["embedding"].detach()[inputs], before)
+    scores = outputs @ params["output.weight"].detach().T + params["output.bias"].detach()
+    logs = torch.log_softmax(scores, -1).gather(-1, following[..., None])
+    expected = -logs.sum() / 4  # summed over time, averaged over the batch
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-13)
+    for ours, theirs in zip(after, states, strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-12, atol=1e-14)
+        assert not ours.requires_grad
+    for layer in range(SIZE.layers):
+        for ours, theirs in (("input", "weight_ih"), ("hidden", "weight_hh"), ("bias", "bias_ih")):
+            expected_grad = getattr(lstm, f"{theirs}_l{layer}").grad
+            torch.testing.assert_close(params[f"lstm{layer}.{ours}"].grad, expected_grad, rtol=1e-11, atol=1e-13)
+
+
+def test_a_batch_that_begins_an_epoch_resets_the_state():
+    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
+    inputs, following, going = first_batch(SIZE, 4)
+    assert going == 0
+    fresh = language_model.state(SIZE, 4, torch.float64)
+    used = tuple(torch.ones_like(x) for x in fresh)
+    first, _ = language_model.loss(SIZE, params, (inputs, following, going), used)
+    assert first == language_model.loss(SIZE, params, (inputs, following, going), fresh)[0]
+    assert first != language_model.loss(SIZE, params, (inputs, following, torch.ones(())), used)[0]
+
+
+def test_batches_read_the_text_on_and_on():
+    """Words of a batch follow those of the one before, in every column; an epoch begins again at the same place."""
+    text = words(103)
+    size = Size(words=103, units=4, unroll=4)
+    stream = language_model.batches(text, size, 5, generator(2), generator())
+    steps = language_model.epoch(text, size, 5)
+    assert steps == (103 // 5 - 1) // 4 == 4
+    epochs = [[next(stream) for _ in range(steps)] for _ in range(2)]
+    for inputs, following, _ in epochs[0]:
+        assert ((following - inputs) % 103 == 1).all()
+    read = torch.cat([inputs for inputs, *_ in epochs[0]])
+    assert ((read[1:] - read[:-1]) % 103 == 1).all() and read.unique().numel() == 80
+    for first, second in zip(*epochs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert [int(batch[2]) for batch in epochs[0]] == [0, 1, 1, 1]
+    other = next(language_model.batches(text, size, 5, generator(9), generator()))
+    assert not torch.equal(other[0], epochs[0][0][0])
+
+
+def test_rare_words_are_unknown():
+    inputs, following, _ = first_batch(Size(words=10, units=2, unroll=20), 20)
+    assert inputs.max() < 10 and following.max() < 10 and (inputs == 0).sum() > 100
+
+
+def test_vmapped_gradients_are_those_of_separate_runs():
+    sets = [language_model.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
+    inputs = [first_batch(SIZE, 4, seed) for seed in (0, 1)]
+    states = [tuple(torch.rand(2, 4, 7, dtype=torch.float64) for _ in range(2)) for _ in (0, 1)]
+    objective = grad_and_value(functools.partial(language_model.loss, SIZE), has_aux=True)
+    alone = [objective(*run) for run in zip(sets, inputs, states, strict=True)]
+    together = vmap(objective)(
+        {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]},
+        *(tuple(map(torch.stack, zip(*both, strict=True))) for both in (inputs, states)),
+    )
+    for r in range(2):
+        assert together[1][0][r].item() == pytest.approx(alone[r][1][0].item(), rel=1e-13)
+        for name, g in alone[r][0].items():
+            torch.testing.assert_close(together[0][name][r], g, rtol=1e-11, atol=1e-14)
+        for ours, theirs in zip(together[1][1], alone[r][1][1], strict=True):
+            torch.testing.assert_close(ours[r], theirs, rtol=1e-12, atol=1e-14)
+
+
+def test_evaluation_carries_the_state_and_counts_every_word_once():
+    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
+    found = language_model.evaluate(params, CHAIN, "dev")
+    ids = np.where(CHAIN.dev < 30, CHAIN.dev, 0)
+    text = torch.tensor(ids[: len(ids) // 20 * 20].reshape(20, -1).T)
+    with torch.no_grad():
+        outputs, _ = torch_model(params)(params["embedding"][text[:-1]])
+        scores = outputs @ params["output.weight"].T + params["output.bias"]
+    expected = torch.nn.functional.cross_entropy(scores.flatten(0, 1), text[1:].flatten()).item()
+    assert found["loss"].item() == pytest.approx(expected, rel=1e-12)
+    assert found["perplexity"].item() == pytest.approx(math.exp(expected), rel=1e-12)
+
+
+def test_evaluation_vectorizes():
+    sets = [language_model.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
+    stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
+    both = vmap(lambda params: language_model.evaluate(params, CHAIN, "dev"))(stacked)
+    for r in range(2):
+        expected = language_model.evaluate(sets[r], CHAIN, "dev")["loss"].item()
+        assert both["loss"][r].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_penalty_is_added():
+    batch, state = first_batch(SIZE, 4), language_model.state(SIZE, 4, torch.float64)
+    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
+    plain, _ = language_model.loss(SIZE, params, batch, state)
+    weights = [x.detach().numpy() for name, x in params.items() if not name.endswith("bias")]
+    for choice, expected in (
+        ("l2", sum((w**2).sum() / 2 for w in weights)),
+        ("l1", sum(abs(w).sum() for w in weights)),
+    ):
+        size = Size(words=30, units=7, unroll=5, penalty=choice, strength=0.25)
+        found, _ = language_model.loss(size, params, batch, state)
+        assert (found - plain).item() == pytest.approx(0.25 * expected, rel=1e-11)
+
+
+def test_entropy_rate_of_a_chain_that_is_solved_by_hand():
+    a, b = 0.1, 0.4  # two states: π = (b, a) / (a + b), a mixture of two coins
+    coin = lambda p: -p * math.log(p) - (1 - p) * math.log(1 - p)  # noqa: E731
+    found = generated.entropy_rate(np.array([[1 - a, a], [b, 1 - b]]))
+    assert found == pytest.approx((b * coin(a) + a * coin(b)) / (a + b), rel=1e-12)
+
+
+def test_the_generated_text_has_the_perplexity_of_its_model():
+    """The model that made the text predicts it as well as is said, to the sampling error."""
+    matrix = generated.transitions()
+    number = {word: int(word[1:]) for word in CHAIN.words[1:]}
+    assert sorted(number.values()) == list(range(200))
+    for split in ("train", "dev", "test"):
+        states = np.array([number[CHAIN.words[i]] for i in CHAIN.split(split)])
+        losses = -np.log(matrix[states[:-1], states[1:]])
+        error = losses.std() / math.sqrt(len(losses))
+        assert losses.mean() == pytest.approx(math.log(CHAIN.best_perplexity), abs=4 * error)
+        assert error < 0.02
+
+
+def test_fault_31_vocabulary_too_small():
+    with pytest.raises(ValueError, match="generated text .* has 201 words; the model asks for 2000"):
+        language_model.init(CHAIN, language_model.SIZES["small"], generator())
+
+
+def test_fault_32_text_shorter_than_a_batch():
+    short = CHAIN.first((100, 40, 40))
+    with pytest.raises(ValueError, match=r"batch 20 × 5 words needs 120 words of text; .* has 100"):
+        first = language_model.batches(short, SIZE, 20, generator(), generator())
+        next(first)
+    with pytest.raises(ValueError, match=r"the dev part of .* has 20 words; it needs 40"):
+        language_model.evaluate(language_model.init(CHAIN, SIZE, generator()), CHAIN.first((100, 20, 40)), "dev")
