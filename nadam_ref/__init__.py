@@ -2,6 +2,7 @@
 
 from .optimizer import PaperOptimizer
 from .optimizers import GD, NAG, AdaGrad, Adam, AdaMax, MaxProp, Momentum, Nadam, NadaMax, RMSProp
+from .packing import flatten_
 from .rules import DIALECTS, RULES, Dialect, Rule, Scalars, scalars, schedule
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "RMSProp",
     "Rule",
     "Scalars",
+    "flatten_",
     "scalars",
     "schedule",
 ]

@@ -1,23 +1,34 @@
 """The one update, twice: in place over lists of tensors, and as an expression for autograd and the compiler.
 
-Both take the numbers of a step folded to seven, so that a denominator costs one addition:
+Both take the numbers of a step folded, so that a denominator costs one addition:
 
     θ ← θ − (α m + γ g) / (root(n) + ε/d)      α = η a / d,  γ = η c / d
 """
 
 from __future__ import annotations
 
-import functools
-import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .rules import Real, Rule, Scalars
 
-__all__ = ["Coefficients", "expression", "expression_update_", "fold", "fused_update_", "update_"]
+__all__ = [
+    "Coefficients",
+    "Lists",
+    "Prelude",
+    "arithmetic",
+    "expression",
+    "expression_update_",
+    "fold",
+    "prepare",
+    "prepare_",
+    "prepare_and_update_",
+    "update_",
+]
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 class Coefficients(NamedTuple):
@@ -30,15 +41,39 @@ class Coefficients(NamedTuple):
     alpha: Real
     gamma: Real
     eps: Real
+    decay: Real = 0.0
 
     def to(self, dtype: torch.dtype) -> Coefficients:
         """With tensors that have a dimension in `dtype`, so that they do not promote what they multiply."""
         return Coefficients(*(x.to(dtype) if isinstance(x, Tensor) and x.dim() else x for x in self))
 
 
-def fold(k: Scalars, eps: Real) -> Coefficients:
-    """The seven numbers that the kernels use, from the six of `rules.scalars` and ε."""
-    return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, k.lr * k.a / k.d, k.lr * k.c / k.d, eps / k.d)
+class Prelude(NamedTuple):
+    """What happens to a gradient and its parameter before the update: ascent, and weight decay."""
+
+    maximize: bool = False
+    decay: Literal["none", "coupled", "decoupled"] = "none"
+
+    @staticmethod
+    def of(maximize: bool, weight_decay: Real, decoupled: bool) -> Prelude:
+        """From the keywords of an optimizer."""
+        if not isinstance(weight_decay, Tensor) and weight_decay == 0:
+            return Prelude(True) if maximize else NO_PRELUDE
+        return Prelude(maximize, "decoupled" if decoupled else "coupled")
+
+
+NO_PRELUDE = Prelude()
+
+
+def fold(k: Scalars, eps: Real, prelude: Prelude, weight_decay: Real) -> Coefficients:
+    """The numbers that the kernels use, from the six of `rules.scalars`, ε and λ."""
+    decay = 1 - k.lr * weight_decay if prelude.decay == "decoupled" else weight_decay
+    return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, k.lr * k.a / k.d, k.lr * k.c / k.d, eps / k.d, decay)
+
+
+def arithmetic(p: Tensor) -> torch.dtype:
+    """The dtype in which a parameter is updated and keeps its m and n: its own, float32 for half precision."""
+    return torch.float32 if p.dtype in HALF else p.dtype
 
 
 def reads_gradient(rule: Rule) -> bool:
@@ -46,7 +81,20 @@ def reads_gradient(rule: Rule) -> bool:
     return rule.nesterov or rule.momentum == "none"
 
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
+
+
+def prepare_(prelude: Prelude, lists: Lists, k: Coefficients) -> Lists:
+    """The lists with the gradients that the update is to see; decoupled decay acts on θ in place."""
+    params, grads, ms, ns = lists
+    if prelude.maximize:
+        grads = list(torch._foreach_neg(grads))
+    if prelude.decay == "coupled":
+        grads = list(torch._foreach_add(grads, params, alpha=k.decay))
+    elif prelude.decay == "decoupled":
+        torch._foreach_mul_(params, k.decay)
+    return params, grads, ms, ns
 
 
 def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
@@ -68,15 +116,18 @@ def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
         torch._foreach_addcmul_(ns, grads, grads, k.one_minus_nu)
     elif rule.norm == "max":
         torch._foreach_mul_(ns, k.nu)
-        torch._foreach_maximum_(ns, torch._foreach_abs(grads))
+        scratch = torch._foreach_abs(grads)
+        _maximum_(ns, scratch)
 
-    terms = [(ms, k.alpha)] * (rule.momentum != "none") + [(grads, k.gamma)] * reads_gradient(rule)
+    terms = [(ms, k.alpha)] if ms else []
+    if rule.nesterov or not ms:
+        terms.append((grads, k.gamma))
     if rule.norm == "none":
         for term, weight in terms:
             torch._foreach_add_(params, term, alpha=-weight)
         return
     if rule.norm == "max":
-        denominators = torch._foreach_add(ns, k.eps)
+        denominators = _add(ns, k.eps, scratch)
     else:
         denominators = torch._foreach_sqrt(ns)
         torch._foreach_add_(denominators, k.eps)
@@ -84,14 +135,49 @@ def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
         torch._foreach_addcdiv_(params, term, denominators, -weight)
 
 
+def _maximum_(ns: list[Tensor], xs: Tensors) -> None:
+    """The in-place maximum of n and x; on a CPU one by one, because foreach's maximum makes a copy there."""
+    if not ns[0].is_cpu:
+        torch._foreach_maximum_(ns, xs)
+        return
+    for n, x in zip(ns, xs, strict=True):
+        torch.maximum(n, x, out=n)
+
+
+def _add(ns: list[Tensor], eps: Real, scratch: Tensors) -> Tensors:
+    """The sums n + ε; on a CPU in memory that is warm."""
+    if not ns[0].is_cpu:
+        return torch._foreach_add(ns, eps)
+    return [torch.add(n, eps, out=x) for n, x in zip(ns, scratch, strict=True)]
+
+
+def prepare_and_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -> None:
+    """One step in place, the unfused way."""
+    update_(rule, lists if prelude == NO_PRELUDE else prepare_(prelude, lists, k), k)
+
+
+def prepare(prelude: Prelude, p: Tensor, g: Tensor, k: Coefficients) -> tuple[Tensor, Tensor]:
+    """`prepare_` as new tensors (θ, g)."""
+    if prelude.maximize:
+        g = -g
+    if prelude.decay == "coupled":
+        g = g + k.decay * p
+    elif prelude.decay == "decoupled":
+        p = k.decay * p
+    return p, g
+
+
 def expression(
     rule: Rule, p: Tensor, g: Tensor, m: Tensor | None, n: Tensor | None, k: Coefficients
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """One step as new tensors (θ, m, n): differentiable, and what the compiler fuses to one kernel."""
-    step: Any = k.gamma * g if reads_gradient(rule) else 0.0
-    if m is not None:
+    """One step as new tensors (θ, m, n): differentiable, and what the fused kernels are spelled from."""
+    if m is None:
+        step = k.gamma * g
+    else:
         m = k.mu * m + (g if rule.momentum == "sum" else k.one_minus_mu * g)
-        step = step + k.alpha * m
+        step = k.alpha * m
+        if rule.nesterov:
+            step = step + k.gamma * g
     if n is not None:
         if rule.norm == "sum":
             n = n + g * g
@@ -110,69 +196,15 @@ def write_back(old: tuple[Tensor | None, ...], new: tuple[Tensor | None, ...]) -
             to.copy_(x)
 
 
-def expression_update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
-    """`update_` through `expression`: where the numbers are tensors, or autograd is to see the step."""
-    params, grads, ms, ns = lists
-    none: list[Any] = [None] * len(params)
-    for p, g, m, n in zip(params, grads, ms or none, ns or none, strict=True):
-        write_back((p, m, n), expression(rule, p, g, m, n, k))
+def expression_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients, clone: bool = False) -> None:
+    """`prepare_` and `update_` through `expression`: where numbers are tensors, or autograd is to see the step.
 
-
-@functools.cache
-def _compiled(rule: Rule, dtype: torch.dtype) -> Callable[..., None]:
-    """The rule as one compiled kernel over flat tensors; one per rule and dtype, so that none evicts another."""
-
-    def kernel(p: Tensor, g: Tensor, m: Tensor | None, n: Tensor | None, *k: Tensor) -> None:
-        write_back((p, m, n), expression(rule, p, g, m, n, Coefficients(*k)))
-
-    # Dynamo keeps its cache, of eight entries, on the code object: give each kernel its own.
-    kernel.__code__ = kernel.__code__.replace(co_name=f"{rule.momentum}_{rule.norm}_{rule.nesterov}_{dtype}")
-    return torch.compile(kernel, fullgraph=True, dynamic=True)
-
-
-#: Device types on which a kernel could not be compiled.
-_WITHOUT_COMPILER: set[str] = set()
-
-
-def _give_up_fusing(device_type: str, error: Exception) -> None:
-    _WITHOUT_COMPILER.add(device_type)
-    reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    warnings.warn(
-        f"fused=True: no kernel could be compiled for {device_type} ({reason}); going on with the unfused update, "
-        "whose result is the same. Fusing needs a C++ compiler (CPU) or triton (GPU), and torch installed in a path "
-        "without spaces.",
-        stacklevel=2,
-    )
-
-
-def fused_update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
-    """`update_` as one compiled kernel per tensor; the numbers are 0-dim tensors: no recompilation as they change.
-
-    Tensors that are not contiguous, and single numbers, are updated unfused, and so is everything, after one warning,
-    where no kernel can be compiled.
+    The arithmetic is in the dtype of m and n. With `clone`, nothing that autograd saves is overwritten.
     """
     params, grads, ms, ns = lists
-    numbers = torch.tensor(k, dtype=params[0].dtype, device="cpu").unbind()
     none: list[Any] = [None] * len(params)
-    for tensors in zip(params, grads, ms or none, ns or none, strict=True):
-        flat = tensors[0].numel() > 1 and all(x is None or x.is_contiguous() for x in tensors)
-        if not (flat and _run_fused(rule, tensors, numbers)):
-            update_(rule, tuple([] if x is None else [x] for x in tensors), k)  # type: ignore[arg-type]
-
-
-def _run_fused(rule: Rule, tensors: tuple[Tensor | None, ...], numbers: tuple[Tensor, ...]) -> bool:
-    """Whether the kernel ran. What it raises comes from the compiler, before anything is written."""
-    p = tensors[0]
-    if p is None or p.device.type in _WITHOUT_COMPILER:
-        return False
-    arguments = [x if x is None else x.detach().view(-1) for x in tensors]
-    try:
-        _compiled(rule, p.dtype)(*arguments, *numbers)
-    except torch._dynamo.exc.FailOnRecompileLimitHit:
-        # Dynamo holds eight variants of a kernel, one for each global setting it was met under: start anew.
-        _compiled.cache_clear()
-        _compiled(rule, p.dtype)(*arguments, *numbers)
-    except torch._dynamo.exc.BackendCompilerFailed as error:
-        _give_up_fusing(p.device.type, error)
-        return False
-    return True
+    dtype = arithmetic(params[0])
+    for kept in zip(params, grads, ms or none, ns or none, strict=True):
+        p, g, m, n = (x.clone() if clone and x is not None else x for x in kept)
+        p, g = prepare(prelude, p.to(dtype), g.to(dtype), k)
+        write_back((kept[0], *kept[2:]), expression(rule, p, g, m, n, k))

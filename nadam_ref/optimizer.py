@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, cast
@@ -20,30 +20,23 @@ from torch.optim.optimizer import (
     _use_grad_for_differentiable,
 )
 
-from .kernels import Coefficients, Lists, expression, fold, fused_update_, update_, write_back
+from .checks import BOUNDS, check_as_torchs_adam, check_number, check_parameter
+from .fused import fused_update_, run
+from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, prepare_and_update_
+from .packing import Pack
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
+from .state import Shielded, StateKeys, restored, start, state_keys
 
 __all__ = ["PaperOptimizer"]
 
 Group = dict[str, Any]
 
-#: Hyperparameters that are one number: the name in the error text (torch's), and the bound they stay below.
-BOUNDS = {
-    "lr": ("learning rate", math.inf),
-    "momentum": ("momentum value", 1.0),
-    "alpha": ("alpha value", 1.0),
-    "eps": ("epsilon value", math.inf),
-    "weight_decay": ("weight_decay value", math.inf),
-    "momentum_decay": ("momentum_decay value", math.inf),
-    "lr_decay": ("lr_decay value", math.inf),
-    "initial_accumulator_value": ("initial_accumulator_value value", math.inf),
-}
-
-#: State that counts rather than accumulates: one number for the whole parameter, or one for every row.
-COUNTS = {"step", "mu_product"}
-#: Elements of the small tensors that one call takes together on a CPU: what the smaller caches hold.
-PORTION = 1 << 14
-HALF = (torch.float16, torch.bfloat16)
+#: Tensors, and elements, after which a call on a CPU is full: its temporaries are to stay in a cache.
+TENSORS, PORTION = 16, 1 << 20
+#: Keywords that `rules.scalars` takes by the same name.
+SETTINGS = ("momentum_decay", "bias_correction", "dialect", "lr_decay")
+#: How often a group's state is packed anew before that is left be: some loops change their parameters all the time.
+PACKINGS = 8
 
 #: Keywords that torch's classes do not have: with them in its groups, a checkpoint is one of ours.
 OWN = {"form", "dialect", "bias_correction"}
@@ -65,32 +58,20 @@ class Twin:
                 raise ValueError(f"{name}={group[name]!r} does not fit {ours}: use torch.optim.{self.name} for it")
 
 
-class Shielded:
-    """A state tensor on its way through torch's load_state_dict, which would cast it to the parameter's dtype."""
+class Cohort(NamedTuple):
+    """Parameters that take a step together, with their gradients and their states."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    params: list[Tensor]
+    grads: list[Tensor]
+    states: list[dict[str, Tensor]]
 
-
-class StateKeys(NamedTuple):
-    """Names of a parameter's state: its counts, m and n; an empty name where the rule has none."""
-
-    counts: tuple[str, ...]
-    m: str
-    n: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All of them."""
-        return (*self.counts, *filter(None, (self.m, self.n)))
-
-
-class Member(NamedTuple):
-    """A parameter that takes part in this step, with its gradient and its state."""
-
-    param: Tensor
-    grad: Tensor
-    state: dict[str, Tensor]
+    def lists(self, keys: StateKeys) -> Lists:
+        """θ, g, m and n; complex tensors as pairs of reals."""
+        ms, ns = ([state[name] for state in self.states] if name else [] for name in (keys.m, keys.n))
+        lists = (self.params, self.grads, ms, ns)
+        if self.params[0].is_complex():
+            return tuple([torch.view_as_real(x) for x in tensors] for tensors in lists)  # type: ignore[return-value]
+        return lists
 
 
 class PaperOptimizer(Optimizer):
@@ -117,6 +98,7 @@ class PaperOptimizer(Optimizer):
     def __init__(self, params: ParamsT, arguments: dict[str, Any]) -> None:
         """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
         own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
+        self._forget_packs()
         super().__init__(params, self._checked({**own, **(self.twin.off if self.twin else {})}))
 
     # -- checks --------------------------------------------------------------------------------------------------------
@@ -128,13 +110,13 @@ class PaperOptimizer(Optimizer):
             raise ValueError("Tensor lr must be 1-element")
         for name, (label, bound) in BOUNDS.items():
             if group.get(name) is not None:
-                _check_number(label, group[name], bound)
+                check_number(label, group[name], bound)
         for i, beta in enumerate(group.get("betas", ())):
-            _check_number(f"beta parameter at index {i}", beta, 1.0)
+            check_number(f"beta parameter at index {i}", beta, 1.0)
         if self.twin:
             self.twin.check(group, type(self).__name__)
             if self.twin.name == "Adam":
-                _check_as_torchs_adam(group)
+                check_as_torchs_adam(group)
         if group["fused"] and group["differentiable"]:
             raise RuntimeError("`fused` does not support `differentiable`")
         if group["fused"] and group["foreach"]:
@@ -165,7 +147,7 @@ class PaperOptimizer(Optimizer):
         try:
             self._checked(self.param_groups[-1])
             for p in self.param_groups[-1]["params"]:
-                _check_parameter(p)
+                check_parameter(p)
         except Exception:
             self.param_groups.pop()
             raise
@@ -178,18 +160,12 @@ class PaperOptimizer(Optimizer):
 
     def _state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
         """The parameter's state, with what is missing created."""
-        if not any(keys):
+        if not keys.names:
             return {}
         state: dict[str, Tensor] = self.state[p]
-        for name in keys.counts:
+        for name in keys.names:
             if name not in state:
-                device = p.device if group["capturable"] else "cpu"
-                state[name] = torch.full((), float(name == "mu_product"), dtype=torch.float64, device=device)
-        for name in (keys.m, keys.n):
-            if name and name not in state:
-                start = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
-                start = complex(start, start) if p.is_complex() else start
-                state[name] = torch.full_like(p, start, dtype=_arithmetic(p), memory_format=torch.preserve_format)
+                state[name] = start(name, p, group)
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -233,13 +209,18 @@ class PaperOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in what older or torch's own checkpoints lack, and keep counts and products in float64."""
         super().__setstate__(state)
+        self._forget_packs()
         for group in self.param_groups:
             for name, default in self.defaults.items():
                 group.setdefault(name, default)
             self._checked(group)
             for p in group["params"]:
                 if p in self.state:
-                    self.state[p] = {name: _restored(name, x, p, group) for name, x in self.state[p].items()}
+                    self.state[p] = {name: restored(name, x, p, group) for name, x in self.state[p].items()}
+
+    def _forget_packs(self) -> None:
+        self._packs: dict[int, Pack] = {}
+        self._packings: Counter[int] = Counter()
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -257,40 +238,100 @@ class PaperOptimizer(Optimizer):
         for group in self.param_groups:
             if self.twin:  # a scheduler may have switched on what is not here
                 self.twin.check(group, type(self).__name__)
-            keys = state_keys(self._rule(group), group)
-            dense = [p for p in group["params"] if p.grad is not None and not p.grad.is_sparse]
-            for members in self._cohorts(dense, group, keys):
-                self._advance(group, keys, members)
-            for p in group["params"]:
-                if p.grad is not None and p.grad.is_sparse:
-                    self._advance_rows(group, keys, p)
+            rule = self._rule(group)
+            keys = state_keys(rule, group)
+            if not self._advance_packed(rule, group, keys):
+                cohorts, with_rows = self._cohorts(group, keys)
+                for cohort in cohorts:
+                    self._advance(rule, group, keys, cohort)
+                for p in with_rows:
+                    self._advance_rows(rule, group, keys, p)
         return loss
 
-    def _cohorts(self, params: list[Tensor], group: Group, keys: StateKeys) -> Iterable[list[Member]]:
-        """The parameters in lists that share what one call needs: scalars, device and dtype."""
+    def _cohorts(self, group: Group, keys: StateKeys) -> tuple[Iterable[Cohort], list[Tensor]]:
+        """Parameters that share what one call needs, scalars, device and dtype; and those with sparse gradients."""
         symbolic = _symbolic(group)
-        cohorts: defaultdict[Any, list[Member]] = defaultdict(list)
-        for p in params:
+        cohorts: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
+        with_rows: list[Tensor] = []
+        for p in group["params"]:
+            grad = p.grad
+            if grad is None:
+                continue
+            if grad.is_sparse:
+                with_rows.append(p)
+                continue
             if group["fused"] and not p.is_complex():
                 _device_dtype_check_for_fused(p)
             state = self._state(p, group, keys)
-            counts = [state[name] for name in keys.counts]
-            key = tuple(id(x) if symbolic or x.dim() else x.item() for x in counts)
-            cohorts[p.device, p.dtype, key].append(Member(p, cast(Tensor, p.grad), state))
-        return cohorts.values()
+            key: list[Any] = [p.dtype, p.device]
+            for name in keys.counts:
+                count = state[name]
+                key.append(id(count) if symbolic or count.dim() else count.item())
+            cohort = cohorts[tuple(key)]
+            cohort.params.append(p)
+            cohort.grads.append(grad)
+            cohort.states.append(state)
+        return cohorts.values(), with_rows
 
-    def _advance(self, group: Group, keys: StateKeys, members: list[Member]) -> None:
-        """Count the step, find its scalars, and update in the portions that the group's flags ask for."""
-        rule = self._rule(group)
-        k = self._count_step(rule, group, keys, members)
-        params = _real([x.param for x in members])
-        grads = _real([x.grad for x in members])
-        ms = _real([x.state[keys.m] for x in members]) if keys.m else []
-        ns = _real([x.state[keys.n] for x in members]) if keys.n else []
-        for at in _portions(params, group):
-            self._update(rule, group, (params[at], grads[at], ms[at], ns[at]), k)
+    def _advance(self, rule: Rule, group: Group, keys: StateKeys, cohort: Cohort) -> None:
+        """Count the step, find its scalars, and update in the portions and the way that the group's flags ask for."""
+        k = self._count_step(rule, group, keys, cohort)
+        lists = cohort.lists(keys)
+        dtype = arithmetic(lists[0][0])
+        prelude, numbers = self._numbers(group, k, dtype)
+        if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
+            expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
+            return
+        # A compiler at work fuses by itself.
+        update = fused_update_ if group["fused"] and not torch.compiler.is_compiling() else prepare_and_update_
+        for at in _portions(lists[0], group):
+            portion = (lists[0][at], lists[1][at], lists[2][at], lists[3][at])
+            if lists[0][0].dtype == dtype:
+                update(rule, prelude, portion, numbers)
+                continue
+            wide = [p.to(dtype) for p in portion[0]]
+            update(rule, prelude, (wide, [g.to(dtype) for g in portion[1]], portion[2], portion[3]), numbers)
+            torch._foreach_copy_(portion[0], wide)
 
-    def _advance_rows(self, group: Group, keys: StateKeys, p: Tensor) -> None:
+    def _advance_packed(self, rule: Rule, group: Group, keys: StateKeys) -> bool:
+        """The step of a fused group at once, from flat state; False where the group does not lie in memory for that."""
+        if not group["fused"] or _symbolic(group) or isinstance(group["weight_decay"], Tensor):
+            return False
+        params = [p for p in group["params"] if p.grad is not None]
+        pack = self._packed(params, group, keys) if params else None
+        table = pack.rows() if pack else None
+        counts = {name: pack.count(name) for name in keys.counts} if pack else {}
+        if pack is None or table is None or not all(map(math.isfinite, counts.values())):
+            self._packs.pop(id(group), None)
+            return False
+        t = counts.get("step", 0.0) + 1
+        k, product = self._scalars(rule, group, t, counts.get("mu_product", 1.0))
+        prelude, numbers = self._numbers(group, k, params[0].dtype)
+        if not run(rule, prelude, table, numbers, params[0].device, params[0].dtype):
+            return False
+        for name, value in (("step", t), ("mu_product", product)):
+            if name in counts:
+                pack.flat[name].fill_(value)
+        return True
+
+    def _packed(self, params: list[Tensor], group: Group, keys: StateKeys) -> Pack | None:
+        """The group's pack, made anew where other parameters take part; None where they do not fit one."""
+        pack = self._packs.get(id(group))
+        if pack is None or not pack.holds(params):
+            if self._packings[id(group)] >= PACKINGS:
+                return None
+            self._packings[id(group)] += 1
+            for p in params:
+                if not p.is_complex():
+                    _device_dtype_check_for_fused(p)
+            try:
+                pack = Pack(params, [self._state(p, group, keys) for p in params], keys.counts, keys.m, keys.n)
+            except ValueError:
+                return None
+            self._packs[id(group)] = pack
+        return pack
+
+    def _advance_rows(self, rule: Rule, group: Group, keys: StateKeys, p: Tensor) -> None:
         """Row-lazy: the rows that occur in a sparse gradient take a step, each with its own count; the others rest.
 
         Rows that occur several times are summed once; weight decay acts on the rows that occur. The box is
@@ -309,24 +350,22 @@ class PaperOptimizer(Optimizer):
                 state[name] = state[name].to(p.device).expand(len(p)).clone()
         part = {name: state[name].index_select(0, rows) for name in keys.names}
         values = p.detach().index_select(0, rows)
-        self._advance(group, keys, [Member(values, grad.values(), part)])
+        self._advance(rule, group, keys, Cohort([values], [grad.values()], [part]))
         p.index_copy_(0, rows, values)
         for name, x in part.items():
             state[name].index_copy_(0, rows, x)
 
-    def _count_step(self, rule: Rule, group: Group, keys: StateKeys, members: list[Member]) -> Scalars:
+    def _count_step(self, rule: Rule, group: Group, keys: StateKeys, cohort: Cohort) -> Scalars:
         """Advance the counts by one and give the scalars: floats, or tensors where the counts stay tensors."""
-        counts = {name: [x.state[name] for x in members] for name in keys.counts}
+        counts = {name: [state[name] for state in cohort.states] for name in keys.counts}
         if "step" in counts:
             torch._foreach_add_(counts["step"], 1)
-        dims = _real([members[0].param])[0].dim()
+        p = cohort.params[0]
+        dims = p.dim() + p.is_complex()
         t, product = (
             _count(counts[name][0], dims, group) if name in counts else 1.0 for name in ("step", "mu_product")
         )
-        lr = group["lr"]
-        if isinstance(lr, Tensor):
-            lr = lr.squeeze() if isinstance(t, Tensor) or _symbolic(group) else lr.item()
-        k, product = scalars(rule, t, product, lr=lr, **self._settings(group))
+        k, product = self._scalars(rule, group, t, product)
         if kept := counts.get("mu_product"):
             new = torch.as_tensor(product, dtype=kept[0].dtype, device=kept[0].device).reshape(kept[0].shape)
             # _foreach_copy_ has no derivative; copy_ into them is lost on the way through the compiler.
@@ -337,103 +376,38 @@ class PaperOptimizer(Optimizer):
                 torch._foreach_copy_(kept, [new] * len(kept))
         return k
 
-    def _settings(self, group: Group) -> dict[str, Any]:
-        """A group in the words of `rules.scalars`: torch's names for μ and ν differ from class to class."""
+    def _scalars(self, rule: Rule, group: Group, t: Real, product: Real) -> tuple[Scalars, Real]:
+        """`rules.scalars` with a group's settings; torch's names for μ and ν differ from class to class."""
+        lr = group["lr"]
+        if isinstance(lr, Tensor):
+            lr = lr.squeeze() if isinstance(t, Tensor) or _symbolic(group) else lr.item()
         mu, nu = group["betas"] if "betas" in group else (group.get("momentum", 0.0), group.get("alpha", 0.0))
-        names = ("momentum_decay", "bias_correction", "dialect", "lr_decay")
-        return {"mu": mu, "nu": nu, **{name: group[name] for name in names if name in group}}
+        settings = {name: group[name] for name in SETTINGS if name in group}
+        return scalars(rule, t, product, lr=lr, mu=mu, nu=nu, **settings)
 
-    def _update(self, rule: Rule, group: Group, lists: Lists, k: Scalars) -> None:
-        """Gradient as the flags want it, weight decay, then the one update; all tensors in one call."""
-        dtype = _arithmetic(lists[0][0])
-        numbers = fold(k, max(group.get("eps", 0.0), torch.finfo(dtype).tiny))
-        decay = group["weight_decay"]
-        if group["differentiable"] or any(isinstance(x, Tensor) for x in (*numbers, decay)):
-            self._update_by_expression(rule, group, lists, k, numbers.to(dtype))
-            return
-        params, grads, ms, ns = lists
-        if params[0].dtype != dtype:
-            params, grads = [p.to(dtype) for p in params], [g.to(dtype) for g in grads]
-        if group["maximize"]:
-            grads = list(torch._foreach_neg(grads))
-        if decay != 0 and group["decoupled_weight_decay"]:
-            torch._foreach_mul_(params, 1 - k.lr * decay)
-        elif decay != 0:
-            grads = list(torch._foreach_add(grads, params, alpha=decay))
-        fused = group["fused"] and not torch.compiler.is_compiling()  # a compiler at work fuses by itself
-        (fused_update_ if fused else update_)(rule, (params, grads, ms, ns), numbers)
-        if params is not lists[0]:
-            torch._foreach_copy_(lists[0], params)
-
-    def _update_by_expression(self, rule: Rule, group: Group, lists: Lists, k: Scalars, numbers: Coefficients) -> None:
-        """The same where numbers are tensors, or autograd is to see the step: nothing that it saves is overwritten."""
-        params, grads, ms, ns = lists
-        none: list[Any] = [None] * len(params)
-        decay, dtype = group["weight_decay"], _arithmetic(params[0])
-        for kept in zip(params, grads, ms or none, ns or none, strict=True):
-            p, g, m, n = (x.clone() if group["differentiable"] and x is not None else x for x in kept)
-            p, g = p.to(dtype), g.to(dtype)
-            if group["maximize"]:
-                g = -g
-            if isinstance(decay, Tensor) or decay != 0:
-                if group["decoupled_weight_decay"]:
-                    p = p * _like(1 - k.lr * decay, p)
-                else:
-                    g = g + decay * p
-            write_back((kept[0], *kept[2:]), expression(rule, p, g, m, n, numbers))
-
-
-def state_keys(rule: Rule, group: Group) -> StateKeys:
-    """What the state of a group's parameters holds, under torch's names, so that checkpoints interchange.
-
-    Momentum and NAG in sum form count steps only under a schedule; GD keeps nothing.
-    """
-    scheduled = rule.momentum != "none" and group.get("momentum_decay") is not None
-    counted = rule.norm != "none" or rule.momentum == "mean" or scheduled
-    rms = "square_avg" if rule.momentum == "none" else "exp_avg_sq"
-    return StateKeys(
-        counts=("step",) * counted + ("mu_product",) * (scheduled and rule.momentum == "mean"),
-        m={"none": "", "sum": "momentum_buffer", "mean": "exp_avg"}[rule.momentum],
-        n={"none": "", "sum": "sum", "rms": rms, "max": "exp_inf"}[rule.norm],
-    )
+    def _numbers(self, group: Group, k: Scalars, dtype: torch.dtype) -> tuple[Prelude, Coefficients]:
+        """What the kernels take: the scalars folded with ε, and what the group wants done to the gradient before."""
+        decay, eps = group["weight_decay"], max(group.get("eps", 0.0), torch.finfo(dtype).tiny)
+        prelude = Prelude.of(group["maximize"], decay, group["decoupled_weight_decay"])
+        return prelude, fold(k, eps, prelude, decay)
 
 
 def _portions(params: list[Tensor], group: Group) -> Iterable[slice]:
     """What one call updates: all tensors, one (foreach=False), or, on a CPU by default, as many as fit its cache."""
     together = group["fused"] or group["foreach"]
-    if together is None:
+    if together is None and not params[0].is_cpu:
         _, together = _default_to_fused_or_foreach(params, group["differentiable"])
     if together:
         return [slice(None)]
-    portion = PORTION if group["foreach"] is None and not group["differentiable"] else 0
+    if group["foreach"] is False or group["differentiable"]:
+        return [slice(i, i + 1) for i in range(len(params))]
     slices, start, size = [], 0, 0
     for i, p in enumerate(params, start=1):
         size += p.numel()
-        if size >= portion or i == len(params):
+        if size >= PORTION or i - start == TENSORS or i == len(params):
             slices.append(slice(start, i))
             start, size = i, 0
     return slices
-
-
-def _restored(name: str, x: Any, p: Tensor, group: Group) -> Tensor:
-    """A loaded state tensor where the step wants it: counts in float64, on the CPU unless capturable or by row."""
-    if name in COUNTS:
-        value = getattr(x, "value", x)
-        dim = value.dim() if isinstance(value, Tensor) else 0
-        device = p.device if group["capturable"] or dim else "cpu"
-        return torch.as_tensor(value, dtype=torch.float64, device=device).clone()
-    # A copy: two optimizers must not go on in one buffer.
-    return x.value.to(p.device, _arithmetic(p), copy=True) if isinstance(x, Shielded) else cast(Tensor, x)
-
-
-def _arithmetic(p: Tensor) -> torch.dtype:
-    """The dtype in which a parameter is updated and keeps its m and n: its own, float32 for half precision."""
-    return torch.float32 if p.dtype in HALF else p.dtype
-
-
-def _like(x: Any, p: Tensor) -> Any:
-    """A tensor with dimensions in the dtype of `p`, so that it does not promote what it multiplies."""
-    return x.to(p.dtype) if isinstance(x, Tensor) and x.dim() else x
 
 
 def _symbolic(group: Group) -> bool:
@@ -446,39 +420,3 @@ def _count(count: Tensor, dims: int, group: Group) -> Real:
     if count.dim():
         return count.reshape(-1, *[1] * (dims - 1))
     return count.clone() if _symbolic(group) else count.item()  # autograd may keep it, and the next step counts on
-
-
-def _real(tensors: list[Tensor]) -> list[Tensor]:
-    """Complex tensors as pairs of reals."""
-    return [torch.view_as_real(x) if torch.is_complex(x) else x for x in tensors]
-
-
-def _check_number(label: str, value: Any, bound: float) -> None:
-    """Raise ValueError unless 0 ≤ value < bound; NaN and infinity fail."""
-    try:
-        number = float(value.detach() if isinstance(value, Tensor) else value)
-    except (RuntimeError, TypeError, ValueError):
-        raise ValueError(f"Invalid {label}: {value!r} is not a number") from None
-    if not 0.0 <= number < bound:
-        raise ValueError(f"Invalid {label}: {value}")
-
-
-def _check_as_torchs_adam(group: Group) -> None:
-    """What torch's Adam, alone among its classes, refuses of tensors."""
-    tensors = [isinstance(beta, Tensor) for beta in group["betas"]]
-    if any(tensors) and not all(tensors):
-        raise ValueError("betas must be either both floats or both Tensors")
-    if group["foreach"] and not group["capturable"]:
-        for name, tensor in (("lr", isinstance(group["lr"], Tensor)), ("betas[0]", tensors[0])):
-            if tensor:
-                raise ValueError(f"{name} as a Tensor is not supported for capturable=False and foreach=True")
-
-
-def _check_parameter(p: Tensor) -> None:
-    if not (p.is_floating_point() or p.is_complex()):
-        raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
-    if torch._debug_has_internal_overlap(p) == 1:
-        raise ValueError(
-            f"can't optimize a parameter of shape {tuple(p.shape)} whose elements overlap in memory: it is an expanded "
-            "tensor; optimize the tensor it was expanded from, or its .clone()"
-        )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .kernels import expression_update_, fold
-from .optimizer import COUNTS, HALF, PaperOptimizer, state_keys
+from .fused.replicated import replicated_update_
+from .kernels import HALF, Coefficients, Prelude, arithmetic, expression_update_, fold
+from .keywords import NUMBERS, at, group, is_sequence, number
+from .optimizer import PaperOptimizer
 from .rules import scalars
+from .state import COUNTS, state_keys
 
 __all__ = ["Replicas"]
-
-#: Hyperparameters that may differ between replicas. What is not a number (form, dialect, flags) is common to all.
-NUMBERS = ("lr", "mu", "nu", "eps", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value")
 
 
 class Replicas:
@@ -30,7 +31,8 @@ class Replicas:
     `optimizer`: one of the ten classes.
     `params`: tensors `[R, …]` by name, floating point; they are updated in place.
     Keywords: those of the class. A number may be a tensor or sequence `[R]`, one for each replica, `betas` a pair of
-    such; everything else is common to all. Flags that choose how a torch optimizer computes its step do not apply.
+    such; everything else is common to all. With `fused`, steps on a CPU are compiled; the other flags that choose
+    how a torch optimizer computes its step do not apply.
 
     Replica r is updated as `optimizer([params[r]], …)` would update it, to rounding. Nothing synchronizes with the
     host, and all tensors stay where they are, so that a step can be captured in a CUDA graph.
@@ -47,12 +49,12 @@ class Replicas:
         self.device = next(iter(self.params.values())).device
         for name, x in keywords.items():
             for value in x if name == "betas" else [x]:
-                if _is_sequence(value) and len(value) != self.R:
+                if is_sequence(value) and len(value) != self.R:
                     raise ValueError(f"{name} has {len(value)} values for {self.R} replicas")
-        groups = [_group(optimizer, keywords, r) for r in range(self.R)]
+        groups = [group(optimizer, keywords, r) for r in range(self.R)]
         self.group = groups[0]
-        self.rule = optimizer([torch.zeros(1)], **_at(keywords, 0))._rule(self.group)
-        self.numbers = {name: self._stack([_number(g, name) for g in groups]) for name in NUMBERS}
+        self.rule = optimizer([torch.zeros(1)], **at(keywords, 0))._rule(self.group)
+        self.numbers = {name: self._stack([number(g, name) for g in groups]) for name in NUMBERS}
         self.keys = state_keys(self.rule, self.group)
         self.state: dict[str, dict[str, Tensor]] = {}
 
@@ -71,13 +73,35 @@ class Replicas:
         `grads`: gradients `[R, …]` by parameter name; a parameter without one is skipped. A sparse gradient with
         `sparse_dim() == 2`, indices (replica, row), is row-lazy: the rows that occur take a step of their own.
         """
-        for name, g in grads.items():
-            p = self.params[name]
-            state = self.state.setdefault(name, {}) or self._start(name)
+        for name in grads:
+            self.state.setdefault(name, {}) or self._start(name)
+        done = self._step_fused({name: g for name, g in grads.items() if not g.is_sparse})
+        for name in grads.keys() - done:
+            p, g, state = self.params[name], grads[name], self.state[name]
             if g.is_sparse:
                 self._step_rows(p, g.coalesce(), state)
             else:
                 self._advance(p, g, state, self.numbers)
+
+    def _step_fused(self, grads: Mapping[str, Tensor]) -> set[str]:
+        """With fused=True, on a CPU: one step of the parameters whose memory allows it, by name."""
+        alike: defaultdict[Any, list[str]] = defaultdict(list)
+        for name in grads if self.group["fused"] else ():
+            p, kept = self.params[name], [self.state[name][key] for key in self.keys.counts]
+            if p.is_cpu and p.dtype not in HALF and all(x.dim() == 1 for x in kept):
+                alike[p.dtype, str([x.tolist() for x in kept])].append(name)
+        done: set[str] = set()
+        for names in alike.values():
+            p, states = self.params[names[0]], [self.state[name] for name in names]
+            counts = {key: x + (key == "step") for key, x in states[0].items() if key in COUNTS}
+            prelude, k, product = self._coefficients({**self.numbers, **counts}, p.dtype)
+            tensors = [(self.params[x], grads[x], *map(self.state[x].get, self.keys[2:])) for x in names]
+            if replicated_update_(self.rule, prelude, k, tensors):
+                done.update(names)
+                for key, x in counts.items():
+                    new = product if key == "mu_product" else x
+                    torch._foreach_copy_([state[key] for state in states], [new] * len(states))
+        return done
 
     def _start(self, name: str) -> dict[str, Tensor]:
         p, state = self.params[name], self.state[name]
@@ -86,7 +110,7 @@ class Replicas:
                 start = float(key == "mu_product")
                 state[key] = torch.full((self.R,), start, dtype=torch.float64, device=p.device)
             else:
-                state[key] = torch.zeros_like(p, dtype=torch.float32 if p.dtype in HALF else p.dtype)
+                state[key] = torch.zeros_like(p, dtype=arithmetic(p))
             if key == "sum":
                 state[key] += _column(self.numbers["initial_accumulator_value"], p)
         return state
@@ -114,27 +138,22 @@ class Replicas:
         if "step" in state:
             state["step"] += 1
         column = {name: _column(x, p) for name, x in {**numbers, **state}.items() if name in COUNTS or name in numbers}
+        prelude, k, product = self._coefficients(column, arithmetic(p))
+        if "mu_product" in state:
+            state["mu_product"].copy_(product.reshape(state["mu_product"].shape))
+        m, n = ([state[key]] if key else [] for key in (self.keys.m, self.keys.n))
+        expression_update_(self.rule, prelude, ([p], [g], m, n), k.to(arithmetic(p)))
+
+    def _coefficients(self, column: dict[str, Any], dtype: torch.dtype) -> tuple[Prelude, Coefficients, Any]:
+        """What the kernels take, and the product of μ, from hyperparameters and counts that broadcast together."""
         eps, decay, _ = (column.pop(name) for name in ("eps", "weight_decay", "initial_accumulator_value"))
         common = {name: self.group[name] for name in ("bias_correction", "dialect") if name in self.group}
         t, product = column.pop("step", 1.0), column.pop("mu_product", 1.0)
         k, product = scalars(self.rule, t, product, **column, **common)
-        if "mu_product" in state:
-            state["mu_product"].copy_(product.reshape(state["mu_product"].shape))
-
-        θ = p.float() if p.dtype in HALF else p
-        g = (-g if self.group["maximize"] else g).to(θ.dtype)
-        if isinstance(decay, Tensor) or decay:
-            if self.group["decoupled_weight_decay"]:
-                θ.mul_(1 - k.lr * decay)
-            else:
-                g = g + torch.as_tensor(decay, dtype=θ.dtype, device=θ.device) * θ
-        tiny = torch.finfo(θ.dtype).tiny
+        tiny = torch.finfo(dtype).tiny
         eps = eps.clamp(min=tiny) if isinstance(eps, Tensor) else max(eps, tiny)
-        m = [state[self.keys.m]] if self.keys.m else []
-        n = [state[self.keys.n]] if self.keys.n else []
-        expression_update_(self.rule, ([θ], [g], m, n), fold(k, eps).to(θ.dtype))
-        if θ is not p:
-            p.copy_(θ)
+        prelude = Prelude.of(self.group["maximize"], decay, self.group["decoupled_weight_decay"])
+        return prelude, fold(k, eps, prelude, decay), product
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """The state of every parameter by name, as tensors that are the state: copy them to keep them."""
@@ -149,36 +168,6 @@ class Replicas:
                     f"{name!r} with state {sorted(state)} does not fit: {sorted(self.params)}, {sorted(keys)}"
                 )
         self.state = {name: {k: x.to(self.device, copy=True) for k, x in s.items()} for name, s in state_dict.items()}
-
-
-def _at(keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
-    """The keywords of one replica."""
-    return {name: _pick(x, r, name) for name, x in keywords.items()}
-
-
-def _is_sequence(x: Any) -> bool:
-    return isinstance(x, (list, tuple)) or (isinstance(x, Tensor) and x.dim() > 0)
-
-
-def _pick(x: Any, r: int, name: str = "") -> Any:
-    if name == "betas":
-        return tuple(_pick(beta, r) for beta in x)
-    if _is_sequence(x):
-        return None if x[r] is None else float(x[r])
-    return x
-
-
-def _group(optimizer: type[PaperOptimizer], keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
-    """The checked parameter group that the class makes of replica r's keywords."""
-    group: dict[str, Any] = optimizer([torch.zeros(1)], **_at(keywords, r)).param_groups[0]
-    return group
-
-
-def _number(group: dict[str, Any], name: str) -> Any:
-    if name in ("mu", "nu"):
-        pair = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
-        return pair[name == "nu"]
-    return group.get(name, None if name == "momentum_decay" else 0.0)
 
 
 def _column(x: Any, p: Tensor) -> Any:

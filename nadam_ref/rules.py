@@ -133,6 +133,11 @@ def scalars(
     `lr_decay` is AdaGrad's: η / (1 + (t−1) · lr_decay). `dialect` matters to rules with nesterov and a decaying mean;
     every other rule with a schedule decays m by μ_t.
     """
+    d = one_minus_power(nu, t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
+    rate = lr / (1 + (t - 1) * lr_decay)
+    if rule.momentum == "none":
+        return Scalars(mu, nu, 0.0, 1.0, d, rate), product
+
     kind = DIALECTS[dialect]
     mu_t = schedule(mu, t, momentum_decay)
     mu_next = schedule(mu, t + 1, momentum_decay)
@@ -141,9 +146,7 @@ def scalars(
     rest_ahead = rest + here * (1 - mu_next) if kind.corrects_ahead else rest
 
     recursion, a, c = mu_t, 1.0, 0.0
-    if rule.momentum == "none":
-        a, c = 0.0, 1.0
-    elif rule.momentum == "sum" and rule.nesterov:
+    if rule.momentum == "sum" and rule.nesterov:
         a, c = mu_next, 1.0
     elif rule.momentum == "mean" and kind.interpolation is not None and rule.nesterov:
         a, c = (1 - kind.interpolation) / (rest if bias_correction else 1.0), kind.interpolation
@@ -155,5 +158,4 @@ def scalars(
     elif rule.momentum == "mean" and bias_correction:
         a = 1 / rest
 
-    d = one_minus_power(nu, t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
-    return Scalars(recursion, nu, a, c, d, lr / (1 + (t - 1) * lr_decay)), here
+    return Scalars(recursion, nu, a, c, d, rate), here

@@ -5,7 +5,7 @@ import torch
 from conformance import configurations, every_configuration, every_optimizer, make
 
 from nadam_ref import OPTIMIZERS
-from nadam_ref.optimizer import COUNTS, state_keys
+from nadam_ref.state import COUNTS, state_keys
 
 ON = {"differentiable": True, "lr": 0.1}
 #: Values at which to differentiate by a hyperparameter.

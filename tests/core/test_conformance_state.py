@@ -23,7 +23,7 @@ from conformance import (
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from nadam_ref import OPTIMIZERS, Momentum, Nadam
-from nadam_ref.optimizer import COUNTS
+from nadam_ref.state import COUNTS
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: torch's class, its keywords, and ours.

@@ -45,7 +45,7 @@ def _of_replica(name, values, r):
 
 
 @arms
-@pytest.mark.parametrize("more", [{}, {"maximize": True}, {"decoupled_weight_decay": True}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"maximize": True}, {"decoupled_weight_decay": True}, {"fused": True}], ids=str)
 def test_equal_to_separate_optimizers(arm, more):
     together, apart = keywords_of(arm)
     cls = OPTIMIZERS[arm.name]

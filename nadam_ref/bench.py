@@ -1,0 +1,282 @@
+"""How long a step takes, beside the floor of memory and torch's optimizers: `nadam-ref bench step|sparse|replicas`.
+
+All that is compared takes turns, round after round, in one process: what slows the machine slows all alike. A figure
+is the median over the rounds; the spread is their range. The floor is the time of `a.add_(b)` over as many elements,
+times k/3, where k is the number of tensors that an update reads and writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from . import OPTIMIZERS, __version__, flatten_
+from .files import write_whole
+from .replicas import Replicas
+from .rules import Rule
+
+__all__ = ["LISTS", "Result", "add", "replicas", "sparse", "step"]
+
+Step = Callable[[], Any]
+Progress = Callable[[str], None]
+
+#: Shapes of the parameters of a step.
+LISTS: dict[str, list[tuple[int, ...]]] = {
+    "resnet50": [(64, 3, 7, 7), *[(256, 256, 3, 3)] * 40, *[(256,)] * 119, (1000, 2048)],
+    "small": [(32, 32)] * 1000,
+    "mlp": [(512, 784), (512,), (256, 512), (256,), (10, 256), (10,)],
+}
+#: torch's class of the same method; MaxProp and NadaMax have none.
+TORCH: dict[str, tuple[str, dict[str, Any]]] = {
+    "GD": ("SGD", {}),
+    "Momentum": ("SGD", {"momentum": 0.9}),
+    "NAG": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "AdaGrad": ("Adagrad", {}),
+    "RMSProp": ("RMSprop", {}),
+    "Adam": ("Adam", {}),
+    "AdaMax": ("Adamax", {}),
+    "Nadam": ("NAdam", {}),
+}
+#: A rate at which nothing overflows, however often a step is repeated with one gradient.
+RATE = 1e-6
+
+
+class Result(NamedTuple):
+    """One line of the table. Times are seconds a step: the median over the rounds, the least and the largest."""
+
+    what: str
+    rule: str
+    path: str
+    parameters: int
+    median: float
+    low: float
+    high: float
+    floor: float | None = None
+
+    @property
+    def nanoseconds(self) -> float:
+        """Nanoseconds a parameter."""
+        return self.median / self.parameters * 1e9
+
+
+def streams(rule: Rule) -> int:
+    """Tensors that one update reads and writes: θ twice, g once, m and n twice each."""
+    return 3 + 2 * (rule.momentum != "none") + 2 * (rule.norm != "none")
+
+
+def interleaved(steps: dict[str, Step], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds a step, for each of `steps` one number a round; a round repeats each for about `seconds`."""
+    repeats = {}
+    for name, run in steps.items():
+        run(), run()  # the first ones allocate and compile
+        started = time.perf_counter()
+        run()
+        repeats[name] = max(1, int(seconds / (time.perf_counter() - started)))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, run in steps.items():
+            started = time.perf_counter()
+            for _ in range(repeats[name]):
+                run()
+            _wait()
+            times[name].append((time.perf_counter() - started) / repeats[name])
+    return times
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+class _Net(nn.Module):
+    """A module that is nothing but its parameters, with gradients."""
+
+    def __init__(self, shapes: list[tuple[int, ...]], device: str) -> None:
+        super().__init__()
+        self.all = nn.ParameterList(torch.randn(shape, device=device) for shape in shapes)
+        for p in self.all:
+            p.grad = torch.randn_like(p)
+
+
+def _optimizers(name: str, shapes: list[tuple[int, ...]], device: str) -> Iterator[tuple[str, Step]]:
+    def params(flat: bool = False) -> list[Tensor]:
+        net = _Net(shapes, device)
+        return list((flatten_(net) if flat else net).parameters())
+
+    ours: Any = OPTIMIZERS[name]
+    yield "default", ours(params(), lr=RATE).step
+    yield "fused", ours(params(), lr=RATE, fused=True).step
+    yield "flattened", ours(params(flat=True), lr=RATE, fused=True).step
+    if name in TORCH:
+        theirs, keywords = TORCH[name]
+        for path, flags in (("torch", {}), ("torch foreach", {"foreach": True})):
+            yield path, getattr(torch.optim, theirs)(params(), lr=RATE, **keywords, **flags).step
+    yield "torch fused Adam", torch.optim.Adam(params(), lr=RATE, fused=True).step
+
+
+def step(lists: list[str], rules: list[str], device: str, rounds: int, progress: Progress) -> list[Result]:
+    """A step of each rule over each list of parameters: default, fused, flattened, and torch's ways."""
+    results = []
+    for what in lists:
+        count = sum(torch.Size(shape).numel() for shape in LISTS[what])
+        a, b = torch.zeros(count, device=device), torch.ones(count, device=device)
+        for name in rules:
+            progress(f"{what} {name}")
+            steps: dict[str, Step] = {
+                "floor": functools.partial(a.add_, b),
+                **dict(_optimizers(name, LISTS[what], device)),
+            }
+            times = interleaved(steps, rounds, 0.1)
+            floor = statistics.median(times.pop("floor")) * streams(OPTIMIZERS[name].rule) / 3
+            results += [_result(what, name, path, count, found, floor) for path, found in times.items()]
+    return results
+
+
+def sparse(rounds: int, progress: Progress, rows: int = 50_000, width: int = 128) -> list[Result]:
+    """Skip-gram steps, forward and backward included, batch 128 and 64 negatives: row-lazy beside torch's dense."""
+    progress("word2vec Nadam")
+    steps = {
+        "row-lazy": _skip_gram(OPTIMIZERS["Nadam"], True, rows, width),
+        "torch, dense": _skip_gram(torch.optim.NAdam, False, rows, width),
+    }
+    times = interleaved(steps, rounds, 0.3)
+    return [_result("word2vec", "Nadam", path, 2 * rows * width, found) for path, found in times.items()]
+
+
+def _skip_gram(optimizer: Any, is_sparse: bool, rows: int, width: int, batch: int = 128, negatives: int = 64) -> Step:
+    generator = torch.Generator().manual_seed(0)
+    words, contexts = (nn.Embedding(rows, width, sparse=is_sparse) for _ in range(2))
+    update = optimizer([words.weight, contexts.weight], lr=RATE)
+
+    def run() -> None:
+        chosen = torch.randint(rows, (2 * batch + negatives,), generator=generator)
+        update.zero_grad()
+        h, w = words(chosen[:batch]), contexts(chosen[batch:])
+        right, wrong = (h * w[:batch]).sum(1), h @ w[batch:].T
+        loss = nn.functional.softplus(-right).mean() + nn.functional.softplus(wrong).sum(1).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        update.step()
+
+    return run
+
+
+def replicas(rounds: int, device: str, progress: Progress, count: int = 16) -> list[Result]:
+    """`count` runs of a network of 102,000 parameters: one step of all beside a torch step for each."""
+    progress(f"{count} replicas Nadam")
+    shapes = [(128, 784), (128,), (10, 128), (10,)]
+    shared = {str(i): torch.randn(count, *shape, device=device) for i, shape in enumerate(shapes)}
+    grads = {name: torch.randn_like(x) for name, x in shared.items()}
+    together = Replicas(OPTIMIZERS["Nadam"], shared, lr=torch.linspace(RATE, 2 * RATE, count).tolist(), fused=True)
+    alone = [torch.optim.NAdam(list(_Net(shapes, device).parameters()), lr=RATE) for _ in range(count)]
+    steps: dict[str, Step] = {
+        "replicas": lambda: together.step(grads),
+        "torch, one by one": lambda: [optimizer.step() for optimizer in alone],
+    }
+    times = interleaved(steps, rounds, 0.2)
+    total = sum(x.numel() for x in shared.values())
+    return [_result(f"{count} runs", "Nadam", path, total, found) for path, found in times.items()]
+
+
+def _result(what: str, rule: str, path: str, parameters: int, times: list[float], floor: float | None = None) -> Result:
+    return Result(what, rule, path, parameters, statistics.median(times), min(times), max(times), floor)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def add(commands: Any) -> None:
+    """Add `bench` to the commands of the parser."""
+    parser = commands.add_parser("bench", help="how long a step takes, beside memory's floor and torch's optimizers")
+    parser.add_argument("what", choices=("step", "sparse", "replicas"))
+    parser.add_argument("--list", action="append", choices=tuple(LISTS), help="may be repeated (default: all)")
+    parser.add_argument("--rule", action="append", choices=tuple(OPTIMIZERS), help="may be repeated (default: all)")
+    parser.add_argument("--rounds", type=int, default=7, help="default: 7")
+    parser.add_argument("--threads", type=int, default=1, help="default: 1")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results with machine and versions, too")
+    parser.set_defaults(run=_bench, extra=None)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    if args.device == "cuda" and not torch.cuda.is_available():
+        print(f"nadam-ref: there is no CUDA device: nadam-ref bench {args.what} --device cpu", file=sys.stderr)
+        return 2
+    if args.rounds < 1 or args.threads < 1:
+        print("nadam-ref: --rounds and --threads must be at least 1", file=sys.stderr)
+        return 2
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+
+    def progress(now: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{now}", end="", file=sys.stderr, flush=True)
+
+    if args.what == "step":
+        results = step(args.list or list(LISTS), args.rule or list(OPTIMIZERS), args.device, args.rounds, progress)
+    elif args.what == "sparse":
+        results = sparse(args.rounds, progress)
+    else:
+        results = replicas(args.rounds, args.device, progress)
+    progress("")
+    print(table(results))
+    if args.json:
+        write_whole(args.json, json.dumps(_report(args, results), indent=1) + "\n")
+    return 0
+
+
+def table(results: list[Result]) -> str:
+    """The results in columns: ns a parameter, the spread, and ratios to the floor and to torch's ways in this run."""
+    lines = [("list", "rule", "path", "ms", "range", "ns/param", "× floor", "torch ÷", "fused Adam ÷")]
+    for x in results:
+        peers = {y.path: y.median for y in results if (y.what, y.rule) == (x.what, x.rule)}
+        torchs = [time for path, time in peers.items() if path.startswith("torch") and path != "torch fused Adam"]
+        adam = peers.get("torch fused Adam")
+        lines.append(
+            (
+                x.what,
+                x.rule,
+                x.path,
+                f"{x.median * 1e3:.3f}",
+                f"{x.low * 1e3:.3f}-{x.high * 1e3:.3f}",
+                f"{x.nanoseconds:.2f}",
+                f"{x.median / x.floor:.2f}" if x.floor else "",
+                f"{min(torchs) / x.median:.2f}" if torchs else "",
+                f"{adam / x.median:.2f}" if adam else "",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _report(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
+    return {
+        "bench": args.what,
+        "rounds": args.rounds,
+        "machine": {
+            "device": torch.cuda.get_device_name() if args.device == "cuda" else _processor(),
+            "threads": args.threads,
+            "capability": torch.backends.cpu.get_cpu_capability(),
+        },
+        "versions": {"nadam_ref": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "results": [x._asdict() for x in results],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,60 @@
+"""The one update as one kernel over many tensors, compiled from `kernels.expression` itself.
+
+`spelling` writes the formula down as source text, `cpu` compiles it as C++, `cuda` as Triton. Both kernels walk a table
+of pointers, so that nothing is gathered, however many tensors there are; tensors that touch in memory are one row.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from ..kernels import Coefficients, Lists, Prelude, prepare_and_update_
+from ..rules import Rule
+from . import cpu, cuda
+from .table import NoKernelError, Row, rows
+
+__all__ = ["fused_update_", "run"]
+
+#: Device types on which no kernel could be compiled.
+_WITHOUT_COMPILER: set[str] = set()
+
+
+def fused_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -> None:
+    """`kernels.prepare_and_update_` in one pass over memory, for tensors of one device and one dtype.
+
+    float32 and float64. Tensors that are not contiguous are updated unfused, and so is everything, after one warning,
+    where no kernel can be compiled.
+    """
+    device, dtype = lists[0][0].device, lists[0][0].dtype
+    table, rest = rows(lists)
+    if not run(rule, prelude, table, k, device, dtype):
+        rest = lists
+    if rest[0]:
+        prepare_and_update_(rule, prelude, rest, k)
+
+
+def run(
+    rule: Rule, prelude: Prelude, table: list[Row], k: Coefficients, device: torch.device, dtype: torch.dtype
+) -> bool:
+    """Run the kernel over a table; False, after one warning, where there is none for this device."""
+    if device.type in _WITHOUT_COMPILER:
+        return False
+    try:
+        kernel = (cuda if device.type == "cuda" else cpu).kernel(rule, prelude, dtype)
+    except NoKernelError as error:
+        _give_up(device.type, error)
+        return False
+    if table:
+        kernel(table, k, device)
+    return True
+
+
+def _give_up(device_type: str, error: Exception) -> None:
+    _WITHOUT_COMPILER.add(device_type)
+    warnings.warn(
+        f"fused=True: no kernel could be compiled for {device_type} ({error}); going on with the unfused update, whose "
+        "result is the same. Fusing needs a C++ compiler (CPU) or triton (GPU).",
+        stacklevel=2,
+    )

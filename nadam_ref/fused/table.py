@@ -1,0 +1,70 @@
+"""The table that a fused kernel walks: for each run of memory the addresses of θ, g, m, n, and its length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..kernels import Lists
+
+__all__ = ["NoKernelError", "Row", "merged", "plain", "rows"]
+
+#: Addresses of θ, g, m and n (0 where the rule has none), and the number of bytes of each.
+Row = tuple[int, int, int, int, int]
+
+
+class NoKernelError(RuntimeError):
+    """There is no compiler for this device, or it failed. The message is its reason."""
+
+
+def rows(lists: Lists) -> tuple[list[Row], Lists]:
+    """The rows of all tensors that lie in memory as a kernel reads them, and the lists of those that do not."""
+    params, grads, ms, ns = lists
+    none: list[Any] = [None] * len(params)
+    table: list[Row] = []
+    rest: Lists = ([], [], [], [])
+    for tensors in zip(params, grads, ms or none, ns or none, strict=True):
+        if plain(*tensors):
+            p, g, m, n = (0 if x is None else x.data_ptr() for x in tensors)
+            table.append((p, g, m, n, tensors[0].nbytes))
+            continue
+        for kept, x in zip(rest, tensors, strict=True):
+            if x is not None:
+                kept.append(x)
+    return merged(table), rest
+
+
+def merged(table: Iterable[Row]) -> list[Row]:
+    """The table with rows that follow one another in all of memory made one, as those of `flatten_` do."""
+    done: list[Row] = []
+    p = g = m = n = size = 0
+    for row in table:
+        if size and row[:4] == (p + size, g + size, m and m + size, n and n + size):
+            size += row[4]
+            done[-1] = (p, g, m, n, size)
+        else:
+            p, g, m, n, size = row
+            if size:
+                done.append(row)
+    return done
+
+
+def plain(p: Tensor, *others: Tensor | None) -> bool:
+    """Whether all lie in memory alike and without gaps, in the dtype and on the device of `p`.
+
+    Contiguous, or in one other order as channels_last. A kernel trusts its table: what is not so goes elsewhere.
+    """
+    contiguous, size, device = p.is_contiguous(), p.nbytes, p.get_device()
+    for x in others:
+        if x is None:
+            continue
+        if x.nbytes != size or x.dtype != p.dtype or x.get_device() != device or x.is_neg():
+            return False
+        if size and x.data_ptr() == 0:  # a tensor that is only a name for others
+            return False
+        if not (x.is_contiguous() if contiguous else x.stride() == p.stride()):
+            return False
+    return contiguous or torch._debug_has_internal_overlap(p) == 0

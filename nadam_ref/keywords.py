@@ -1,0 +1,46 @@
+"""Keywords of R replicas: for each number one value for all, or one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .optimizer import PaperOptimizer
+
+__all__ = ["NUMBERS", "at", "group", "is_sequence", "number"]
+
+#: Hyperparameters that may differ between replicas. What is not a number (form, dialect, flags) is common to all.
+NUMBERS = ("lr", "mu", "nu", "eps", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value")
+
+
+def at(keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
+    """The keywords of one replica."""
+    return {name: _pick(x, r, name) for name, x in keywords.items()}
+
+
+def is_sequence(x: Any) -> bool:
+    return isinstance(x, (list, tuple)) or (isinstance(x, Tensor) and x.dim() > 0)
+
+
+def _pick(x: Any, r: int, name: str = "") -> Any:
+    if name == "betas":
+        return tuple(_pick(beta, r) for beta in x)
+    if is_sequence(x):
+        return None if x[r] is None else float(x[r])
+    return x
+
+
+def group(optimizer: type[PaperOptimizer], keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
+    """The checked parameter group that the class makes of replica r's keywords."""
+    made: dict[str, Any] = optimizer([torch.zeros(1)], **at(keywords, r)).param_groups[0]
+    return made
+
+
+def number(group: dict[str, Any], name: str) -> Any:
+    if name in ("mu", "nu"):
+        pair = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
+        return pair[name == "nu"]
+    return group.get(name, None if name == "momentum_decay" else 0.0)

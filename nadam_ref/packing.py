@@ -1,0 +1,142 @@
+"""Flat memory: the state of a fused group in one tensor a name, and parameters as views of one (`flatten_`).
+
+Both only choose where numbers lie. Kernels walk addresses that are looked at in every step, so a tensor that was moved
+or replaced costs time, never a wrong result.
+"""
+
+from __future__ import annotations
+
+import math
+from operator import is_
+
+import torch
+from torch import Tensor, nn
+
+from .fused.table import Row, merged, plain
+
+__all__ = ["Pack", "flatten_"]
+
+State = dict[str, Tensor]
+
+
+class Pack:
+    """Parameters that step together, their state flat and permanent: their state dicts show views of `flat`.
+
+    `counts`: names of the 0-dim float64 counts. `m`, `n`: names of the accumulators, empty where the rule has none.
+    Raises ValueError for parameters that do not fit one pack: of several dtypes or devices, half precision or complex,
+    with gaps in memory, or with counts that differ.
+    """
+
+    def __init__(self, params: list[Tensor], states: list[State], counts: tuple[str, ...], m: str, n: str) -> None:
+        names = (*counts, *filter(None, (m, n)))
+        _check_fit(params, states, counts, names[len(counts) :])
+        self.params = params
+        self.flat = {name: torch.stack([state[name] for state in states]) for name in counts}
+        for name in counts:
+            _show(name, states, self.flat[name].unbind())
+        sizes = [p.numel() for p in params]
+        for name in names[len(counts) :]:
+            self.flat[name] = torch.cat([x[name].as_strided((x[name].numel(),), (1,)) for x in states])
+            parts = zip(params, torch.split(self.flat[name], sizes), strict=True)
+            _show(name, states, [x.as_strided(p.shape, p.stride()) for p, x in parts])
+        kept = [tuple((name, state[name]) for name in names) for state in states]
+        layouts = [None if p.is_contiguous() else p.stride() for p in params]
+        self._at = [p.data_ptr() for p in params]
+        self._bytes = [p.nbytes for p in params]
+        self._members = list(zip(params, self._at, self._bytes, layouts, states, kept, strict=True))
+        self._m = [state[m].data_ptr() if m else 0 for state in states]
+        self._n = [state[n].data_ptr() if n else 0 for state in states]
+        self._grads: list[int] = []
+        self._rows: list[Row] = []
+
+    def holds(self, params: list[Tensor]) -> bool:
+        """Whether these are its parameters."""
+        return len(params) == len(self.params) and all(map(is_, params, self.params))
+
+    def count(self, name: str) -> float:
+        """The common value of a count; NaN where they have come to differ."""
+        flat = self.flat[name]
+        value = float(flat[0])
+        return value if bool((flat == value).all()) else math.nan
+
+    def rows(self) -> list[Row] | None:
+        """The table for this step; None where a parameter, a gradient or a state tensor is not as it was."""
+        device, itemsize = self.params[0].get_device(), self.params[0].itemsize
+        grads = []
+        for p, at, size, layout, state, kept in self._members:
+            g = p.grad
+            if g is None or g.is_sparse or p.data_ptr() != at or g.nbytes != size or g.get_device() != device:
+                return None
+            if not (p.is_contiguous() and g.is_contiguous() if layout is None else p.stride() == layout == g.stride()):
+                return None
+            for name, x in kept:
+                if state.get(name) is not x:
+                    return None
+            if size == itemsize and g.is_neg():
+                return None
+            grads.append(g.data_ptr())
+        if grads != self._grads:
+            self._grads = grads
+            self._rows = merged(zip(self._at, grads, self._m, self._n, self._bytes, strict=True))
+        return self._rows
+
+
+def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...], others: tuple[str, ...]) -> None:
+    first = params[0]
+    if first.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"parameters of dtype {first.dtype} are not packed")
+    for p, state in zip(params, states, strict=True):
+        tensors = (p.grad, *(state[name] for name in others))
+        if any(x is None or x.is_sparse for x in tensors) or p.device != first.device or p.dtype != first.dtype:
+            raise ValueError("parameters of several dtypes or devices, or with sparse gradients, are not packed")
+        if not plain(p, *tensors) or not p.numel() or any(state[name].dim() for name in counts):
+            raise ValueError(f"a parameter of shape {tuple(p.shape)} does not lie in memory as a pack needs it")
+    if any(len({state[name].item() for state in states}) > 1 for name in counts):
+        raise ValueError("the parameters have made different numbers of steps")
+
+
+def _show(name: str, states: list[State], views: list[Tensor] | tuple[Tensor, ...]) -> None:
+    for state, view in zip(states, views, strict=True):
+        state[name] = view
+
+
+def flatten_(module: nn.Module) -> nn.Module:
+    """Lay a module's parameters and gradients out in flat memory, so that a fused step is one pass; returns the module.
+
+    For each dtype and device the parameters that require gradients become views of one tensor, in the order of
+    `module.parameters()`, and so do their gradients, which are zeros at first. Values, names and the parameter objects
+    stay; a tied parameter is laid out once. Optimizers, made before or after, need not know.
+
+    Keep the gradients where they are with `zero_grad(set_to_none=False)`. Whatever moves them or the parameters
+    (`zero_grad()`, which lets go of gradients, `.to()`, `load_state_dict(assign=True)`) undoes the layout and nothing
+    else: steps stay right and cost what they cost unflattened, until `flatten_` is called again.
+
+    Raises ValueError for parameters that overlap in memory, that are sparse, or that are not yet materialized.
+    """
+    together: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    for name, p in module.named_parameters():
+        if p.is_meta or p.is_sparse or isinstance(p, nn.UninitializedParameter):
+            raise ValueError(f"{name} has no dense memory to be laid out: materialize it first")
+        if torch._debug_has_internal_overlap(p) == 1:
+            raise ValueError(f"{name} overlaps itself in memory: it is an expanded tensor; replace it by its .clone()")
+        if p.requires_grad:
+            together.setdefault((p.dtype, p.device), []).append(p)
+    for params in together.values():
+        _lay_out(params)
+    return module
+
+
+@torch.no_grad()
+def _lay_out(params: list[nn.Parameter]) -> None:
+    sizes = [p.numel() for p in params]
+    flat = torch.empty(sum(sizes), dtype=params[0].dtype, device=params[0].device)
+    flat_grad = torch.zeros_like(flat)
+    for p, to, grad in zip(params, torch.split(flat, sizes), torch.split(flat_grad, sizes), strict=True):
+        dense = torch._debug_has_internal_overlap(p) == 0
+        stride = p.stride() if dense else torch.empty_like(p, memory_format=torch.contiguous_format).stride()
+        view, grad_view = to.as_strided(p.shape, stride), grad.as_strided(p.shape, stride)
+        view.copy_(p)
+        if p.grad is not None:
+            grad_view.copy_(p.grad.to_dense() if p.grad.is_sparse else p.grad)
+        p.data = view
+        p.grad = grad_view

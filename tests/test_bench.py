@@ -1,0 +1,88 @@
+"""The bench: what it reports adds up, and its command writes what it shows."""
+
+import json
+
+import pytest
+import torch
+
+from nadam_ref import OPTIMIZERS, bench
+from nadam_ref.cli import main
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(bench, "LISTS", {"tiny": [(3, 4), (5,)]})
+    monkeypatch.setattr(bench, "interleaved", one_round)
+
+
+def one_round(steps, rounds, seconds):
+    times = {}
+    for i, (name, run) in enumerate(steps.items(), start=1):
+        run()
+        times[name] = [i * 1e-3, i * 2e-3, i * 3e-3]
+    return times
+
+
+def test_the_lists_are_the_ones_of_the_claims():
+    counts = {name: sum(torch.Size(s).numel() for s in shapes) for name, shapes in bench.LISTS.items()}
+    assert counts == {"resnet50": 25_680_832, "small": 1_024_000, "mlp": 535_818}
+
+
+def test_streams_count_what_an_update_reads_and_writes():
+    found = {name: bench.streams(cls.rule) for name, cls in OPTIMIZERS.items()}
+    assert found["GD"] == 3
+    assert {found[x] for x in ("Momentum", "NAG", "AdaGrad", "RMSProp", "MaxProp")} == {5}
+    assert {found[x] for x in ("Adam", "AdaMax", "Nadam", "NadaMax")} == {7}
+
+
+def test_a_step_of_every_rule_on_every_path(tiny):
+    results = bench.step(["tiny"], list(OPTIMIZERS), "cpu", 3, lambda now: None)
+    paths = {name: [x.path for x in results if x.rule == name] for name in OPTIMIZERS}
+    ours = ["default", "fused", "flattened"]
+    for name, found in paths.items():
+        theirs = ["torch", "torch foreach"] if name in bench.TORCH else []
+        assert found == [*ours, *theirs, "torch fused Adam"]
+    first = results[0]
+    assert (first.parameters, first.median, first.low, first.high) == (17, 4e-3, 2e-3, 6e-3)
+    assert first.floor == pytest.approx(2e-3)  # the floor took the first turn, and GD has its three streams
+    assert first.nanoseconds == pytest.approx(4e-3 / 17 * 1e9)
+
+
+def test_interleaving_takes_turns():
+    order = []
+    steps = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    times = bench.interleaved(steps, 3, 0.0)
+    assert "".join(order[6:]) == "ababab"
+    assert {name: len(found) for name, found in times.items()} == {"a": 3, "b": 3}
+
+
+def test_the_command_prints_and_writes_the_same(tiny, tmp_path, capsys):
+    file = tmp_path / "bench.json"
+    threads = torch.get_num_threads()
+    try:
+        assert main(["bench", "step", "--list", "tiny", "--rule", "Nadam", "--json", str(file)]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    lines = capsys.readouterr().out.splitlines()
+    written = json.loads(file.read_text())
+    assert [line.split()[1] for line in lines[1:]] == [x["rule"] for x in written["results"]]
+    assert written["versions"]["torch"] == torch.__version__
+    assert written["machine"]["threads"] == 1
+    assert "torch ÷" in lines[0]
+
+
+def test_small_sparse_and_replicas_run():
+    assert {x.path for x in bench.sparse(1, lambda now: None, rows=300, width=4)} == {"row-lazy", "torch, dense"}
+    assert {x.path for x in bench.replicas(1, "cpu", lambda now: None, count=2)} == {"replicas", "torch, one by one"}
+
+
+@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--threads", "0"]])
+def test_bad_numbers_are_one_line(arguments, capsys):
+    assert main(["bench", "replicas", *arguments]) == 2
+    assert "at least 1" in capsys.readouterr().err
+
+
+def test_no_cuda_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["bench", "step", "--device", "cuda"]) == 2
+    assert "nadam-ref bench step --device cpu" in capsys.readouterr().err
