@@ -19,15 +19,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
-from .experiments import commands_sweep
+from . import __version__, bench
+from .experiments import commands_known, commands_records, commands_report, commands_sweep
 
 # Errors that a person can act on: one line instead of a traceback. Named, not imported: their modules are heavy.
 KNOWN_ERRORS = {
     "nadam_ref.book.BookError",
     "nadam_ref.experiments.data.DataError",
+    "nadam_ref.experiments.pack.PackError",
     "nadam_ref.experiments.protocol_file.ProtocolError",
     "nadam_ref.experiments.records.RecordError",
+    "nadam_ref.experiments.statistics.RunsError",
     "nadam_ref.experiments.sweep.SweepError",
     "nadam_ref.experiments.train.DeviceError",
     "nadam_ref.which.WhichError",
@@ -77,7 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_book(commands)
     _add_which(commands)
+    bench.add(commands)
     commands_sweep.add(commands)
+    commands_records.add(commands)
+    commands_known.add(commands)
+    commands_report.add(commands)
     doctor = commands.add_parser("doctor", help="show versions, extras, data sets and hardware")
     doctor.set_defaults(run=_doctor)
     return parser

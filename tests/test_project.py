@@ -233,7 +233,7 @@ def test_the_first_screen_has_the_two_commands() -> None:
 
 
 def test_the_example_prints_what_it_promises() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
     (promise,) = re.findall(r"# prints (.*)$", example, re.MULTILINE)
     done = run("-c", example)
     assert done.stdout == f"{promise}\n", done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 __all__ = ["add"]
 
+STORE = Path("records")
 FORMATS = ("text", "csv", "latex", "json")
 TABLES = ("verdicts", "methods", "confound", "luck")
 
@@ -16,23 +17,31 @@ def add(commands: Any) -> None:
     """Add the command to those of the parser."""
     parser = commands.add_parser("report", help="judge the papers' claims by the recorded runs")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
-    source.add_argument("--pack", type=Path, metavar="FOLDER", help="a pack, as `nadam-ref pack` writes it")
+    source.add_argument("--store", type=Path, default=STORE, metavar="FOLDER", help=f"default: ./{STORE}")
+    source.add_argument("--pack", type=Path, action="append", metavar="FOLDER", help="a pack; may be repeated")
     parser.add_argument("--profile", default="small", metavar="NAME", help="default: small")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text; json has all tables")
     parser.add_argument("--table", choices=TABLES, default="verdicts", help="default: verdicts")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text; json has all tables")
     parser.set_defaults(run=_report, extra="experiments")
 
 
 def _report(args: argparse.Namespace) -> int:
-    from .report import planned_seeds, report
+    from .protocol import seeds
+    from .report import report
 
     records = _records(args)
-    print(report(records, args.profile, args.format, args.table, planned_seeds(records, args.profile)), end="")
+    tasks = {record.spec.task for record in records if record.spec.profile == args.profile}
+    planned = {task: seeds(args.profile, task)[1] for task in tasks}
+    print(report(records, args.profile, args.format, args.table, planned), end="")
     return 0
 
 
 def _records(args: argparse.Namespace) -> list[Any]:
-    from .records import Store
+    from . import pack
+    from .records import RecordError, Store
 
+    if args.pack:
+        return [record for folder in args.pack for record in pack.read(folder)]
+    if not args.store.is_dir():
+        raise RecordError(f"there is no store at {args.store}; name one with --store, or a pack with --pack")
     return list(Store(args.store))

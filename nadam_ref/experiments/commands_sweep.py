@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)")
     parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")
     parser.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
-    parser.add_argument("--workers", type=_positive(int), default=_cpus(), metavar="N", help="default: all CPUs")
+    parser.add_argument("--workers", type=_positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs already, as tcp://host:8786")
     parser.add_argument("--max-minutes", type=_positive(float), metavar="M", help="then save what runs, and stop")
     parser.add_argument("--run-minutes", type=_positive(float), metavar="M", help="longest time for one run")
@@ -59,8 +59,9 @@ def _sweep(args: argparse.Namespace) -> int:
     plans = [Plan(args.profile, args.data or first_available(*data_names(args.profile, task)), task) for task in names]
     deadline = None if args.max_minutes is None else time.monotonic() + 60 * args.max_minutes
     control, records, store = Control(deadline=deadline), {}, Store(args.store)
+    workers = args.workers or (_cpus() if args.device == "cpu" else 1)
     limit = None if args.run_minutes is None else 60 * args.run_minutes
-    with _signals(control) as caught, _Bar(expected(plans)) as bar, executor(args.workers, args.scheduler) as client:
+    with _signals(control) as caught, _Bar(expected(plans)) as bar, executor(workers, args.scheduler) as client:
 
         def make(specs: list[RunSpec]) -> list[Record]:
             specs = [dataclasses.replace(spec, device=args.device) for spec in specs]

@@ -112,6 +112,14 @@ def limited(ids: Int64, words: int) -> Int64:
     return np.where(ids < words, ids, 0)
 
 
+def vocabulary_size(data: TextData, most: int) -> int:
+    """Words of a model's vocabulary: those of the text, but at most so many. Raises `ValueError` for fewer than 2."""
+    words = min(most, len(data.words))
+    if words < 2:
+        raise ValueError(f"a vocabulary of {words} word leaves nothing to learn; {data.label} has {len(data.words)}")
+    return words
+
+
 def analogies(text: str, words: Sequence[str]) -> Int64:
     """Analogies `[questions, 4]` of a `questions-words.txt`, in lower case, those with a word not in `words` left out.
 
@@ -155,7 +163,7 @@ def _from_files(name: str, label: str) -> TextData:
 
 def _chain() -> TextData:
     parts, best = generated.chain()
-    return from_words("chain", "generated text (Markov chain of 200 words)", parts[0], parts[1], parts[2], best)
+    return from_words("chain", "generated text (Markov chain of 50 words)", parts[0], parts[1], parts[2], best)
 
 
 def _with_analogies(name: str, label: str, train: list[str], questions: str) -> TextData:

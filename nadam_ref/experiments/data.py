@@ -93,7 +93,7 @@ SOURCES = {
         ),
         Source(
             name="chain",
-            description="text drawn from a Markov chain of 200 words, whose best perplexity is known",
+            description="text drawn from a Markov chain of 50 words, whose best perplexity is known",
             licence="made by this package",
             embedded=True,
         ),

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nadam_ref.rules import RULES
+
 from .records import Record, RunSpec
 from .statistics import MixedRunsError, Row, RunsError, best, check_comparable, missing, rows, value
 
@@ -55,7 +57,7 @@ def arm_name(of: RunSpec | Row) -> str:
 
 
 def gather(records: Iterable[Record], profile: str, seeds: Mapping[str, Sequence[int]] | None = None) -> Evidence:
-    """The arms of every task that has records of `profile`.
+    """The arms of every task that has records of `profile`, in one order whatever that of the records is.
 
     `seeds`: the reporting seeds of each task as the protocol fixed them, so that nobody stops early at a result he
     likes; None takes all that any arm of the task has.
@@ -69,7 +71,7 @@ def gather(records: Iterable[Record], profile: str, seeds: Mapping[str, Sequence
         raise RunsError(
             f"there are no runs of profile {profile!r} (profiles with runs: {there}): nadam-ref sweep {profile}"
         )
-    tasks = list(dict.fromkeys(record.spec.task for record in chosen))
+    tasks = sorted({record.spec.task for record in chosen})
     return {
         task: _arms([r for r in chosen if r.spec.task == task], None if seeds is None else seeds[task])
         for task in tasks
@@ -101,7 +103,13 @@ def _arms(records: list[Record], seeds: Sequence[int] | None) -> dict[str, Arm]:
         raise missing(lacking)
     if not arms:
         raise RunsError(f"no rate was tuned on {records[0].spec.task}; run nadam-ref sweep {records[0].spec.profile}")
-    return arms
+    return {name: arms[name] for name in sorted(arms, key=_place)}
+
+
+def _place(name: str) -> tuple[bool, int, str]:
+    """Where an arm stands in a table: the methods in the report's order, then the dialects."""
+    optimizer, _, dialect = name.partition("-")
+    return bool(dialect), list(RULES).index(optimizer), dialect
 
 
 def _spec(records: Sequence[Record], row: Row, seed: int) -> RunSpec:

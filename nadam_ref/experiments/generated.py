@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 
-CHAIN_WORDS = 200
-CHAIN_SUCCESSORS = 12
+CHAIN_WORDS = 50
+CHAIN_SUCCESSORS = 5
 CHAIN_TOKENS = (40_000, 4_000, 4_000)
 
 THEMES, ASPECTS = 8, 6
@@ -22,9 +22,9 @@ CLUSTER_SENTENCES = 20_000
 
 
 def transitions() -> Float64:
-    """The Markov chain's matrix `[200, 200]`: row i is the distribution of the word after word i.
+    """The Markov chain's matrix `[50, 50]`: row i is the distribution of the word after word i.
 
-    A word has 12 possible successors, of unequal probability.
+    A word has 5 possible successors, of unequal probability.
     """
     random = np.random.default_rng(20150608)
     matrix = np.zeros((CHAIN_WORDS, CHAIN_WORDS))
@@ -58,7 +58,7 @@ def chain() -> tuple[list[list[str]], float]:
     word, walk = 0, []
     for u in np.random.default_rng(1983).random(sum(CHAIN_TOKENS)):
         word = int(np.searchsorted(cumulative[word], u, side="right"))
-        walk.append(f"w{word:03d}")
+        walk.append(f"w{word:02d}")
     ends = list(itertools.accumulate(CHAIN_TOKENS, initial=0))
     parts = [walk[a:b] for a, b in itertools.pairwise(ends)]
     return parts, float(np.exp(entropy_rate(matrix)))

@@ -5,23 +5,19 @@ A run that reaches them says that data, network, objective and training loop are
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
-from .records import Record, RunSpec, Store
+from .records import FAILED, Record, RunSpec, Store
 from .tasks import autoencoder, language_model
 from .train import OPTIMIZER_VERSION, Training, hyperparameters, run
 from .worker import load, save
 
-__all__ = ["KNOWN", "TOLERANCE", "Known", "add", "reach"]
+__all__ = ["KNOWN", "TOLERANCE", "Known", "reach"]
 
 TOLERANCE = 1.05  # a result counts as reached up to this multiple of the published one
-SECONDS = 60.0  # between two checkpoints, and two lines of progress
+SECONDS = 60.0  # between two checkpoints, and two calls of `progress`
 
 
 @dataclass(frozen=True)
@@ -114,8 +110,9 @@ KNOWN = {
 def reach(name: str, store: Store, *, progress: Callable[[Training], None] | None = None) -> Record:
     """The record of a known result's run: from the store where it is there, else made and stored.
 
-    A run that was interrupted goes on from its checkpoint beside the records. `progress` is called once a minute.
-    Raises what `nadam_ref.experiments.train.run` raises, and `KeyError` for an unknown name.
+    A run that was interrupted, or failed for want of memory, goes on from its checkpoint beside the records.
+    `progress` is called once a minute. Raises what `nadam_ref.experiments.train.run` raises, and `KeyError` for an
+    unknown name.
     """
     spec = KNOWN[name].spec()
     if (kept := store.get(spec)) is not None:
@@ -132,36 +129,7 @@ def reach(name: str, store: Store, *, progress: Callable[[Training], None] | Non
             last = time.monotonic()
 
     record = run(spec, progress=now_and_then, resume=load(checkpoint, spec))
-    store.put(record)
-    checkpoint.unlink(missing_ok=True)
+    if record.status not in FAILED:
+        store.put(record)
+        checkpoint.unlink(missing_ok=True)
     return record
-
-
-# ---------------------------------------------------------------- the command
-
-
-def add(commands: Any) -> None:
-    """Add `nadam-ref known` to the commands of the parser."""
-    parser = commands.add_parser("known", help="repeat a published result on real data, as a check of the experiments")
-    parser.add_argument("name", choices=sorted(KNOWN), help="jones: ten minutes on one thread; ptb: about an hour")
-    parser.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
-    parser.set_defaults(run=_known, extra="experiments")
-
-
-def _known(args: argparse.Namespace) -> int:
-    record = reach(args.name, Store(args.store), progress=_show)
-    known = KNOWN[args.name]
-    print(known.source)
-    if record.status == "finished":
-        for metric, value in known.measured(record).items():
-            print(f"{metric}: {value:.5g} (published {known.published[metric]:.5g})")
-    reached = known.reached(record)
-    print("reached" if reached else f"not reached: {record.status} {record.reason}".rstrip())
-    return 0 if reached else 2
-
-
-def _show(training: Training) -> None:
-    log, spec = training.log, training.spec
-    dev = ", ".join(f"dev {name} {value:.5g}" for name, value in log.latest.items())
-    pace = training.seconds / max(log.step, 1) * 1e3
-    print(f"step {log.step:,}/{spec.steps:,}, {pace:.0f} ms a step, {dev}", file=sys.stderr, flush=True)

@@ -81,8 +81,8 @@ class Method:
     """One arm on one task: its rate, its reported runs and how it got there.
 
     `metrics`: summaries of the reported runs. `steps`: the median over seeds of the steps to the mean last development
-    loss of Adam, and `area` the mean log area of the development loss; +inf where runs do not get there. `good`: the
-    region of good rates. `trials`: expected best development loss of 3 of the rates tried.
+    loss of Adam (None where it has none), and `area` the mean log area of the development loss; +inf where runs do not
+    get there. `good`: the region of good rates. `trials`: expected best development loss of 3 of the rates tried.
     """
 
     task: str
@@ -116,7 +116,7 @@ def _method(task: str, arm: Arm, target: float | None) -> Method:
     steps = None
     if target is not None:
         found = [steps_to(target, run.curves["dev_step"], run.curves["dev_loss"]) for run in runs]
-        steps = sorted(found)[len(found) // 2]
+        steps = float(np.median(found))
     losses = [row.dev_loss.mean for row in arm.tuning]
     return Method(
         task=task,
@@ -138,8 +138,6 @@ def methods(evidence: Evidence) -> list[Method]:
     """Every arm of every task."""
     found = []
     for task, arms in evidence.items():
-        target = None
-        if REFERENCE in arms:
-            target = float(np.mean(arms[REFERENCE].values("dev_loss")))
-        found += [_method(task, arm, target) for arm in arms.values()]
+        end = arms[REFERENCE].mean("dev_loss") if REFERENCE in arms else math.inf
+        found += [_method(task, arm, end if math.isfinite(end) else None) for arm in arms.values()]
     return found

@@ -93,7 +93,8 @@ def arm(spec: RunSpec) -> str:
     """The name of the arm that a run belongs to. Raises `ProtocolError` where the protocol has no such arm."""
     found = _arm_by_settings(spec.task).get(_settings(spec.optimizer, spec.hyperparameters))
     if found is None:
-        raise ProtocolError(f"the protocol has no arm {spec.optimizer} with {dict(spec.hyperparameters)} on {spec.task}")
+        settings = dict(spec.hyperparameters)
+        raise ProtocolError(f"the protocol has no arm {spec.optimizer} with {settings} on {spec.task}")
     return found
 
 

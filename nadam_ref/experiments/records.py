@@ -267,7 +267,8 @@ def provenance(spec: RunSpec, wall_seconds: float) -> dict[str, Any]:
     """Where, when, with what and under which protocol a run was made, and how long it took."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     protocol = protocol_file.sha256(spec.task, spec.profile)
-    return {**_surroundings(), "protocol_sha256": protocol, "time": now, "wall_seconds": round(wall_seconds, 6)}
+    gpu = {"gpu": torch.cuda.get_device_name()} if spec.device == "cuda" and torch.cuda.is_available() else {}
+    return {**_surroundings(), **gpu, "protocol_sha256": protocol, "time": now, "wall_seconds": round(wall_seconds, 6)}
 
 
 # ---------------------------------------------------------------- the store
@@ -291,12 +292,18 @@ class Store:
         """Keep a record. A second one of the same spec must agree with the first bit for bit; the first is kept.
 
         A run that failed (`FAILED`) gives way to any later one of its spec, and to an earlier one with a result.
-        Raises `RecordError` where two results on a CPU differ: a free audit of determinism.
+        Raises `RecordError` where two results on a CPU differ, a free audit of determinism, and where the record cannot
+        be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         kept = self.get(record.spec)
         if kept is None or kept.status in FAILED:
-            write_whole(self.path(record.spec), record.to_json())
+            try:
+                write_whole(self.path(record.spec), record.to_json())
+            except OSError as error:
+                raise RecordError(
+                    f"cannot write to the store {self.folder}: {error.strerror}; mend that and give the same command "
+                    "again, what is finished is kept"
+                ) from error
         elif record.status in FAILED or record.spec.device != "cpu":
             return
         elif kept.outcome_sha256 != record.outcome_sha256:
@@ -314,8 +321,10 @@ class Store:
             record = Record.from_json(path.read_text(encoding="utf-8"))
             if record.spec.id != path.stem:
                 raise ValueError("the config does not match the file's name")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise RecordError(f"cannot read {path}: {error.strerror}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -325,9 +334,12 @@ class Store:
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         quarantine = self.folder / "damaged"
-        quarantine.mkdir(exist_ok=True)
         target = quarantine / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
-        path.replace(target)
+        try:
+            quarantine.mkdir(exist_ok=True)
+            path.replace(target)
+        except OSError as problem:
+            raise RecordError(f"{path} is damaged ({error}) and cannot be set aside: {problem.strerror}") from problem
         warnings.warn(f"{path.name} is damaged ({error}); moved to {target}, the run is to be made again", stacklevel=4)
 
 

@@ -81,10 +81,19 @@ def _heading(claim: Claim) -> str:
 
 
 def _verdict_cells(v: Verdict) -> list[str]:
-    label = v.claim.label if len(v.claim.sides) == 1 else f"{v.claim.label}: {v.side.first} vs {v.side.second}"
-    paper = "–" if v.side.gap is None else _percent(v.side.gap) + ("?" if v.claim.recalled else "")
+    label = (
+        v.claim.label
+        if len(v.claim.sides) == 1 or v.comparison is None
+        else f"{v.claim.label}: {v.side.first} vs {v.side.second}"
+    )
+    several = len(v.claim.sides) > 1 and v.comparison is None  # no comparison decides it
+    paper = "–" if several or v.side.gap is None else _percent(v.side.gap) + ("" if _confirmed(v) else "?")
     ours = "–" if v.comparison is None else _effect(v.comparison)
     return [label, paper, ours, str(v.n), _p(v.p), "; ".join([_kind(v), *v.suffixes])]
+
+
+def _confirmed(v: Verdict) -> bool:
+    return all(number.confirmed for number in v.side.printed or ())
 
 
 def _kind(v: Verdict) -> str:
@@ -141,7 +150,7 @@ def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
         "one seed. p: exact paired sign-flip test, adjusted by Holm over the primary family; not adjusted where "
         "exploratory. A claim of several comparisons shows the one that decides it."
     ]
-    if any(v.claim.recalled and v.side.gap is not None for v in verdicts):
+    if not all(map(_confirmed, verdicts)):
         notes.append("?: the paper's numbers as recalled; check against the PDF.")
     return notes
 

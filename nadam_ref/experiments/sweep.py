@@ -7,7 +7,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -17,6 +17,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 
 from . import worker
 from .records import FAILED, Record, RecordError, RunSpec, Store
+from .replicated import group
 from .train import failed
 
 try:
@@ -30,6 +31,12 @@ Progress = Callable[[int, int, Record], None]
 
 #: A run whose worker process dies this often is given up as `crashed`.
 DEATHS = 3
+
+#: Runs that a GPU makes side by side.
+REPLICAS = 32
+
+#: How long a scheduler may take to answer.
+ANSWER_SECONDS = 10.0
 
 
 class SweepError(RuntimeError):
@@ -64,7 +71,7 @@ def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Client]
         raise ValueError(f"workers must be at least 1, not {workers}")
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout="10s", set_as_default=False)
+            client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SweepError(f"no Dask scheduler answers at {scheduler}: {error}") from error
         with client:
@@ -72,6 +79,7 @@ def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Client]
         return
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS - 1,
+        "distributed.scheduler.worker-ttl": None,  # a machine that was asleep has lost no worker
         "distributed.worker.multiprocessing-method": "spawn",
     }
     with (
@@ -81,7 +89,7 @@ def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Client]
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs=logging.CRITICAL,
             preload=[worker.__name__],
@@ -125,18 +133,27 @@ class _Claims:
             fcntl.lockf(self.file, fcntl.LOCK_UN, 1, int(spec.id[:15], 16))
 
 
+Job = tuple[RunSpec, ...]
+
+
+def _jobs(specs: Sequence[RunSpec]) -> deque[Job]:
+    """What one worker makes at a time: a run on a CPU, a batch of replicas on a GPU."""
+    ones = [(spec,) for spec in specs if spec.device == "cpu"]
+    return deque(ones + group([spec for spec in specs if spec.device != "cpu"], REPLICAS))
+
+
 class _Driver:
-    """Hands the runs that are missing to a Dask client, one a thread of its workers, and stores what comes back."""
+    """Hands the runs that are missing to a Dask client, one job a thread of its workers, and stores what comes back."""
 
     def __init__(self, client: Client, store: Store, claims: _Claims, control: Control, limit: float | None) -> None:
         self.client, self.store, self.claims, self.control, self.limit = client, store, claims, control, limit
         self.name = uuid.uuid4().hex
-        self.running: dict[Future, RunSpec] = {}
+        self.running: dict[Future, Job] = {}
         self.answers: SimpleQueue[Future] = SimpleQueue()
 
-    def records(self, specs: Iterable[RunSpec]) -> Generator[Record]:
+    def records(self, specs: Sequence[RunSpec]) -> Generator[Record]:
         """Records as they come, in any order."""
-        queue, told = deque(specs), False
+        queue, told = _jobs(specs), False
         while queue or self.running:
             self.control.check()
             if self.control.finish or self.control.stop:
@@ -147,33 +164,37 @@ class _Driver:
             yield from self._submit(queue)
             with contextlib.suppress(Empty):
                 future = self.answers.get(timeout=0.2)
-                spec = self.running.pop(future)
-                if (found := _answer(future, spec)) is not None:
+                job = self.running.pop(future)
+                for found in _answer(future, job):
                     self.store.put(found)
                     yield found
-                self.claims.drop(spec)
+                for spec in job:
+                    self.claims.drop(spec)
 
-    def _submit(self, queue: deque[RunSpec]) -> Iterator[Record]:
+    def _submit(self, queue: deque[Job]) -> Iterator[Record]:
         """Fill the workers. Runs that another driver has finished meanwhile are handed on; those it is making wait."""
         free = max(1, sum(self.client.nthreads().values())) - len(self.running)
         for _ in range(len(queue)):
             if free <= 0:
                 return
-            spec = queue.popleft()
-            if not self.claims.take(spec):
-                queue.append(spec)
-                continue
-            kept = self.store.get(spec)
-            if kept is not None and kept.status not in FAILED:
+            job = queue.popleft()
+            claimed = tuple(spec for spec in job if self.claims.take(spec))
+            if elsewhere := tuple(spec for spec in job if spec not in claimed):
+                queue.append(elsewhere)
+            made = {spec: kept for spec in claimed if (kept := self.store.get(spec)) and kept.status not in FAILED}
+            for spec, kept in made.items():
                 self.claims.drop(spec)
                 yield kept
-                continue
-            checkpoint = (self.store.folder / "checkpoints" / f"{spec.id}.pt").absolute()
-            arguments = (spec, self.name, checkpoint, self.limit)
-            future = self.client.submit(worker.work, *arguments, key=f"{spec.id}-{self.name}", pure=False)
-            self.running[future] = spec
-            future.add_done_callback(self.answers.put)
-            free -= 1
+            if left := tuple(spec for spec in claimed if spec not in made):
+                self._begin(left)
+                free -= 1
+
+    def _begin(self, job: Job) -> None:
+        checkpoint = (self.store.folder / "checkpoints" / f"{job[0].id}.pt").absolute()
+        key = f"{job[0].id}-{self.name}"
+        future = self.client.submit(worker.work, job, self.name, checkpoint, self.limit, key=key, pure=False)
+        self.running[future] = job
+        future.add_done_callback(self.answers.put)
 
     def stop(self) -> None:
         """Have the running ones save themselves and stop."""
@@ -181,15 +202,15 @@ class _Driver:
             self.client.run(worker.stop, self.name, on_error="ignore")
 
 
-def _answer(future: Future, spec: RunSpec) -> Record | None:
+def _answer(future: Future, job: Job) -> list[Record]:
     if future.status == "finished":
-        answer: Record | None = future.result()
+        answer: list[Record] = future.result()
         return answer
     if future.status == "error":
         error = future.exception()
         if isinstance(error, KilledWorker):
-            return failed(spec, "crashed", f"its worker process died {DEATHS} times")
-        raise SweepError(f"a worker could not take run {spec.id[:12]}: {error}") from error
+            return [failed(spec, "crashed", f"its worker process died {DEATHS} times") for spec in job]
+        raise SweepError(f"a worker could not take run {job[0].id[:12]}: {error}") from error
     raise SweepError("the Dask scheduler was lost; run the same command again, what is finished is kept")
 
 

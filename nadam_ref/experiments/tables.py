@@ -28,7 +28,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """`groups` are headed rows of cells, for people; `data` has one typed mapping a row, with more in it, for programs."""
+    """`groups`: headed rows of cells, for people; `data`: one typed mapping a row, with more in it, for programs."""
 
     name: str
     caption: str
@@ -57,7 +57,10 @@ def to_text(table: Table) -> str:
 
 def _lines(row: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> list[str]:
     """One row, over as many lines as its longest cell needs."""
-    wrapped = [textwrap.wrap(" ".join(cell.split()), width) for cell, width in zip(row, widths, strict=True)]
+    wrapped = [
+        textwrap.wrap(" ".join(cell.split()), width, break_on_hyphens=False)
+        for cell, width in zip(row, widths, strict=True)
+    ]
     lines = []
     for i in range(max(map(len, wrapped))):
         cells = [cell[i] if i < len(cell) else "" for cell in wrapped]

@@ -137,19 +137,20 @@ def decide(
     """The verdict, and the index of the comparison that decides it. `p` are those to be held against `alpha`.
 
     Reproduced: every difference has its direction, each significant. Reversed: one is significant the other way. No
-    relevant difference: one is shown to be smaller than its δ. The last two divide α by the number of comparisons.
-    A difference that is both significant and smaller than δ counts as significant.
+    relevant difference: one of the others is shown to be smaller than its δ. The last two divide α by the number of
+    comparisons. A difference that is both significant and smaller than δ counts as significant.
     """
     each = alpha / len(sides)
+    holds = [x.sign == side.direction and q <= alpha for side, x, q in zip(sides, found, p, strict=True)]
     against = [q if x.sign == side.direction else 2 - q for side, x, q in zip(sides, found, p, strict=True)]
     weakest = against.index(max(against))
-    if all(x.sign == side.direction and q <= alpha for side, x, q in zip(sides, found, p, strict=True)):
+    if all(holds):
         return _with_size(sides, found), weakest
     for i, (side, x) in enumerate(zip(sides, found, strict=True)):
         if x.sign == -side.direction and p[i] <= each:
             return "Reversed", i
     for i, x in enumerate(found):
-        if x.equivalence(deltas[i]) <= each:
+        if not holds[i] and x.equivalence(deltas[i]) <= each:
             return "No relevant difference", i
     return "Inconclusive", weakest
 

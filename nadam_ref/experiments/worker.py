@@ -15,7 +15,8 @@ import torch
 
 from ..files import write_whole
 from .records import Record, RunSpec
-from .train import Training, failed, run
+from .replicated import run_together
+from .train import Training, failed, is_out_of_memory, run
 
 __all__ = ["CHECKPOINT_SECONDS", "dask_setup", "stop", "work"]
 
@@ -39,11 +40,25 @@ def stop(sweep: str) -> None:
     _stopped.add(sweep)
 
 
-def work(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | None) -> Record | None:
-    """Make a run, from its checkpoint where there is one. None: it was stopped and has left a checkpoint.
+def work(job: tuple[RunSpec, ...], sweep: str, checkpoint: Path, limit_seconds: float | None) -> list[Record]:
+    """Make a run, or several together. What is not returned was stopped; a single run has then left a checkpoint.
 
     What goes wrong in a run costs that run only: its record has status `crashed`, the reason and the traceback.
     """
+    try:
+        if len(job) > 1 or job[0].device != "cpu":
+            return _together(job, sweep, limit_seconds)
+        return [_alone(job[0], sweep, checkpoint, limit_seconds)]
+    except _StoppedError:
+        return []
+    except Exception as error:
+        crashed = [failed(spec, "crashed", f"{type(error).__name__}: {error}") for spec in job]
+        trace = {"traceback": traceback.format_exc()}
+        return [dataclasses.replace(x, provenance={**x.provenance, **trace}) for x in crashed]
+
+
+def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | None) -> Record:
+    """A run, from its checkpoint where there is one."""
     saved_at = time.monotonic()
 
     def progress(training: Training) -> None:
@@ -55,16 +70,29 @@ def work(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | Non
         if stopped:
             raise _StoppedError
 
-    try:
-        found = run(spec, progress=progress, resume=load(checkpoint, spec), limit_seconds=limit_seconds)
-    except _StoppedError:
-        return None
-    except Exception as error:
-        found = failed(spec, "crashed", f"{type(error).__name__}: {error}")
-        found = dataclasses.replace(found, provenance={**found.provenance, "traceback": traceback.format_exc()})
+    found = run(spec, progress=progress, resume=load(checkpoint, spec), limit_seconds=limit_seconds)
     with contextlib.suppress(OSError):
         checkpoint.unlink(missing_ok=True)
     return found
+
+
+def _together(job: tuple[RunSpec, ...], sweep: str, limit_seconds: float | None) -> list[Record]:
+    """Replicas; where memory runs out, in halves. They are not saved: they are made in minutes."""
+
+    def progress(_: int) -> None:
+        if sweep in _stopped:
+            raise _StoppedError
+
+    try:
+        return run_together(job, progress=progress, limit_seconds=limit_seconds)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(job) == 1:
+            return [failed(job[0], "out_of_memory", str(error).split("\n")[0])]
+    torch.cuda.empty_cache()
+    half = len(job) // 2
+    return _together(job[:half], sweep, limit_seconds) + _together(job[half:], sweep, limit_seconds)
 
 
 def save(training: Training, path: Path) -> None:

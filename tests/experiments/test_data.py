@@ -157,7 +157,12 @@ def test_states(tiny):
         data.load("mnist")
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"?")
     assert data.state("mnist") == "damaged"
-    assert {line.name: line.state for line in data.listing()} == {"digits": "embedded", "mnist": "damaged"}
+    states = {line.name: line.state for line in data.listing()}
+    assert states == {
+        **dict.fromkeys(("digits", "chain", "clusters"), "embedded"),
+        **dict.fromkeys(("ptb", "wikitext-2", "text8", "analogies"), "absent"),
+        "mnist": "damaged",
+    }
 
 
 def test_first_available_skips_only_what_is_wholly_absent(tiny, monkeypatch, tmp_path):
@@ -175,6 +180,8 @@ def test_first_available_skips_only_what_is_wholly_absent(tiny, monkeypatch, tmp
 def test_unknown_name_lists_the_known():
     with pytest.raises(data.DataError, match=r"'minst'.*digits, mnist"):
         data.load("minst")
+    with pytest.raises(data.DataError, match=r"'chain' has no images; those that have: mnist, digits"):
+        data.load("chain")
 
 
 # ---------------------------------------------------------------- getting
@@ -344,7 +351,7 @@ def test_fault_46_the_data_folder_is_a_file(monkeypatch, tmp_path):
 
 
 def test_fault_46_home_unset_and_default_place(monkeypatch):
-    monkeypatch.delenv("NADAM_REF_DATA")
+    monkeypatch.delenv("NADAM_REF_DATA", raising=False)
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert data.root().is_absolute() and "nadam_ref" in data.root().parts
@@ -409,4 +416,5 @@ def test_mirrors_are_https_and_files_have_full_checksums():
     for source in data.SOURCES.values():
         assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in source.mirrors)
         assert all(len(file.sha256) == 64 for file in source.files)
-        assert source.embedded != bool(source.mirrors)
+        assert source.embedded != bool(source.mirrors or source.by_hand)
+        assert data.SOURCES[source.instead].embedded

@@ -1,16 +1,24 @@
 """The image network against counts from the paper and against arithmetic done another way."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from scipy.signal import correlate2d
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss
+from torch.func import grad_and_value, vmap
 
 from nadam_ref.experiments import data
 from nadam_ref.experiments.tasks import images
 
 DIGITS = data.load("digits")
+SMOKE = images.SIZES["smoke"]
+
+
+def batches(count, seed=0, dtype=torch.float32, size=SMOKE, part=DIGITS):
+    return images.batches(part, size, count, generator(seed), generator(seed + 10), dtype)
 
 
 def generator(seed=0):
@@ -87,7 +95,8 @@ def test_dropout_halves_the_dense_layer_and_keeps_its_mean():
         params["output.bias"].zero_()
     inputs = torch.zeros(500, 1, 8, 8, dtype=torch.float64)
     assert images.logits(params, inputs).detach().numpy() == pytest.approx(64.0)
-    kept = images.logits(params, inputs, generator())[:, 0].detach().numpy() / 2
+    *_, half = next(batches(500, dtype=torch.float64, size=size))
+    kept = images.logits(params, inputs, half)[:, 0].detach().numpy() / 2
     assert set(kept) <= set(range(65))
     assert kept.mean() == pytest.approx(32, abs=4 * 4 / np.sqrt(500))  # σ of Binomial(64, ½) is 4
     assert kept.std() == pytest.approx(4, rel=0.15)
@@ -95,22 +104,24 @@ def test_dropout_halves_the_dense_layer_and_keeps_its_mean():
 
 def test_objective_is_cross_entropy_plus_l2_of_the_dense_layers():
     params = images.init(DIGITS, images.SIZES["smoke"], generator(), torch.float64)
-    inputs, labels = next(images.batches(DIGITS, 32, generator(1), torch.float64))
-    plain = torch.nn.functional.cross_entropy(images.logits(params, inputs, generator(2)), labels).item()
+    inputs, labels, kept = next(batches(32, 1, torch.float64))
+    plain = torch.nn.functional.cross_entropy(images.logits(params, inputs, kept), labels).item()
     squares = sum((p.detach().numpy() ** 2).sum() for name, p in params.items() if name.startswith(("dense", "output")))
-    found = images.loss(params, (inputs, labels), generator(2)).item()
-    assert found == pytest.approx(plain + 5e-4 * squares / 2, rel=1e-13)
+    found, state = images.loss(SMOKE, params, (inputs, labels, kept))
+    assert state == () and found.item() == pytest.approx(plain + 5e-4 * squares / 2, rel=1e-13)
 
 
 def test_inputs_lie_between_minus_and_plus_a_half():
-    inputs, labels = next(images.batches(DIGITS, 512, generator()))
+    inputs, labels, kept = next(batches(512))
+    assert kept.shape == (512, SMOKE.dense) and kept.dtype == torch.bool
     assert inputs.shape == (512, 1, 8, 8) and inputs.dtype == torch.float32 and labels.dtype == torch.int64
     assert inputs.min() == -0.5 and inputs.max() == 0.5
 
 
 def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
     part = DIGITS.first((100, 10, 10))
-    stream = images.batches(part, 32, generator())
+    stream = batches(32, part=part)
+    assert images.epoch(part, SMOKE, 32) == 3
     epochs = [torch.cat([next(stream)[0] for _ in range(3)]) for _ in range(2)]  # 100 // 32 = 3, four left over
     known = {tuple(image.ravel() / 16 - 0.5) for image in part.train_images.astype(float)}
     for epoch in epochs:
@@ -121,12 +132,48 @@ def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
 
 def test_fault_32_batch_larger_than_the_data():
     with pytest.raises(ValueError, match="batch 1205 does not fit 1204"):
-        next(images.batches(DIGITS, 1205, generator()))
+        next(batches(1205))
 
 
 def test_same_generator_same_everything():
     for make in (
         lambda: torch.cat([p.ravel() for p in images.init(DIGITS, images.SIZES["live"], generator(3)).values()]),
-        lambda: next(images.batches(DIGITS, 64, generator(3)))[0],
+        lambda: next(batches(64, 3))[0],
+        lambda: next(batches(64, 3))[2],
     ):
         assert torch.equal(make(), make())
+
+
+def test_noise_does_not_change_the_order_of_the_data():
+    one, other = (next(images.batches(DIGITS, SMOKE, 64, generator(3), generator(seed))) for seed in (4, 5))
+    assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1]) and not torch.equal(one[2], other[2])
+
+
+def test_vmapped_gradients_are_those_of_separate_runs():
+    sets = [images.init(DIGITS, SMOKE, generator(seed), torch.float64) for seed in (0, 1)]
+    inputs = [next(batches(16, seed, torch.float64)) for seed in (0, 1)]
+    objective = grad_and_value(functools.partial(images.loss, SMOKE), has_aux=True)
+    stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
+    grads, (losses, _) = vmap(objective)(stacked, tuple(map(torch.stack, zip(*inputs, strict=True))), ())
+    metrics = vmap(lambda params: images.evaluate(params, DIGITS, "dev"))(stacked)
+    for r in range(2):
+        alone, (loss, _) = objective(sets[r], inputs[r], ())
+        assert losses[r].item() == pytest.approx(loss.item(), rel=1e-13)
+        for name, g in alone.items():
+            torch.testing.assert_close(grads[name][r], g, rtol=1e-10, atol=1e-14)
+        for name, value in images.evaluate(sets[r], DIGITS, "dev").items():
+            assert metrics[name][r].item() == pytest.approx(value.item(), rel=1e-12)
+
+
+def test_training_is_what_it_was_in_version_1():
+    """Sums over ten steps of plain gradient descent, written down with the first release of the task."""
+    params = images.init(DIGITS, SMOKE, generator(0), torch.float64)
+    stream, total = batches(32, 1, torch.float64), 0.0
+    for _ in range(10):
+        loss, _ = images.loss(SMOKE, params, next(stream))
+        grads = torch.autograd.grad(loss, list(params.values()))
+        with torch.no_grad():
+            for p, g in zip(params.values(), grads, strict=True):
+                p -= 0.1 * g
+        total += loss.item()
+    assert images.VERSION == 1 and total == pytest.approx(23.053676012730453, rel=1e-12)

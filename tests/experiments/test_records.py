@@ -1,11 +1,15 @@
 """Records: named by what decides the run, strict JSON, never half-written, never silently wrong."""
 
+import collections
 import dataclasses
+import errno
 import hashlib
 import json
 import math
 import os
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +20,15 @@ from nadam_ref.experiments.records import Record, RecordError, RunSpec, Store
 @pytest.fixture
 def make_record(make_spec):
     def make(loss=0.5, spec=None, **changes):
+        spec = spec or make_spec()
         record = Record(
-            spec=spec or make_spec(),
+            spec=spec,
             status="finished",
             reason="",
             step=7,
             curves={"train_loss": [2.0, loss], "dev_step": [0.0, 7.0], "dev_loss": [2.0, 1 / 3]},
             metrics={"dev_loss": 1 / 3, "test_loss": 0.1},
-            provenance=records.provenance(1.25),
+            provenance=records.provenance(spec, 1.25),
         )
         return dataclasses.replace(record, **changes)
 
@@ -42,7 +47,8 @@ def strictly(text):
 
 def test_the_name_is_the_sha256_of_the_canonical_config(make_spec):
     spec = make_spec()
-    config = {f.name: getattr(spec, f.name) for f in dataclasses.fields(RunSpec)}
+    later = {"clip_norm", "anneal", "row_lazy", "device"}  # not in the name where they are at their default
+    config = {f.name: getattr(spec, f.name) for f in dataclasses.fields(RunSpec) if f.name not in later}
     text = json.dumps(config, sort_keys=True, separators=(",", ":"))
     assert spec.id == hashlib.sha256(text.encode()).hexdigest()
 
@@ -52,6 +58,7 @@ def test_every_field_decides_the_name(make_spec):
         "task": "x", "task_version": 2, "profile": "live", "model": {"conv1": 1}, "data": "x", "data_sha256": "x",
         "optimizer": "Adam", "optimizer_version": 2, "hyperparameters": {"lr": 0.02}, "seed": 1, "steps": 8, "batch": 1,
         "evaluate_every": 1, "subset": (1, 1, 1), "dtype": "float64", "threads": 2,
+        "clip_norm": 5.0, "anneal": (0.5, 4), "row_lazy": True, "device": "cuda",
     }  # fmt: skip
     assert set(changed) == {f.name for f in dataclasses.fields(RunSpec)}
     names = {dataclasses.replace(make_spec(), **{key: value}).id for key, value in changed.items()}
@@ -73,7 +80,20 @@ def test_fault_57_config_with_nan(make_spec, value):
         make_spec(hyperparameters={"lr": value})
 
 
-@pytest.mark.parametrize("change", [{"steps": -1}, {"batch": 0}, {"threads": 1.0}, {"dtype": "float16"}])
+def test_the_names_of_older_records_stand(make_spec):
+    """The name that a spec of version 0.1.0 had, written down then: fields that came later do not change it."""
+    spec = dataclasses.replace(make_spec(), data_sha256="0" * 64, model={"conv1": 2, "conv2": 4, "dense": 16})
+    assert spec.id == "5e91efe1e88b3eff3f1db60ec4438406452d5485e21316eb717fc64a57679d6e"
+    assert dataclasses.replace(spec, clip_norm=None, anneal=None, row_lazy=False, device="cpu").id == spec.id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"steps": -1}, {"batch": 0}, {"threads": 1.0}, {"dtype": "float16"}),
+        *({"device": "tpu"}, {"row_lazy": "yes"}, {"clip_norm": 0.0}, {"clip_norm": math.nan}),
+    ],
+)
 def test_fault_57_config_of_the_wrong_type(make_spec, change):
     with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
         make_spec(**change)
@@ -113,7 +133,7 @@ def test_fault_50_a_write_that_is_cut_off_leaves_nothing(make_record, tmp_path, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", cut)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(RecordError, match="No space left"):
         Store(tmp_path).put(make_record())
     assert list(tmp_path.iterdir()) == []
 
@@ -221,9 +241,61 @@ def test_fault_65_no_git_program(monkeypatch, tmp_path):
     assert records._git(tmp_path, "status") is None
 
 
-def test_a_crashed_run_is_not_kept(make_record, tmp_path):
-    with pytest.raises(ValueError, match="crashed"):
-        Store(tmp_path).put(make_record(status="crashed"))
+@pytest.mark.parametrize("status", ["crashed", "timeout", "out_of_memory"])
+def test_a_failed_run_is_a_row_until_there_is_a_result(make_record, tmp_path, status):
+    store = Store(tmp_path)
+    failure = make_record(status=status, reason="why", metrics={})
+    store.put(failure)
+    assert store.get(failure.spec) == failure
+    store.put(make_record())
+    store.put(failure)  # a later failure does not push out a result
+    assert list(store) == [make_record(provenance=store.get(failure.spec).provenance)]
+
+
+def test_on_a_gpu_a_second_result_may_differ_by_rounding(make_record, make_spec, tmp_path):
+    store, spec = Store(tmp_path), make_spec(device="cuda")
+    store.put(make_record(spec=spec))
+    store.put(make_record(loss=math.nextafter(0.5, 1), spec=spec))
+    assert store.get(spec).curves["train_loss"] == [2.0, 0.5]
+
+
+def test_fault_53_disk_full(make_record, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RecordError, match=r"cannot write .*No space left on device.*same command"):
+        Store(tmp_path).put(make_record())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fault_63_every_record_is_opened_once_and_no_folder_listed_twice(make_record, make_spec, tmp_path, monkeypatch):
+    """The work of loading is counted, not timed: it grows with the number of records and no faster."""
+    store = Store(tmp_path)
+    for seed in range(40):
+        store.put(make_record(spec=make_spec(seed=seed)))
+    reads, lists = collections.Counter(), []
+    read, glob = Path.read_text, Path.glob
+    monkeypatch.setattr(Path, "read_text", lambda p, *a, **k: reads.update([p]) or read(p, *a, **k))
+    monkeypatch.setattr(Path, "glob", lambda p, pattern: lists.append(pattern) or glob(p, pattern))
+    assert len(list(store)) == 40
+    assert set(reads.values()) == {1} and len(reads) == 40 and lists == ["*.json"]
+
+
+@pytest.mark.soak
+def test_fault_63_a_hundred_thousand_runs(make_record, make_spec, tmp_path):
+    """Four times the records take four times as long, within a factor of two."""
+    seconds = []
+    for number in (25_000, 100_000):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for seed in range(number):
+            record = make_record(spec=make_spec(seed=seed))
+            (folder / f"{record.spec.id}.json").write_text(record.to_json())
+        start = time.perf_counter()
+        assert sum(1 for _ in Store(folder)) == number
+        seconds.append(time.perf_counter() - start)
+    assert seconds[1] < 8 * seconds[0]
 
 
 def test_iteration_is_in_the_order_of_names(make_record, make_spec, tmp_path):

@@ -1,75 +1,316 @@
-"""Sweeps: what is stored is not run again, workers give bitwise the same curves, a death costs one run."""
+"""Sweeps: what is stored is not run again, workers give bitwise the same curves, what goes wrong costs one run."""
 
+import errno
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
+import torch
+from distributed import LocalCluster
 
-from nadam_ref.experiments.records import Store
-from nadam_ref.experiments.sweep import SweepError, sweep
+from nadam_ref.experiments import protocol, worker
+from nadam_ref.experiments import sweep as engine
+from nadam_ref.experiments.records import RecordError, Store
+from nadam_ref.experiments.sweep import Control, SweepError, executor, sweep
 from nadam_ref.experiments.train import run
 
-
-def children():
-    return multiprocessing.active_children()
+LONG = 1_000_000  # steps: hours
 
 
-def test_a_worker_gives_bitwise_what_this_process_gives_and_the_store_is_used(make_spec, tmp_path):
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, shared by the tests that do not kill them for good."""
+    with executor(2) as found:
+        yield found
+
+
+def changed(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+
+
+def pids(client):
+    return list(client.run(os.getpid).values())
+
+
+def when_busy(client, action):
+    """Do something, once, in another thread, as soon as a worker has been at work for a moment."""
+
+    def wait():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not any(client.processing().values()):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        action()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+# ---------------------------------------------------------------- the same bits everywhere
+
+
+def test_a_sweep_with_workers_of_its_own_gives_bitwise_what_this_process_gives(make_spec, tmp_path):
     specs = [make_spec(name, seed=seed) for name in ("Nadam", "GD", "AdaMax") for seed in (0, 1)]
     seen = []
     store = Store(tmp_path)
     store.put(run(specs[3]))
+    before_all = multiprocessing.active_children()
     records = sweep([*specs, specs[0]], store, workers=2, progress=lambda *event: seen.append(event))
     assert [record.spec for record in records] == [*specs, specs[0]]
     for record in records:
         here = run(record.spec)
-        assert record.curves == here.curves and record.metrics == here.metrics
+        assert record.outcome_sha256 == here.outcome_sha256 and record.curves == here.curves
     assert [(done, total) for done, total, _ in seen] == [(i, 6) for i in range(1, 7)]
     assert seen[0][2].spec == specs[3]
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    before = changed(tmp_path)
     assert sweep(reversed(specs), store) == records[5::-1]
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} and len(before) == 6
-    assert children() == []
+    assert changed(tmp_path) == before and len(before) == 6
+    assert multiprocessing.active_children() == before_all
 
 
-def test_fault_48_sigkill_of_a_worker_costs_its_run_only(make_spec, tmp_path):
-    long = make_spec(steps=100_000)
-    specs = [make_spec(), long, make_spec(seed=1)]
+@pytest.mark.parametrize("task", protocol.tasks())
+def test_every_task_gives_the_same_bits_in_a_worker(client, tmp_path, task):
+    (name, *_) = protocol.data_names("smoke", task)
+    specs = [x for x in protocol.specs("smoke", name, task) if (x.optimizer, x.seed) == ("Nadam", 1000)][::4]
+    for record in sweep(specs, Store(tmp_path), client=client):
+        assert (record.status, record.outcome_sha256) == ("finished", run(record.spec).outcome_sha256)
 
-    def kill_during_the_long_run(done, total, record):
-        if record.spec == specs[0]:
-            time.sleep(0.2)
-            (child,) = children()
-            os.kill(child.pid, signal.SIGKILL)
 
+def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec, tmp_path):
+    specs = [make_spec(seed=seed) for seed in range(3)]
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        executor(scheduler=cluster.scheduler_address) as client,
+    ):
+        records = sweep(specs, Store(tmp_path), client=client)
+    assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
+
+
+def test_no_scheduler_at_the_address(monkeypatch):
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.5)
+    with (
+        pytest.raises(SweepError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"),
+        executor(scheduler="tcp://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_fault_61_workers_have_one_thread(client):
+    assert set(client.nthreads().values()) == {1}
+    assert set(client.run(os.environ.get, "OMP_NUM_THREADS").values()) == {"1"}
+    assert set(client.run(torch.get_num_threads).values()) == {1}
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_fault_48_sigkill_of_a_worker_costs_nothing_but_time(make_spec, tmp_path):
+    specs = [make_spec(steps=300), make_spec(seed=1)]
+    with executor(1) as client:
+        killer = when_busy(client, lambda: os.kill(pids(client)[0], signal.SIGKILL))
+        records = sweep(specs, Store(tmp_path), client=client)
+        killer.join()
+    assert [record.status for record in records] == ["finished"] * 2
+    assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
+
+
+@pytest.mark.slow
+def test_fault_60_a_run_that_kills_its_worker_three_times_is_a_row_and_the_rest_goes_on(make_spec, tmp_path):
+    deadly, harmless = make_spec(steps=LONG), make_spec()
+    store, done = Store(tmp_path), threading.Event()
+    with executor(1) as client:
+
+        def kill_while_busy():
+            while not done.is_set():
+                busy = any(deadly.id in key for keys in client.processing().values() for key in keys)
+                if busy:
+                    for pid in client.run(os.getpid, on_error="ignore").values():
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.3)
+
+        killer = threading.Thread(target=kill_while_busy)
+        killer.start()
+        try:
+            records = sweep([deadly, harmless], store, client=client)
+        finally:
+            done.set()
+            killer.join()
+        assert [record.status for record in records] == ["crashed", "finished"]
+        assert records[0].reason == "its worker process died 3 times"
+        assert store.get(deadly) == records[0]
+        # Asked for again it is tried again, after those that are new.
+        asked = []
+        monitor = Control(deadline=time.monotonic() + 5)
+        new = make_spec(seed=7)
+        sweep([deadly, new], store, client=client, control=monitor, progress=lambda *x: asked.append(x[2].spec))
+        assert asked == [new]
+
+
+def test_a_run_that_raises_is_a_row_with_its_reason_and_the_rest_goes_on(client, make_spec, tmp_path):
     store = Store(tmp_path)
-    records = sweep(specs, store, progress=kill_during_the_long_run)
+    specs = [make_spec(), make_spec(seed=3, batch=9999), make_spec(seed=1)]
+    records = sweep(specs, store, client=client)
     assert [record.status for record in records] == ["finished", "crashed", "finished"]
-    assert "exit code -9" in records[1].reason
-    assert store.get(long) is None and store.get(specs[2]) == records[2]
-    assert children() == []
+    assert records[1].reason.startswith("ValueError: batch 9999 does not fit")
+    assert "images.py" in records[1].provenance["traceback"]
+    assert list(store) == sorted(records, key=lambda record: record.spec.id)
 
 
-def test_a_run_that_cannot_be_made_names_itself_and_keeps_what_was_done(make_spec, tmp_path):
-    store = Store(tmp_path)
-    with pytest.raises(
-        SweepError, match=r"run of Nadam with lr 0\.01 and seed 3 failed: ValueError: batch 9999"
-    ) as error:
-        sweep([make_spec(), make_spec(seed=3, batch=9999), make_spec(seed=1)], store)
-    assert "images.py" in str(error.value.__cause__)  # the worker's traceback
-    assert store.get(make_spec()) is not None
-    assert children() == []
+def test_fault_36_the_limit_reaches_the_workers(client, make_spec, tmp_path):
+    (record,) = sweep([make_spec(steps=LONG)], Store(tmp_path), client=client, limit_seconds=0.3)
+    assert record.status == "timeout"
+
+
+def test_fault_51_a_run_that_another_driver_makes_is_left_to_it(client, make_spec, tmp_path):
+    """The other driver is another process: it holds the claim, then stores the record, then lets go."""
+    spec, free = make_spec(), make_spec(seed=1)
+    theirs = run(spec)
+    context = multiprocessing.get_context("spawn")
+    go, ready = context.Event(), context.Event()
+    other = context.Process(target=hold_and_store, args=(tmp_path, theirs, ready, go))
+    other.start()
+    assert ready.wait(60)
+    seen = []
+
+    def progress(done, total, record):
+        seen.append(record)
+        if record.spec == free:
+            go.set()  # only now may the other one finish
+
+    records = sweep([spec, free], Store(tmp_path), client=client, progress=progress)
+    other.join()
+    assert [record.spec for record in seen] == [free, spec]
+    assert records[0] == theirs  # down to the time at which it was made
+
+
+def hold_and_store(folder, record, ready, go):
+    with engine._Claims(folder) as claims:
+        assert claims.take(record.spec)
+        ready.set()
+        assert go.wait(60)
+        Store(folder).put(record)
+        claims.drop(record.spec)
+
+
+def test_fault_53_disk_full_ends_the_sweep_and_nothing_finished_is_lost(client, make_spec, tmp_path, monkeypatch):
+    specs, store = [make_spec(seed=seed) for seed in range(4)], Store(tmp_path)
+    sweep(specs[:2], store, client=client)
+    before = changed(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RecordError, match=r"No space left on device.*same command"):
+            sweep(specs, store, client=client)
+    assert changed(tmp_path) == before and not list(tmp_path.glob(".*.part"))
+    assert len(sweep(specs, store, client=client)) == 4
+    assert before.items() <= changed(tmp_path).items()
+
+
+def test_fault_54_a_store_that_cannot_be_written_to_is_refused_before_the_first_run(client, make_spec, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match=r"cannot write to the store .*; name another folder"):
+        sweep([make_spec(steps=LONG)], Store(tmp_path / "file" / "store"), client=client)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_fault_54_a_read_only_store_can_be_read(client, make_spec, tmp_path):
+    store = Store(tmp_path / "store")
+    sweep([make_spec()], store, client=client)
+    store.folder.chmod(0o500)
+    assert len(sweep([make_spec()], store, client=client)) == 1
+    with pytest.raises(RecordError, match="Permission denied"):
+        sweep([make_spec(seed=1)], store, client=client)
+
+
+def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, monkeypatch):
+    tried = []
+
+    def run_together(job, **_):
+        tried.append(len(job))
+        if len(job) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried\nmore")
+        if job[0].seed == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory, even alone")
+        return [run(job[0])]
+
+    monkeypatch.setattr(worker, "run_together", run_together)
+    specs = tuple(make_spec(seed=seed) for seed in range(3))
+    records = worker.work(specs, "sweep", None, None)
+    assert tried == [3, 1, 2, 1, 1] and [record.spec for record in records] == list(specs)
+    assert [record.status for record in records] == ["finished", "finished", "out_of_memory"]
+
+
+def test_a_gpus_job_is_a_batch_of_replicas_and_a_cpus_is_one_run(make_spec):
+    on_cpu = [make_spec(seed=seed) for seed in range(3)]
+    on_gpu = [make_spec(name, seed=seed, device="cuda") for name in ("GD", "Adam") for seed in range(40)]
+    jobs = engine._jobs([*on_gpu, *on_cpu])
+    assert [len(job) for job in jobs] == [1, 1, 1, 32, 8, 32, 8]
+    assert all({spec.device for spec in job} == {"cuda"} for job in jobs if len(job) > 1)
+
+
+# ---------------------------------------------------------------- ending early
+
+
+def test_fault_58_finish_begins_no_more_runs_and_the_next_sweep_does_the_rest(client, make_spec, tmp_path):
+    specs, store, control = [make_spec(seed=seed) for seed in range(8)], Store(tmp_path), Control()
+
+    def progress(*_):
+        control.finish = True
+
+    first = sweep(specs, store, client=client, control=control, progress=progress)
+    assert 1 <= len(first) <= 3 and len(list(store)) == len(first)
+    before = changed(tmp_path)
+    assert len(sweep(specs, store, client=client)) == 8
+    assert before.items() <= changed(tmp_path).items()
+
+
+def test_fault_59_stop_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_same_bits(client, make_spec, tmp_path):
+    spec, store, control = make_spec(steps=1000, evaluate_every=500), Store(tmp_path), Control()
+
+    def stop():
+        control.stop = True
+
+    stopper = when_busy(client, stop)
+    assert sweep([spec], store, client=client, control=control) == []
+    stopper.join()
+    (saved,) = (tmp_path / "checkpoints").iterdir()
+    assert 0 < worker.load(saved, spec)["step"] < 1000
+    (record,) = sweep([spec], store, client=client)
+    assert record.outcome_sha256 == run(spec).outcome_sha256
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_deadline_stops_the_running_ones(client, make_spec, tmp_path):
+    started = time.monotonic()
+    assert sweep([make_spec(steps=LONG)], Store(tmp_path), client=client, control=Control(deadline=started + 1)) == []
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+def test_a_checkpoint_that_cannot_be_read_is_none(make_spec, tmp_path):
+    spec, path = make_spec(), tmp_path / "saved.pt"
+    assert worker.load(path, spec) is None
+    for content in (b"", b"garbage", b"PK\x03\x04 cut off"):
+        path.write_bytes(content)
+        assert worker.load(path, spec) is None
+    torch.save({"run": "another"}, path)
+    assert worker.load(path, spec) is None
 
 
 def test_interrupting_ends_the_workers(make_spec, tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    before = multiprocessing.active_children()
     with pytest.raises(KeyboardInterrupt):
-        sweep([make_spec(), make_spec(steps=100_000)], Store(tmp_path), progress=interrupt)
-    assert children() == [] and Store(tmp_path).get(make_spec()) is not None
+        sweep([make_spec(), make_spec(steps=LONG)], Store(tmp_path), progress=interrupt)
+    assert multiprocessing.active_children() == before and Store(tmp_path).get(make_spec()) is not None
 
 
 @pytest.mark.parametrize("workers", [0, -1])

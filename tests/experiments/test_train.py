@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nadam_ref
-from nadam_ref.experiments import data, train
+from nadam_ref.experiments import data, protocol, train
 from nadam_ref.experiments.tasks import images
 from nadam_ref.experiments.train import run
 
@@ -16,12 +16,13 @@ from nadam_ref.experiments.train import run
 def test_a_run_is_what_a_plain_loop_does(make_spec):
     spec = make_spec("Adam", seed=5)
     digits = data.load("digits")
-    params = images.init(digits, images.SIZES["smoke"], train.stream(5, "init"))
+    size = images.SIZES["smoke"]
+    params = images.init(digits, size, train.stream(5, "init"))
     optimizer = nadam_ref.Adam(params.values(), lr=0.01)
-    batches, dropout = images.batches(digits, 32, train.stream(5, "order")), train.stream(5, "dropout")
+    batches = images.batches(digits, size, 32, train.stream(5, "order"), train.stream(5, "dropout"))
     losses = []
     for _ in range(7):
-        loss = images.loss(params, next(batches), dropout)
+        loss, _ = images.loss(size, params, next(batches))
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
@@ -30,7 +31,9 @@ def test_a_run_is_what_a_plain_loop_does(make_spec):
     assert record.curves["train_loss"] == pytest.approx(losses, rel=1e-5)
     assert record.curves["dev_step"] == [0, 3, 6, 7]
     assert record.metrics["dev_loss"] == record.curves["dev_loss"][-1]
-    assert record.metrics["test_loss"] == pytest.approx(images.evaluate(params, digits, "test")["loss"], rel=1e-5)
+    assert record.metrics["test_loss"] == pytest.approx(
+        float(images.evaluate(params, digits, "test")["loss"]), rel=1e-5
+    )
     assert (record.status, record.step, record.reason) == ("finished", 7, "")
 
 
@@ -91,7 +94,7 @@ def test_dtype_is_the_dtype_of_the_run(make_spec):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_fault_29_loss_not_finite_at_step_0(make_spec, monkeypatch, bad):
-    monkeypatch.setattr(images, "loss", lambda params, *_: params["output.bias"].sum() * bad)
+    monkeypatch.setattr(images, "loss", lambda size, params, *_: (params["output.bias"].sum() * bad, ()))
     record = run(make_spec())
     assert (record.status, record.step, record.metrics) == ("diverged", 0, {})
     assert len(record.curves["train_loss"]) == 1 and not math.isfinite(record.curves["train_loss"][0])
@@ -120,10 +123,10 @@ def test_fault_30_ten_times_the_first_loss_for_fifty_steps():
 def test_fault_1_a_nan_gradient_ends_as_diverged(make_spec, monkeypatch):
     plain = images.loss
 
-    def loss(params, batch, generator):
-        value = plain(params, batch, generator)
+    def loss(*arguments):
+        value, state = plain(*arguments)
         value.register_hook(lambda grad: grad * math.nan)
-        return value
+        return value, state
 
     monkeypatch.setattr(images, "loss", loss)
     for optimizer in nadam_ref.OPTIMIZERS:
@@ -177,27 +180,147 @@ def test_hyperparameters_are_all_those_that_decide(monkeypatch):
     assert train.hyperparameters("Odd", {"lr": 2}) == {"lr": 2, "decay": None}
 
 
-def test_a_task_needs_no_more_than_its_interface(make_spec, monkeypatch):
-    """A made-up task: minimize x² from x = 1, whose gradient descent is (1 − 2η)ᵗ."""
+def square(monkeypatch, **changes):
+    """A made-up task: minimize the sum of x² from x = 1. A batch is (0,)."""
 
     @dataclasses.dataclass
     class Nothing:
         pass
 
-    def init(data, size, generator, dtype):
-        return {"x": torch.ones((), dtype=dtype, requires_grad=True)}
-
     task = SimpleNamespace(
         VERSION=1,
         SIZES={"smoke": Nothing()},
         load=lambda name, subset: SimpleNamespace(label="none", sha256="none"),
-        init=init,
-        batches=lambda *_: iter(lambda: None, 0),
-        loss=lambda params, batch, generator: params["x"] ** 2,
-        evaluate=lambda params, data, split: {"loss": params["x"].item() ** 2},
+        epoch=lambda data, size, batch: 2,
+        init=lambda data, size, generator, dtype: {"x": torch.ones(4, 1, dtype=dtype, requires_grad=True)},
+        batches=lambda *_: iter(lambda: (torch.tensor([0]),), None),
+        state=lambda *_: (),
+        rows=lambda batch: {},
+        loss=lambda size, params, batch, state: (params["x"].square().sum() / 4, state),
+        evaluate=lambda params, data, split: {"loss": params["x"].square().mean().double()},
     )
+    for name, value in changes.items():
+        setattr(task, name, value)
     monkeypatch.setitem(train.TASKS, "square", task)
-    spec = make_spec("GD", hyper={"lr": 0.1}, task="square", model={}, data_sha256="none", dtype="float64")
-    record = run(spec)
+    return {"task": "square", "model": {}, "data_sha256": "none", "dtype": "float64"}
+
+
+def test_a_task_needs_no_more_than_its_interface(make_spec, monkeypatch):
+    """Gradient descent on x²/4 from 1 is (1 − η/2)ᵗ."""
+    record = run(make_spec("GD", hyper={"lr": 0.4}, **square(monkeypatch)))
     assert record.curves["train_loss"] == pytest.approx([0.8 ** (2 * t) for t in range(7)], rel=1e-13)
     assert record.metrics["test_loss"] == pytest.approx(0.8**14, rel=1e-13)
+
+
+def test_the_rate_is_annealed_by_epochs(make_spec, monkeypatch):
+    """Full rate for 2 epochs of 2 steps, half in the third, a quarter in the fourth."""
+    spec = make_spec("GD", hyper={"lr": 0.4}, steps=8, anneal=(0.5, 2), **square(monkeypatch))
+    expected = math.prod(1 - 0.2 * factor for factor in (1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25))
+    assert run(spec).metrics["dev_loss"] == pytest.approx(expected**2, rel=1e-13)
+
+
+def test_the_gradient_is_clipped_to_its_norm_over_all_parameters(make_spec, monkeypatch):
+    """At x = 1 in four places the gradient is ½ in each, its norm 1; clipped to ½ it is ¼ in each. At x = .6: ×.3·2."""
+    changes = square(monkeypatch)
+    clipped = run(make_spec("GD", hyper={"lr": 1.0}, steps=1, clip_norm=0.5, **changes))
+    assert clipped.metrics["dev_loss"] == pytest.approx(0.75**2, rel=1e-13)
+    free = run(make_spec("GD", hyper={"lr": 1.0}, steps=1, clip_norm=1.5, **changes))
+    assert free.metrics["dev_loss"] == pytest.approx(0.5**2, rel=1e-13)
+
+
+@pytest.mark.parametrize(("lazy", "left"), [(True, 1.0), (False, 0.0)])
+def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, left):
+    """Momentum moves a row that occurs no more on only where updates are dense."""
+    rows = iter([0, 1, 1, 1])
+    changes = square(
+        monkeypatch,
+        batches=lambda *_: ((torch.tensor([next(rows)]),) for _ in range(4)),
+        rows=lambda batch: {"x": batch[0]},
+        loss=lambda size, params, batch, state: (params["x"].square().sum() / 2, state),
+        evaluate=lambda params, data, split: {"loss": params["x"][0, 0].detach().double()},
+    )
+    spec = make_spec(
+        "Momentum", hyper={"lr": 0.1, "momentum": 0.5}, steps=4, row_lazy=lazy, evaluate_every=1, **changes
+    )
+    after = run(spec).curves["dev_loss"]
+    assert after[1] == pytest.approx(0.9)
+    assert (after[4] == after[1]) is lazy
+    if not lazy:
+        assert after[4] == pytest.approx(0.9 - 0.1 * (0.5 + 0.25 + 0.125))
+
+
+# ---------------------------------------------------------------- long runs
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("task", ["images", "word2vec", "language_model", "autoencoder"])
+def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
+    """Saved to a file and read by another object, in the middle of an epoch and of an evaluation interval."""
+    spec = next(
+        x for x in protocol.specs("smoke", protocol.data_names("smoke", task)[0], task) if x.optimizer == "Nadam"
+    )
+    spec = dataclasses.replace(spec, steps=9, evaluate_every=4)
+    whole = run(spec)
+
+    def stop(training):
+        if training.log.step == 5:
+            torch.save(training.state_dict(), tmp_path / "saved")
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(spec, progress=stop)
+    saved = torch.load(tmp_path / "saved", weights_only=True)
+    again = run(spec, resume=saved)
+    assert again.outcome_sha256 == whole.outcome_sha256 and again.step == 9
+    assert again.provenance["wall_seconds"] > saved["seconds"] > 0
+    with pytest.raises(ValueError, match="checkpoint is of run"):
+        run(dataclasses.replace(spec, seed=spec.seed + 1), resume=saved)
+
+
+def test_fault_36_wall_clock_limit_is_a_status(make_spec):
+    record = run(make_spec(steps=100_000), limit_seconds=0.05)
+    assert record.status == "timeout" and "0.05 s" in record.reason
+    assert 0 < record.step < 100_000 and record.metrics == {}
+    assert len(record.curves["train_loss"]) == record.step
+    assert run(make_spec(), limit_seconds=1e6).status == "finished"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nmore"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError("no more"),
+    ],
+)
+def test_fault_35_out_of_memory_is_a_status(make_spec, monkeypatch, error):
+    def loss(*_):
+        raise error
+
+    monkeypatch.setattr(images, "loss", loss)
+    record = run(make_spec())
+    assert (record.status, record.step, record.metrics) == ("out_of_memory", 0, {})
+    assert record.reason == str(error).split("\n")[0]
+    assert record.curves["dev_step"] == [0.0]  # what it had shown
+
+
+def test_fault_35_torchs_own_error_on_a_cpu_is_recognized():
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(1 << 58)
+    assert train.is_out_of_memory(error.value)
+    assert not train.is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_fault_37_cuda_asked_for_and_absent(make_spec):
+    with pytest.raises(train.DeviceError, match="nadam-ref sweep smoke --task images --device cpu"):
+        run(make_spec(device="cuda"))
+
+
+def test_progress_sees_every_update(make_spec):
+    seen = []
+    run(make_spec(), progress=lambda training: seen.append(training.log.step))
+    assert seen == [1, 2, 3, 4, 5, 6, 7, 7]  # the last is the evaluation after the last update

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..corpora import Int64, TextData, limited
+from ..corpora import Int64, TextData, limited, vocabulary_size
 from ..corpora import load_text as load
 from .choices import PAPER, initial, penalty, uniform, zeros
 
@@ -26,7 +26,7 @@ STREAMS = 20  # in evaluation
 
 @dataclass(frozen=True)
 class Size:
-    """Words of the vocabulary, units of a layer, layers, words from one truncation of the gradient to the next.
+    """Most words of the vocabulary, units of a layer, layers, words from one cut of the gradient to the next.
 
     `init` and `penalty` (with its `strength`) are named in `choices`; "paper" is U(−.1, .1).
     """
@@ -41,8 +41,8 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(words=201, units=8, unroll=5),
-    "live": Size(words=201, units=32, unroll=10),
+    "smoke": Size(words=2_000, units=8, unroll=5),
+    "live": Size(words=2_000, units=32, unroll=10),
     "small": Size(words=2_000, units=64),
     "paper": Size(words=10_000, units=200),
 }
@@ -54,21 +54,20 @@ def init(
     """Fresh parameters: U(−.1, .1), the LSTM's biases 0 (the forget gate's too). One bias a gate.
 
     A layer's gates lie one above the other: input, forget, candidate, output.
-    Raises `ValueError` where the text has fewer words than the model.
+    The vocabulary is that of the text, if it is smaller than the model's. Raises `ValueError` for fewer than two words.
     """
-    if len(data.words) < size.words:
-        raise ValueError(f"{data.label} has {len(data.words)} words; the model asks for {size.words}")
+    words = vocabulary_size(data, size.words)
 
     def weight(*shape: int) -> Tensor:
         return initial(size.init, uniform(SCALE), shape, generator, dtype)
 
-    params = {"embedding": weight(size.words, size.units)}
+    params = {"embedding": weight(words, size.units)}
     for layer in range(size.layers):
         params[f"lstm{layer}.input"] = weight(4 * size.units, size.units)
         params[f"lstm{layer}.hidden"] = weight(4 * size.units, size.units)
         params[f"lstm{layer}.bias"] = zeros(4 * size.units, dtype)
-    params["output.weight"] = weight(size.words, size.units)
-    params["output.bias"] = initial(PAPER, uniform(SCALE), (size.words,), generator, dtype)
+    params["output.weight"] = weight(words, size.units)
+    params["output.bias"] = initial(PAPER, uniform(SCALE), (words,), generator, dtype)
     return params
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..corpora import Int64, TextData, limited
+from ..corpora import Int64, TextData, limited, vocabulary_size
 from ..corpora import load_words as load
 from .choices import PAPER, initial, penalty, truncated_normal, uniform, zeros
 
@@ -28,7 +28,7 @@ DROPOUT = 0.5
 
 @dataclass(frozen=True)
 class Size:
-    """Words of the vocabulary, dimensions of a vector, negative examples of a batch.
+    """Most words of the vocabulary, dimensions of a vector, negative examples of a batch.
 
     `init` and `penalty` (with its `strength`; of the rows in use) are named in `choices`; "paper" is U(−1, 1) for the
     vectors and a truncated normal of σ = 1/√dimensions for the weights of the classifier.
@@ -43,8 +43,8 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(words=91, dimensions=8, negatives=8),
-    "live": Size(words=91, dimensions=16, negatives=16),
+    "smoke": Size(words=2_000, dimensions=8, negatives=8),
+    "live": Size(words=2_000, dimensions=16, negatives=16),
     "small": Size(words=5_000, dimensions=64, negatives=64),
     "paper": Size(words=50_000, dimensions=128, negatives=64),
 }
@@ -55,11 +55,9 @@ def init(
 ) -> dict[str, Tensor]:
     """Fresh parameters: `embedding` and `nce.weight`, `[words, dimensions]`, and `nce.bias`, 0.
 
-    Raises `ValueError` where the text has fewer words than the model.
+    The vocabulary is that of the text, if it is smaller than the model's. Raises `ValueError` for fewer than two words.
     """
-    if len(data.words) < size.words:
-        raise ValueError(f"{data.label} has {len(data.words)} words; the model asks for {size.words}")
-    shape = (size.words, size.dimensions)
+    shape = (vocabulary_size(data, size.words), size.dimensions)
     classifier = truncated_normal(1 / math.sqrt(size.dimensions))
     return {
         "embedding": initial(size.init, uniform(1.0), shape, generator, dtype),
@@ -126,21 +124,21 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Batches without end, read from the text in its order, from a place that is drawn once, round and round.
 
-    (words `[batch]`, their neighbours and then the negative examples `[batch + negatives]`, ln of the expected counts of
-    these, kept dimensions `[dimensions]` bool). Negative examples and dropout are common to a batch.
+    (words `[batch]`, their neighbours and then the negative examples `[batch + negatives]`, ln of the expected counts
+    of these, kept dimensions `[dimensions]` bool). Negative examples and dropout are common to a batch.
     """
     epoch(data, size, batch)
-    device, centres = order.device, len(data.train) - 2
-    text = torch.tensor(limited(data.train, size.words), device=device)
-    logs, half = log_uniform(size.words), batch // SKIPS
+    device, centres, vocabulary = order.device, len(data.train) - 2, vocabulary_size(data, size.words)
+    text = torch.tensor(limited(data.train, vocabulary), device=device)
+    likely, half = log_uniform(vocabulary).to(device), batch // SKIPS
     start = int(torch.randint(centres, (), generator=order, device=device))
     while True:
         middle = (start + torch.arange(half, device=device)) % centres + 1
         words = text[middle].repeat_interleave(SKIPS)
         neighbours = torch.stack([text[middle - 1], text[middle + 1]], dim=1).flatten()
-        sampled, draws = negatives(size.words, size.negatives, noise)
+        sampled, draws = negatives(vocabulary, size.negatives, noise)
         candidates = torch.cat([neighbours, torch.tensor(sampled, device=device)])
-        offsets = expected_counts(logs, draws).log().to(device, dtype)[candidates]
+        offsets = expected_counts(likely[candidates], draws).log().to(dtype)
         kept = torch.rand(size.dimensions, generator=noise, device=noise.device) >= DROPOUT
         yield words, candidates, offsets, kept
         start = (start + half) % centres

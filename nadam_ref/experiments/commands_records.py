@@ -1,0 +1,95 @@
+"""`nadam-ref verify` and `nadam-ref pack`: is every record whole, can it be made again, and its release."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the commands to those of the parser."""
+    verify = commands.add_parser("verify", help="hash every record again, and repeat some of the runs")
+    verify.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    verify.add_argument("--rerun", type=int, default=0, metavar="N", help="repeat N random runs, compare every bit")
+    verify.set_defaults(run=_verify, extra="experiments")
+    pack = commands.add_parser("pack", help="write records as a table, curves and a manifest, for release")
+    pack.add_argument("target", type=Path, metavar="TARGET", help="folder of the pack")
+    pack.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    pack.add_argument("--task", metavar="NAME", help="only this task's runs")
+    pack.add_argument("--profile", metavar="NAME", help="only this profile's runs")
+    pack.set_defaults(run=_pack, extra="experiments")
+
+
+def _records(folder: Path) -> tuple[list[Any], list[str]]:
+    """All whole records of a store, and what is to be said of the others."""
+    from .records import RecordError, Store
+
+    if not folder.is_dir():
+        raise RecordError(f"there is no store at {folder}; name one with --store")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = list(Store(folder))
+    return found, [str(warning.message) for warning in caught]
+
+
+def _verify(args: argparse.Namespace) -> int:
+    records, faults = _records(args.store)
+    counts = Counter(f"{r.spec.task} {r.spec.profile} {r.spec.data} {r.status}" for r in records)
+    for kind, number in sorted(counts.items()):
+        print(f"{number:6} {kind}")
+    cpus = sorted({f"{r.provenance.get('cpu')}, {r.provenance.get('cpu_capability')}" for r in records})
+    if len(cpus) > 1:
+        print(f"made on {len(cpus)} kinds of processor: {'; '.join(cpus)}")
+    for fault in [*faults, *_rerun(records, args.rerun)]:
+        print(f"nadam-ref: {fault}", file=sys.stderr)
+        faults = faults or [fault]
+    return 2 if faults else 0
+
+
+def _rerun(records: list[Any], number: int) -> list[str]:
+    """Repeat runs that were made with this torch on this kind of CPU; what differs."""
+    from .records import FAILED, provenance
+    from .train import run
+
+    if not number or not records:
+        return []
+    same = ("torch", "cpu_capability")
+    here = provenance(records[0].spec, 0.0)
+    able = [
+        record
+        for record in records
+        if record.status not in FAILED
+        and record.spec.device == "cpu"
+        and all(record.provenance.get(name) == here[name] for name in same)
+    ]
+    chosen = random.sample(able, min(number, len(able)))
+    faults = []
+    for record in chosen:
+        again = run(record.spec)
+        agrees = again.outcome_sha256 == record.outcome_sha256
+        name = f"{record.spec.optimizer} lr {record.spec.lr:g} seed {record.spec.seed} ({record.spec.id[:12]})"
+        print(f"{'same bits' if agrees else 'DIFFERS  '}  {name}", flush=True)
+        if not agrees:
+            faults.append(f"run {record.spec.id} gives other bits when it is repeated")
+    if len(chosen) < number:
+        print(f"{len(chosen)} of {number} repeated: only that many were made by this torch on this kind of CPU")
+    return faults
+
+
+def _pack(args: argparse.Namespace) -> int:
+    from .pack import write
+
+    records, faults = _records(args.store)
+    chosen = [r for r in records if args.task in (None, r.spec.task) and args.profile in (None, r.spec.profile)]
+    for path in write(args.target, chosen):
+        print(f"{path.stat().st_size:9,}  {path}")
+    for fault in faults:
+        print(f"nadam-ref: {fault}", file=sys.stderr)
+    return 2 if faults else 0

@@ -1,0 +1,43 @@
+"""What the papers leave open, and what was chosen: the table `open_details.yaml`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: How surely it is known what a paper says.
+SURELY = ("found", "inferred", "recalled", "silent")
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One open detail: what the paper says and how surely that is known, what was chosen here and why.
+
+    `code` names constants of the task modules that carry the choice, with their values.
+    """
+
+    task: str
+    detail: str
+    paper: str
+    surely: str
+    chosen: str
+    why: str
+    code: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.surely not in SURELY:
+            raise ValueError(
+                f"{self.task}, {self.detail}: surely must be one of {', '.join(SURELY)}, not {self.surely!r}"
+            )
+
+
+@functools.cache
+def details() -> tuple[Detail, ...]:
+    """All open details, task by task."""
+    text = Path(__file__).with_name("open_details.yaml").read_text(encoding="utf-8")
+    return tuple(Detail(**row) for row in yaml.safe_load(text))

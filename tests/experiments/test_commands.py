@@ -1,0 +1,178 @@
+"""The commands sweep, verify and pack, as they are typed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nadam_ref.cli import main
+from nadam_ref.experiments import pack, protocol
+from nadam_ref.experiments.records import Store
+
+SMALLEST = ("sweep", "smoke", "--task", "autoencoder", "--data", "digits")  # 54 tuning runs, 18 reported
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store that the command has filled."""
+    folder = tmp_path_factory.mktemp("filled") / "records"
+    assert main([*SMALLEST, "--workers", "1", "--store", str(folder)]) == 0
+    return folder
+
+
+def copy(store, folder):
+    for path in store.glob("*.json"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_a_profile_is_run_in_both_stages_and_not_twice(store, capsys):
+    records = list(Store(store))
+    assert len(records) == 9 * 3 * 2 + 9 * 2 and {r.status for r in records} == {"finished"}
+    tuned = [r for r in records if r.spec.seed >= 1000]
+    chosen = protocol.choose(tuned)
+    assert {(protocol.arm(r.spec), r.spec.lr) for r in records if r.spec.seed < 1000} == {
+        (name, choice.lr) for name, choice in chosen.items()
+    }
+    before = {path: path.stat().st_mtime_ns for path in store.glob("*.json")}
+    assert main([*SMALLEST, "--workers", "1", "--store", str(store)]) == 0
+    said = capsys.readouterr().err
+    assert "72/72" in said and "best dev loss" in said and "72 runs are in" in said
+    assert before == {path: path.stat().st_mtime_ns for path in store.glob("*.json")}
+
+
+def test_verify_counts_and_repeats(store, capsys):
+    assert main(["verify", "--store", str(store), "--rerun", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "72 autoencoder smoke digits finished" in said and said.count("same bits") == 2
+
+
+def test_verify_tells_a_forged_curve_and_a_damaged_file(store, tmp_path, capsys, monkeypatch):
+    from test_records import resigned
+
+    monkeypatch.chdir(copy(store, tmp_path))
+    kept, damaged, *rest = sorted(tmp_path.glob("*.json"))
+    for path in rest:
+        path.unlink()
+    payload = json.loads(kept.read_text())
+    payload["curves"]["train_loss"][0] += 1e-7
+    kept.write_text(resigned(payload))  # its own hash is right: only repeating the run shows it
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert main(["verify", "--store", ".", "--rerun", "5"]) == 2
+    said = capsys.readouterr()
+    assert "DIFFERS" in said.out and "1 of 5 repeated" in said.out
+    assert f"{damaged.name} is damaged" in said.err and f"{kept.stem} gives other bits" in said.err
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_verify_of_no_store(tmp_path, capsys):
+    assert main(["verify", "--store", str(tmp_path / "none")]) == 2
+    assert "there is no store at" in capsys.readouterr().err
+
+
+def test_fault_64_mixed_hardware_is_flagged(store, tmp_path, capsys):
+    from test_records import resigned
+
+    path = next(copy(store, tmp_path).glob("*.json"))
+    payload = json.loads(path.read_text())
+    payload["provenance"]["cpu"] = "Abacus"
+    path.write_text(resigned(payload))
+    assert main(["verify", "--store", str(tmp_path)]) == 0
+    assert "made on 2 kinds of processor: " in (said := capsys.readouterr().out) and "Abacus" in said
+
+
+def test_pack_and_its_selection(store, tmp_path, capsys):
+    assert main(["pack", str(tmp_path / "pack"), "--store", str(store), "--task", "autoencoder"]) == 0
+    assert "manifest.json" in capsys.readouterr().out
+    assert pack.read(tmp_path / "pack") == list(Store(store))
+    assert main(["pack", str(tmp_path / "none"), "--store", str(store), "--task", "images"]) == 2
+    assert capsys.readouterr().err == "nadam-ref: there are no records to pack\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["smoke", "--task", "poetry"], "no task 'poetry'; it has: images"),
+        (["huge"], "no profile 'huge'; it has: smoke"),
+        (["small", "--task", "images", "--data", "digits"], "'small', 'digits'; it has: mnist"),
+        (["smoke", "--scheduler", "tcp://127.0.0.1:1"], "no Dask scheduler answers at tcp://127.0.0.1:1"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("nadam_ref.experiments.sweep.ANSWER_SECONDS", 0.5)
+    assert main(["sweep", *arguments, "--store", str(tmp_path)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("nadam-ref: ") and message in said
+
+
+@pytest.mark.parametrize("option", [("--workers", "0"), ("--max-minutes", "-1"), ("--run-minutes", "soon")])
+def test_options_are_checked_before_anything_starts(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["sweep", "smoke", *option])
+    assert ended.value.code == 2 and f"{option[1]!r} is not a positive" in capsys.readouterr().err
+
+
+def test_fault_37_cuda_asked_for_and_absent(capsys, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is there")
+    assert main(["sweep", "smoke", "--task", "images", "--device", "cuda", "--store", str(tmp_path)]) == 2
+    assert "nadam-ref sweep smoke --task images --device cpu" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- signals
+
+
+def start(store, *more):
+    command = [sys.executable, "-m", "nadam_ref", "sweep", "smoke", "--task", "images", "--data", "digits"]
+    return subprocess.Popen(
+        [*command, "--workers", "2", "--store", str(store), *more], stderr=subprocess.PIPE, text=True
+    )
+
+
+def interrupted(store, *signals):
+    """Start a sweep, send the signals as soon as five runs are there, and wait for its end."""
+    driver = start(store)
+    deadline = time.monotonic() + 120
+    while len(list(store.glob("*.json"))) < 5:
+        assert driver.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    for number in signals:
+        os.kill(driver.pid, number)
+        time.sleep(0.3)
+    _, said = driver.communicate(timeout=120)
+    return driver.returncode, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signals", "code", "message"),
+    [
+        ([signal.SIGINT], 130, "finishing the running ones"),
+        ([signal.SIGINT, signal.SIGINT], 130, "saving the running ones"),
+        ([signal.SIGTERM], 143, "saving the running ones"),
+    ],
+)
+def test_fault_58_59_interrupted_and_resumed(tmp_path, signals, code, message):
+    found, said = interrupted(tmp_path, *signals)
+    assert found == code and message in said and "the same command goes on from here" in said
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    assert 5 <= len(before) < 112
+    driver = start(tmp_path)
+    driver.communicate(timeout=300)
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    assert driver.returncode == 0 and len(after) == 112 and before.items() <= after.items()
+
+
+@pytest.mark.slow
+def test_fault_51_two_drivers_share_a_store(tmp_path):
+    drivers = [start(tmp_path) for _ in range(2)]
+    for driver in drivers:
+        _, said = driver.communicate(timeout=600)
+        assert driver.returncode == 0, said
+    assert len(list(Store(tmp_path))) == 112 and not (tmp_path / "damaged").exists()

@@ -1,0 +1,132 @@
+"""From a heap of records to arms: nothing missing, nothing mixed, tuning and reporting apart."""
+
+import dataclasses
+import math
+
+import constructed
+import pytest
+
+from nadam_ref.experiments import evidence, protocol
+from nadam_ref.experiments.records import FAILED
+from nadam_ref.experiments.statistics import MissingRunsError, MixedRunsError, RunsError
+
+VALUES = [0.5, 0.4, 0.6]
+
+
+def test_rates_come_from_tuning_runs_and_values_from_reported_ones():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam-iclr", VALUES[::-1], best=2)
+    arms = evidence.gather(reversed(records), "small")["images"]
+    adam, nadam = arms["Adam"], arms["Nadam-iclr"]
+    assert (adam.chosen.lr, adam.chosen.edge, adam.values("test_loss")) == (0.1, False, VALUES)
+    assert (nadam.chosen.lr, nadam.chosen.edge, nadam.values("test_loss")) == (1.0, True, VALUES[::-1])
+    assert sorted(adam.runs) == [0, 1, 2] and len(adam.tuning) == 3
+    assert adam.mean("test_loss") == pytest.approx(0.5)
+
+
+def test_arms_stand_in_the_reports_order_and_dialects_after_them():
+    names = ["NadaMax-iclr", "NadaMax", "Nadam-constant", "Adam", "Nadam", "GD", "Nadam-iclr"]
+    records = [record for name in names for record in constructed.arm("images", name, VALUES)]
+    expected = ["GD", "Adam", "Nadam", "NadaMax", "Nadam-constant", "Nadam-iclr", "NadaMax-iclr"]
+    assert list(evidence.gather(records, "small")["images"]) == expected
+
+
+def test_reported_runs_at_a_rate_that_was_not_chosen_are_left_aside():
+    stray = constructed.record("images", "Adam", 1.0, 0, 0.001)
+    arms = evidence.gather([*constructed.arm("images", "Adam", VALUES), stray], "small")["images"]
+    assert arms["Adam"].values("test_loss") == VALUES
+
+
+def test_other_profiles_are_left_aside():
+    other = constructed.arm("images", "Adam", [9.0], profile="paper")
+    found = evidence.gather(constructed.arm("images", "Adam", VALUES) + other, "small")
+    assert found["images"]["Adam"].values("test_loss") == VALUES
+
+
+def test_no_runs_of_the_profile():
+    with pytest.raises(
+        RunsError, match=r"no runs of profile 'paper' \(profiles with runs: small\): nadam-ref sweep paper"
+    ):
+        evidence.gather(constructed.arm("images", "Adam", VALUES), "paper")
+
+
+def test_fault_70_missing_reported_runs_are_listed_with_their_command():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES[:2])
+    with pytest.raises(
+        MissingRunsError, match="1 runs are missing; make them by `nadam-ref sweep small --task images`"
+    ) as e:
+        evidence.gather(records, "small")
+    absent = constructed.spec("images", "Nadam", 0.1, 2)
+    assert f"Nadam lr 0.1 seed 2 ({absent.id[:12]})" in str(e.value)
+
+
+def test_fault_70_nobody_stops_early():
+    """All arms agree on three seeds, the protocol on four: three are not enough, however they look."""
+    records = constructed.arm("images", "Adam", VALUES)
+    with pytest.raises(MissingRunsError, match=r"Adam lr 0\.1 seed 3"):
+        evidence.gather(records, "small", {"images": [0, 1, 2, 3]})
+    assert evidence.gather(records, "small", {"images": [0, 1]})["images"]["Adam"].values("test_loss") == VALUES[:2]
+
+
+@pytest.mark.parametrize("status", sorted(FAILED))
+def test_fault_70_a_failed_run_is_missing(status):
+    records = constructed.arm("images", "Adam", VALUES)
+    records[-1] = dataclasses.replace(records[-1], status=status, metrics={})
+    with pytest.raises(MissingRunsError, match="1 runs failed"):
+        evidence.gather(records, "small")
+
+
+def test_fault_66_no_reported_runs():
+    with pytest.raises(RunsError, match="profile 'small' reports no runs on images"):
+        evidence.gather(constructed.arm("images", "Adam", []), "small")
+
+
+def test_no_tuning_runs():
+    records = [r for r in constructed.arm("images", "Adam", VALUES) if r.spec.seed < evidence.TUNING_FROM]
+    with pytest.raises(RunsError, match="no rate was tuned on images"):
+        evidence.gather(records, "small")
+
+
+def test_fault_71_all_rates_diverge():
+    records = constructed.arm("images", "Adam", [math.inf] * 3, diverges=True)
+    adam = evidence.gather(records, "small")["images"]["Adam"]
+    assert (adam.chosen.edge, adam.diverged, adam.values("test_loss")) == (True, 3, [math.inf] * 3)
+    assert adam.mean("dev_loss") == math.inf
+
+
+def test_fault_72_a_protocol_changed_after_runs():
+    records = constructed.arm("images", "Adam", VALUES)
+    records += constructed.arm("images", "Nadam", VALUES, provenance={"protocol_sha256": "e" * 64})
+    with pytest.raises(
+        MixedRunsError, match=r"images were made under different protocols \(eeeeeeeeeeee, ffffffffffff\)"
+    ):
+        evidence.gather(records, "small")
+
+
+@pytest.mark.parametrize("change", [{"data": "digits"}, {"steps": 5}, {"subset": (1, 1, 1)}, {"device": "cuda"}])
+def test_what_is_not_comparable_is_never_mixed(change):
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES, **change)
+    with pytest.raises(MixedRunsError, match="keep each kind in a store of its own"):
+        evidence.gather(records, "small")
+
+
+def test_two_settings_of_one_arm_are_not_mixed():
+    records = constructed.arm("images", "Adam", VALUES)
+    others = []
+    for record in constructed.arm("images", "Adam", VALUES):
+        hyper = {**record.spec.hyperparameters, "eps": 1e-3}
+        others.append(dataclasses.replace(record, spec=dataclasses.replace(record.spec, hyperparameters=hyper)))
+    with pytest.raises(MixedRunsError, match="Adam was tuned with two sets of hyperparameters"):
+        evidence.gather(records + others, "small")
+
+
+def test_names_and_seeds_are_the_protocols():
+    for task in protocol.tasks():
+        for name, arm in protocol.section(task)["arms"].items():
+            spec = constructed.spec(
+                task, "Adam", 0.1, 0, optimizer=arm["optimizer"], hyperparameters=arm["hyperparameters"]
+            )
+            assert evidence.arm_name(spec) == name
+        for profile in protocol.section(task)["profiles"]:
+            tuning, reporting = protocol.seeds(profile, task)
+            assert all(seed < evidence.TUNING_FROM for seed in reporting)
+            assert not reporting or all(seed >= evidence.TUNING_FROM for seed in tuning)

@@ -1,0 +1,99 @@
+"""Published results as runs: what is run is what their sources say, and the verdict is a comparison of numbers."""
+
+import dataclasses
+import types
+
+import pytest
+
+from nadam_ref import cli
+from nadam_ref.experiments import commands_known, data, known
+from nadam_ref.experiments.known import KNOWN, Known, reach
+from nadam_ref.experiments.records import Store
+from nadam_ref.experiments.train import run
+
+
+def needs(name):
+    return pytest.mark.skipif(not data.available(name), reason=f"needs {name} in NADAM_REF_DATA or the cache")
+
+
+@pytest.fixture
+def tiny(monkeypatch, make_spec):
+    """A known result of a few steps, called `ptb`; its published loss can be chosen."""
+
+    def make(published):
+        measured = lambda record: {"dev_loss": record.metrics["dev_loss"]}  # noqa: E731
+        monkeypatch.setitem(KNOWN, "ptb", Known("a made-up source", make_spec, {"dev_loss": published}, measured))
+
+    return make
+
+
+@needs("mnist")
+def test_joness_run_is_20_epochs_of_nag():
+    spec = KNOWN["jones"].spec()
+    assert (spec.task, spec.profile, spec.data, spec.batch) == ("autoencoder", "paper", "mnist", 128)
+    assert (spec.steps, spec.evaluate_every) == (20 * (40_000 // 128), 40_000 // 128)
+    hyper = dict(spec.hyperparameters)
+    assert (spec.optimizer, hyper["lr"], hyper["momentum"], hyper["form"]) == ("NAG", 0.01, 0.975, "sum")
+    assert hyper["momentum_decay"] is None and hyper["weight_decay"] == 0
+    assert spec.clip_norm is None and spec.anneal is None
+
+
+@needs("ptb")
+def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
+    spec = KNOWN["ptb"].spec()
+    assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "paper", "ptb", 20)
+    assert (spec.steps, spec.evaluate_every) == (13 * 2323, 2323)
+    assert (spec.optimizer, spec.lr, spec.clip_norm, spec.anneal) == ("GD", 1.0, 5.0, (0.5, 4))
+    assert spec.model["unroll"] == 20 and spec.model["words"] == 10_000 and spec.model["penalty"] == "none"
+
+
+def test_reached_is_at_most_a_twentieth_above_in_every_metric():
+    both = Known("", lambda: None, {"a": 100.0, "b": 10.0}, lambda record: record.metrics)
+
+    def reached(status, **metrics):
+        return both.reached(types.SimpleNamespace(status=status, metrics=metrics))
+
+    assert reached("finished", a=105.0, b=10.5) and reached("finished", a=1.0, b=1.0)
+    assert not reached("finished", a=105.1, b=1.0) and not reached("finished", a=1.0, b=10.51)
+    assert not reached("diverged")
+
+
+def test_joness_training_loss_is_the_mean_of_the_last_epoch():
+    spec = types.SimpleNamespace(evaluate_every=3)
+    record = types.SimpleNamespace(spec=spec, curves={"train_loss": [9, 9, 1.0, 2.0, 6.0]}, metrics={"dev_loss": 5.0})
+    assert KNOWN["jones"].measured(record) == {"train_loss": 3.0, "dev_loss": 5.0}
+
+
+@pytest.mark.parametrize(("published", "code", "verdict"), [(1000.0, 0, "reached"), (1e-9, 2, "not reached")])
+def test_the_command_says_what_was_measured_and_keeps_the_record(tiny, tmp_path, capsys, published, code, verdict):
+    tiny(published)
+    assert cli.main(["known", "ptb", "--store", str(tmp_path)]) == code
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "a made-up source" and out[1].startswith("dev_loss: ") and out[2].startswith(verdict)
+    (record,) = Store(tmp_path)
+    assert record.spec == KNOWN["ptb"].spec() and f"{record.metrics['dev_loss']:.5g}" in out[1]
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_path, monkeypatch):
+    tiny(1.0)
+    monkeypatch.setattr(known, "SECONDS", 0.0)
+    seen = []
+
+    def interrupt(training):
+        seen.append(training.log.step)
+        if training.log.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reach("ptb", Store(tmp_path), progress=interrupt)
+    record = reach("ptb", Store(tmp_path), progress=lambda training: seen.append(training.log.step))
+    assert seen[:5] == [1, 2, 3, 4, 5]
+    whole = run(KNOWN["ptb"].spec())
+    assert record.outcome_sha256 == whole.outcome_sha256
+    assert not list((tmp_path / "checkpoints").iterdir())
+    before = dataclasses.asdict(record)
+    assert dataclasses.asdict(reach("ptb", Store(tmp_path))) == before  # from the store, not made again
+
+
+def test_the_command_offers_what_there_is():
+    assert set(commands_known.NAMES) == set(KNOWN)

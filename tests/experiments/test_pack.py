@@ -1,0 +1,139 @@
+"""Packs: the same bytes for the same records, read back as the same records, refused where a byte has changed."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+from nadam_ref.experiments import pack
+from nadam_ref.experiments.pack import PackError
+from nadam_ref.experiments.records import Record, Store, provenance
+from nadam_ref.experiments.train import failed, run
+
+
+@pytest.fixture(scope="module")
+def made():
+    """By name of the file, the pack's bytes are compared; the records are made once."""
+    return {}
+
+
+@pytest.fixture
+def records(make_spec, made):
+    """A finished run, a diverged one, one that failed, one on another machine, one of another task with odd values."""
+    if not made:
+        finished, diverged = run(make_spec()), run(make_spec("GD", hyper={"lr": 1e30}))
+        crash = failed(make_spec(seed=3), "crashed", 'said "no",\nand died')
+        elsewhere = run(make_spec("AdaMax", dtype="float64"))
+        elsewhere = dataclasses.replace(elsewhere, provenance={**elsewhere.provenance, "cpu": "another, quite"})
+        spec = make_spec(
+            task="other", model={"init": "1", "scale": 0.5}, anneal=(0.5, 4), clip_norm=5.0, subset=(9, 1, 1)
+        )
+        odd = Record(
+            spec, "finished", "", 7, {"x": [math.nan, math.inf, -0.0, 1 / 3]}, {"dev_x": 1 / 3}, provenance(spec, 1.5)
+        )
+        made["records"] = [finished, diverged, crash, elsewhere, odd]
+    return made["records"]
+
+
+def test_a_pack_is_read_back_as_it_was(records, tmp_path):
+    pack.write(tmp_path, records)
+    assert diverged_has_a_nan(records)
+    found = {record.spec.id: record for record in pack.read(tmp_path)}
+    assert len(found) == 5 and list(found) == sorted(found)
+    for record in records:
+        assert found[record.spec.id].to_json() == record.to_json()
+
+
+def diverged_has_a_nan(records):
+    return any(not math.isfinite(x) for record in records for values in record.curves.values() for x in values)
+
+
+def test_the_same_records_give_the_same_bytes(records, tmp_path, monkeypatch):
+    """In another order, through a store, at another time and in another folder."""
+    first = {path.name: path.read_bytes() for path in pack.write(tmp_path / "a", records)}
+    store = Store(tmp_path / "store")
+    for record in reversed(records):
+        store.put(record)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    second = {path.name: path.read_bytes() for path in pack.write(tmp_path / "b", store)}
+    assert first == second and set(first) == {"runs.csv", "curves.npz", "manifest.json"}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == set(first)
+
+
+def test_the_table_is_one_that_any_program_reads(records, tmp_path):
+    pack.write(tmp_path, records)
+    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+        lines = {line["id"]: line for line in csv.DictReader(file)}
+    line = lines[records[0].spec.id]
+    assert (line["task"], line["optimizer"], line["seed"], line["status"]) == ("images", "Nadam", "0", "finished")
+    assert float(line["test_loss"]) == records[0].metrics["test_loss"]
+    assert json.loads(line["hyperparameters"])["lr"] == 0.01
+    assert lines[records[2].spec.id]["test_loss"] == ""  # a failed run has no number and none is made up
+
+
+def test_fault_78_curves_need_no_pickle_and_have_no_time(records, tmp_path):
+    pack.write(tmp_path, records)
+    with np.load(tmp_path / "curves.npz", allow_pickle=False) as arrays:
+        assert arrays["train_loss"].dtype in (np.float32, np.float64) and arrays["x.length"].max() == 4
+        # single precision only where not a digit is lost
+        assert arrays["x"].dtype == np.float64 and arrays["dev_step"].dtype == np.float32
+    with zipfile.ZipFile(tmp_path / "curves.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_the_manifest_says_what_there_is_and_fault_64_where_it_was_made(records, tmp_path):
+    pack.write(tmp_path, records)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["statuses"] == {"crashed": 1, "diverged": 1, "finished": 3}
+    assert manifest["runs"] == {"images/smoke/digits": 4, "other/smoke/digits": 1}
+    assert {place["cpu"] for place in manifest["made"]} == {records[0].provenance["cpu"], "another, quite"}
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "curves.npz"])
+@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c[:50] + bytes([c[50] ^ 1]) + c[51:], lambda c: b""])
+def test_fault_55_a_byte_that_changed_is_seen(records, tmp_path, name, damage):
+    pack.write(tmp_path, records)
+    path = tmp_path / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(PackError, match=f"{name} has sha256 [0-9a-f]+, its manifest says"):
+        pack.read(tmp_path)
+
+
+def test_fault_56_a_newer_pack_and_no_pack(records, tmp_path):
+    with pytest.raises(PackError, match="is no pack of records"):
+        pack.read(tmp_path)
+    pack.write(tmp_path, records)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema": 2}))
+    with pytest.raises(PackError, match="schema 2, this nadam_ref reads up to 1"):
+        pack.read(tmp_path)
+
+
+def test_fault_72_runs_of_two_protocols_are_not_mixed(records, tmp_path):
+    first, second, *_ = records
+    second = dataclasses.replace(second, provenance={**second.provenance, "protocol_sha256": "0" * 64})
+    with pytest.raises(PackError, match=r"different protocols .*images/smoke \(000000000000, "):
+        pack.write(tmp_path, [first, second])
+    with pytest.raises(PackError, match="no records"):
+        pack.write(tmp_path, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fault_53_a_pack_that_cannot_be_written_whole_has_no_manifest(records, tmp_path, monkeypatch):
+    synced = []
+
+    def full(_):
+        synced.append(1)
+        if len(synced) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PackError, match=r"cannot write .*No space left"):
+        pack.write(tmp_path, records)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]

@@ -1,0 +1,248 @@
+"""Every verdict and suffix, on runs made up so that the answer is known."""
+
+import itertools
+import math
+
+import constructed
+import numpy as np
+import pytest
+from scipy import stats
+
+from nadam_ref.experiments import verdicts
+from nadam_ref.experiments.claims import Side, claims
+from nadam_ref.experiments.evidence import gather
+from nadam_ref.experiments.reported import reported
+from nadam_ref.experiments.verdicts import Comparison, decide
+
+SPREAD = np.linspace(-1.5, 1.5, 10)  # symmetric around 0, so a mean is exactly what it was made to be
+SEEDS = np.exp(np.random.default_rng(0).normal(0, 0.3, 10))  # what a seed does to both runs of a pair
+
+
+def pair(task, first, second, gap, spread, n=10, **changes):
+    """Two arms whose log(metric) differ by `gap` on average, with the given spread between pairs."""
+    ours = SEEDS[:n] * np.exp(gap + spread * SPREAD[:n])
+    return constructed.arm(task, second, list(SEEDS[:n]), **changes) + constructed.arm(
+        task, first, list(ours), **changes
+    )
+
+
+def judged(records, profile="small"):
+    return {(v.claim.task, v.claim.label): v for v in verdicts.judge(gather(records, profile))}
+
+
+def printed_gap(task, first, second):
+    table = reported("cs229", task)
+    return math.log(float(table[first].value) / float(table[second].value))
+
+
+@pytest.mark.parametrize(
+    ("gap", "spread", "kind"),
+    [
+        (printed_gap("images", "NAG", "Momentum"), 0.01, "Reproduced with size"),
+        (0.5 * printed_gap("images", "NAG", "Momentum"), 0.002, "Reproduced"),
+        (-0.1, 0.01, "Reversed"),
+        (0.0, 0.005, "No relevant difference"),
+        (0.01, 0.2, "Inconclusive"),
+    ],
+)
+def test_each_verdict(gap, spread, kind):
+    found = judged(pair("images", "NAG", "Momentum", gap, spread))["images", "NAG vs Momentum"]
+    assert found.kind == kind
+    assert found.comparison.mean == pytest.approx(gap, abs=1e-12)
+    expected = stats.t.interval(0.95, 9, loc=gap, scale=stats.sem(spread * SPREAD))
+    assert found.comparison.interval == pytest.approx(expected, rel=1e-9)
+    assert (found.n, found.suffixes) == (10, ("approximate set-up",))
+    assert found.delta == max(0.02, printed_gap("images", "NAG", "Momentum") / 4)
+
+
+def test_holm_counts_claims_that_were_not_run():
+    found = judged(pair("images", "NAG", "Momentum", -0.1, 0.001))["images", "NAG vs Momentum"]
+    assert found.comparison.p == 2 / 2**10
+    assert found.p == 9 * 2 / 2**10
+
+
+def test_five_pairs_are_too_few_for_any_claim():
+    found = judged(pair("images", "NAG", "Momentum", 0.07, 0.001, n=5))["images", "NAG vs Momentum"]
+    assert (found.kind, found.comparison.p, found.p) == ("Inconclusive", 2 / 2**5, 9 * 2 / 2**5)
+    assert found.needed == 9
+
+
+def test_an_inconclusive_claim_says_how_many_runs_would_decide():
+    found = judged(pair("images", "NAG", "Momentum", 0.05, 0.1))["images", "NAG vs Momentum"]
+    assert found.kind == "Inconclusive" and 10 < found.needed < 200
+    shift = 0.05 / (0.1 * SPREAD.std(ddof=1)) * math.sqrt(found.needed)
+    power = stats.nct.sf(stats.t.ppf(1 - 0.05 / 18, found.needed - 1), found.needed - 1, shift)
+    assert power == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_fault_66_one_or_two_seeds_decide_nothing(n):
+    found = judged(pair("images", "NAG", "Momentum", -5.0, 0.1, n=n))["images", "NAG vs Momentum"]
+    assert (found.kind, found.n, found.needed, found.comparison.interval) == ("Inconclusive", n, None, None)
+
+
+def test_fault_67_zero_variance():
+    same = judged(pair("images", "NAG", "Momentum", 0.0, 0.0))["images", "NAG vs Momentum"]
+    assert (same.kind, same.comparison.interval, same.p) == ("No relevant difference", (0.0, 0.0), 1.0)
+    apart = judged(pair("images", "NAG", "Momentum", 0.01, 0.0))["images", "NAG vs Momentum"]
+    assert apart.kind == "Reproduced"
+
+
+def test_fault_68_runs_that_diverged_are_the_worst_and_nothing_is_imputed():
+    """Nadam diverges on two seeds of ten and is better on the rest: the test is Wilcoxon's, and there is no mean."""
+    ours = [*(SEEDS[:8] * np.exp(-0.2 + 0.01 * SPREAD[:8])), math.inf, math.inf]
+    records = constructed.arm("images", "Momentum", list(SEEDS)) + constructed.arm("images", "NAG", ours)
+    x = judged(records)["images", "NAG vs Momentum"].comparison
+    ranks = [*(-0.2 + 0.01 * SPREAD[:8]), 1e9, 1e9]
+    assert x.p == pytest.approx(stats.permutation_test(
+        (np.sign(ranks) * stats.rankdata(np.abs(ranks)),), np.sum, permutation_type="samples", n_resamples=np.inf
+    ).pvalue)  # fmt: skip
+    assert (x.diverged, x.mean, x.interval, x.prediction, x.bootstrap) == ((2, 0), None, None, None, None)
+    assert x.equivalence(1e9) == 1.0 and x.needed(0.02, 9, 0.05) is None
+
+
+def test_fault_68_where_both_diverged_there_is_no_difference():
+    ours, theirs = [*SEEDS[:9] * 1.2, math.inf], [*SEEDS[:9], math.inf]
+    records = constructed.arm("images", "Momentum", theirs) + constructed.arm("images", "NAG", ours)
+    found = judged(records)["images", "NAG vs Momentum"]
+    assert found.comparison.p == 2 / 2**9 and found.comparison.sign == 1
+    assert found.comparison.interval is None
+    assert found.kind == "Reproduced"
+
+
+def test_fault_71_an_arm_without_a_rate_that_works_loses():
+    records = constructed.arm("images", "Momentum", list(SEEDS))
+    records += constructed.arm("images", "NAG", [math.inf] * 10, diverges=True)
+    found = judged(records)["images", "NAG vs Momentum"]
+    assert (found.kind, found.suffixes) == ("Reproduced", ("edge", "approximate set-up"))
+    assert found.comparison.diverged == (10, 0)
+    everywhere = constructed.arm("images", "Momentum", [math.inf] * 10, diverges=True)
+    both = judged(everywhere + constructed.arm("images", "NAG", [math.inf] * 10, diverges=True))
+    assert both["images", "NAG vs Momentum"].kind == "Inconclusive"
+
+
+def test_suffixes():
+    small = judged(
+        pair("word2vec", "NadaMax", "AdaMax", 0.1, 0.01, best=2) + pair("word2vec", "NAG", "Momentum", 0.1, 0.01)
+    )
+    assert small["word2vec", "NadaMax vs AdaMax"].suffixes == ("edge", "approximate set-up", "unresolved in print")
+    assert small["word2vec", "NAG vs Momentum"].suffixes == ("approximate set-up",)
+    assert small["images", "NAG vs Momentum"].suffixes == ()
+    whole = judged(pair("word2vec", "NAG", "Momentum", 0.1, 0.01, profile="paper"), "paper")
+    assert whole["word2vec", "NAG vs Momentum"].suffixes == ()
+    other = judged(pair("word2vec", "NAG", "Momentum", 0.1, 0.01, profile="paper", data="wikitext-2"), "paper")
+    assert other["word2vec", "NAG vs Momentum"].suffixes == ("approximate set-up",)
+    part = judged(pair("word2vec", "NAG", "Momentum", 0.1, 0.01, profile="paper", subset=(9, 9, 9)), "paper")
+    assert part["word2vec", "NAG vs Momentum"].suffixes == ("approximate set-up",)
+
+
+# ---------------------------------------------------------------- claims of several comparisons
+
+
+def comparison(gap, spread=0.01):
+    return Comparison(gap + spread * SPREAD, (0, 0))
+
+
+def several(*gaps, spread=0.01):
+    sides = [Side("Nadam", other, -1, None) for other, _ in zip("abc", gaps, strict=False)]
+    found = [comparison(gap, spread) for gap in gaps]
+    return decide(sides, found, [x.p for x in found], [0.02] * len(gaps), 0.05)
+
+
+def test_a_claim_of_several_comparisons_holds_if_all_do():
+    assert several(-0.3, -0.1, -0.2) == ("Reproduced", 0)
+    assert several(-0.3, 0.1, -0.2) == ("Reversed", 1)
+    assert several(-0.3, -0.2, 0.0) == ("No relevant difference", 2)
+    assert several(-0.9, -0.15, -0.9, spread=0.3) == ("Inconclusive", 1)
+
+
+@pytest.mark.parametrize(("p", "kind"), [(0.05, "Reproduced"), (0.051, "Inconclusive")])
+def test_the_line_is_drawn_at_alpha(p, kind):
+    assert decide([Side("Nadam", "Adam", -1, None)], [comparison(-0.1, 0.1)], [p], [0.02], 0.05) == (kind, 0)
+
+
+def test_a_small_but_significant_difference_is_not_held_against_the_others():
+    """The first comparison holds, if by less than δ; the second is open: so is the claim."""
+    found = [comparison(-0.004, spread=0.0001), comparison(-0.15, spread=0.3)]
+    sides = [Side("Nadam", other, -1, None) for other in "ab"]
+    assert decide(sides, found, [x.p for x in found], [0.02, 0.02], 0.05) == ("Inconclusive", 1)
+
+
+def test_a_significant_difference_counts_as_one_even_if_it_is_small():
+    assert several(-0.004, spread=0.0001)[0] == "Reproduced"
+
+
+def test_exploratory_claims_are_judged_too():
+    names = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam", "MaxProp", "AdaMax", "NadaMax"]
+    records = []
+    for i, name in enumerate(names):
+        level = 0.1 if name == "RMSProp" else 1 + 0.2 * i
+        records += constructed.arm("images", name, list(level * SEEDS * np.exp(0.001 * SPREAD * (-1) ** i)))
+    found = judged(records)
+    lowest = found["images", "RMSProp lowest on test"]
+    assert (lowest.kind, lowest.claim.primary, lowest.n) == ("Reproduced", False, 10)
+    assert lowest.p == 2 / 2**10  # the largest of its eight, not adjusted
+    assert found["images", "Nadam lowest on dev"].kind == "Reversed"
+    assert found["word2vec", "Nadam best of its type"].kind == "Not run"
+
+
+# ---------------------------------------------------------------- the title
+
+NINE = [claim for claim in claims() if claim.primary]
+
+
+def titled(kinds):
+    made = [verdicts.Verdict(claim, claim.sides[0], kind, (), 0.02) for claim, kind in zip(NINE, kinds, strict=True)]
+    return verdicts.title(made)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "title"),
+    [
+        (["Reproduced"] * 3 + ["Reproduced with size"] * 2 + ["Inconclusive"] * 4, "[Re]"),
+        (["Reproduced"] * 5 + ["No relevant difference"] * 4, "[Re]"),
+        (["Reproduced"] * 8 + ["Reversed"], "[Re] (partial)"),
+        (["Reproduced"] * 4 + ["Inconclusive"] * 5, "[Re] (partial)"),
+        (["Reversed"] * 2 + ["No relevant difference"] * 3 + ["Reproduced"] * 4, "[¬Re]"),
+        (["Reversed"] * 4 + ["Inconclusive"] * 5, "[Re] (partial)"),
+        (["Reproduced"] * 8 + ["Not run"], ""),
+    ],
+)
+def test_title(kinds, title):
+    assert titled(kinds) == title
+
+
+# ---------------------------------------------------------------- the confound
+
+
+def test_look_ahead_and_accident_add_up_to_the_whole_gain():
+    noise = np.random.default_rng(1).normal(0, 0.02, (4, 10))
+    level = {"Adam": 0.0, "Nadam-iclr": -0.1, "Nadam": -0.25, "Nadam-constant": -0.12}
+    records = []
+    for (name, mean), z in zip(level.items(), noise, strict=True):
+        records += constructed.arm("images", name, list(SEEDS * np.exp(mean + z)))
+    found = {e.part.part: e.comparison for e in verdicts.confound(gather(records, "small"))}
+    assert set(found) == {"whole gain", "look-ahead", "accidental warm-up", "no schedule"}  # no radam, no NadaMax
+    total = found["look-ahead"].differences + found["accidental warm-up"].differences
+    assert total == pytest.approx(found["whole gain"].differences)
+    for part, gap in (("look-ahead", -0.1), ("accidental warm-up", -0.15), ("no schedule", -0.02)):
+        assert found[part].mean == pytest.approx(gap, abs=0.03)
+        low, high = found[part].interval
+        assert low < found[part].mean < high and high - low < 0.08
+
+
+def test_every_part_is_there_where_every_arm_is():
+    names = ["Adam", "Nadam", "Nadam-iclr", "Nadam-constant", "Nadam-radam", "AdaMax", "NadaMax", "NadaMax-iclr"]
+    records = list(itertools.chain(*(constructed.arm("images", name, list(SEEDS)) for name in names)))
+    found = verdicts.confound(gather(records, "small"))
+    assert [(e.part.method, e.part.part) for e in found] == [
+        ("Nadam", "whole gain"),
+        ("Nadam", "look-ahead"),
+        ("Nadam", "accidental warm-up"),
+        ("Nadam", "no schedule"),
+        ("Nadam", "look-ahead over interpolation"),
+        ("NadaMax", "whole gain"),
+        ("NadaMax", "look-ahead"),
+        ("NadaMax", "accidental warm-up"),
+    ]
+    assert {e.metric for e in found} == {"test_loss"}
