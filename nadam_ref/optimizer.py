@@ -299,7 +299,7 @@ class PaperOptimizer(Optimizer):
             return False
         params = [p for p in group["params"] if p.grad is not None]
         pack = self._packed(params, group, keys) if params else None
-        table = pack.rows() if pack else None
+        table = pack.rows(self.state) if pack else None
         counts = {name: pack.count(name) for name in keys.counts} if pack else {}
         if pack is None or table is None or not all(map(math.isfinite, counts.values())):
             self._packs.pop(id(group), None)

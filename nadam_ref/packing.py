@@ -7,6 +7,7 @@ or replaced costs time, never a wrong result.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from operator import is_
 
 import torch
@@ -30,7 +31,7 @@ class Pack:
     def __init__(self, params: list[Tensor], states: list[State], counts: tuple[str, ...], m: str, n: str) -> None:
         names = (*counts, *filter(None, (m, n)))
         _check_fit(params, states, counts, names[len(counts) :])
-        self.params = params
+        self.params, self.states = params, states
         self.flat = {name: torch.stack([state[name] for state in states]) for name in counts}
         for name in counts:
             _show(name, states, self.flat[name].unbind())
@@ -59,13 +60,15 @@ class Pack:
         value = float(flat[0])
         return value if bool((flat == value).all()) else math.nan
 
-    def rows(self) -> list[Row] | None:
-        """The table for this step; None where a parameter, a gradient or a state tensor is not as it was."""
-        device, itemsize = self.params[0].get_device(), self.params[0].itemsize
+    def rows(self, owner: Mapping[Tensor, State]) -> list[Row] | None:
+        """The table for this step; None where a parameter, a gradient or the state in `owner` is not as it was."""
+        if self.flat and not all(map(is_, map(owner.get, self.params), self.states)):
+            return None
+        itemsize = self.params[0].itemsize
         grads = []
         for p, at, size, layout, state, kept in self._members:
             g = p.grad
-            if g is None or g.is_sparse or p.data_ptr() != at or g.nbytes != size or g.get_device() != device:
+            if g is None or g.is_sparse or p.data_ptr() != at or g.nbytes != size:
                 return None
             if not (p.is_contiguous() and g.is_contiguous() if layout is None else p.stride() == layout == g.stride()):
                 return None

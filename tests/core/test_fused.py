@@ -1,5 +1,6 @@
 """The fused kernels: spelled from the one expression, right in every layout, and never compiled twice."""
 
+import collections
 import copy
 import subprocess
 import sys
@@ -162,6 +163,18 @@ def disturb_load(of, optimizer):
 
 def disturb_step(of, optimizer):
     optimizer.state[of[0]]["step"].add_(5)
+
+
+def disturb_reset_of_one(of, optimizer):
+    optimizer.state[of[1]] = {}
+
+
+def disturb_reset(of, optimizer):
+    optimizer.state.clear()
+
+
+def disturb_new_state(of, optimizer):
+    optimizer.state = collections.defaultdict(dict)
 
 
 def disturb_group(of, optimizer):
@@ -327,7 +340,7 @@ def test_flattened_is_unflattened(arm):
 
 def table_of(optimizer):
     (pack,) = optimizer._packs.values()
-    return pack.rows()
+    return pack.rows(optimizer.state)
 
 
 def test_a_flattened_step_is_one_row():
