@@ -307,10 +307,10 @@ def test_interrupting_ends_the_workers(make_spec, tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    before = multiprocessing.active_children()
+    before = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt):
         sweep([make_spec(), make_spec(steps=LONG)], Store(tmp_path), progress=interrupt)
-    assert multiprocessing.active_children() == before and Store(tmp_path).get(make_spec()) is not None
+    assert set(multiprocessing.active_children()) <= before and Store(tmp_path).get(make_spec()) is not None
 
 
 @pytest.mark.parametrize("workers", [0, -1])
