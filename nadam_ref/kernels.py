@@ -100,7 +100,7 @@ def prepare_(prelude: Prelude, lists: Lists, k: Coefficients) -> Lists:
 def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
     """One step in place over lists (θ, g, m, n); m and n are empty where the rule has none.
 
-    One temporary per tensor at most (two for the max norm): page faults on temporaries cost up to half of the time.
+    On a CPU one temporary per tensor at most: page faults on temporaries cost up to half of the time.
     """
     params, grads, ms, ns = lists
     if rule.momentum == "sum":
@@ -120,7 +120,7 @@ def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
         _maximum_(ns, scratch)
 
     terms = [(ms, k.alpha)] if ms else []
-    if rule.nesterov or not ms:
+    if reads_gradient(rule):
         terms.append((grads, k.gamma))
     if rule.norm == "none":
         for term, weight in terms:
@@ -176,7 +176,7 @@ def expression(
     else:
         m = k.mu * m + (g if rule.momentum == "sum" else k.one_minus_mu * g)
         step = k.alpha * m
-        if rule.nesterov:
+        if reads_gradient(rule):
             step = step + k.gamma * g
     if n is not None:
         if rule.norm == "sum":
