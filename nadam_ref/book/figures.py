@@ -18,7 +18,18 @@ from .. import paper
 from ..files import write_whole
 from ..rules import RULES
 
-__all__ = ["RAVINE", "Picture", "curves", "look", "multipliers", "paths", "ravine", "ravine_gradient", "use_style"]
+__all__ = [
+    "RAVINE",
+    "Picture",
+    "curves",
+    "lines",
+    "look",
+    "multipliers",
+    "paths",
+    "ravine",
+    "ravine_gradient",
+    "use_style",
+]
 
 Array = NDArray[np.float64]
 
@@ -37,7 +48,14 @@ RAVINE = np.array([1.0, 20.0])
 
 
 class Picture(Figure):
-    """A matplotlib figure that shows itself in a notebook as SVG, with the same bytes every time."""
+    """A matplotlib figure that shows itself in a notebook as SVG, with the same bytes every time.
+
+    `data`: the numbers that it draws, as columns by name, which may differ in length.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.data: dict[str, Array] = {}
 
     def _repr_svg_(self) -> str:
         buffer = io.StringIO()
@@ -116,6 +134,7 @@ def paths(
         style = look((looks or {}).get(label, label))
         plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3, markevery=max(1, len(θ) // 40), label=label, alpha=0.9)
         loss.plot(f(θ), **style, markevery=max(1, len(θ) // 8), label=label)
+        figure.data |= {f"{label} θ₁": θ[:, 0], f"{label} θ₂": θ[:, 1], f"{label} f": f(θ)}
     plane.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
     plane.grid(False)
     loss.set(xlabel="step", ylabel=r"$f(\theta)$", yscale="log")
@@ -139,10 +158,12 @@ def curves(
     """
     groups = panels or {"": list(found)}
     figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
+    figure.data[xlabel] = np.asarray(x)
     axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for ax, (title, names) in zip(axes, groups.items(), strict=True):
         for name in names:
             mean, low, high = found[name]
+            figure.data |= {f"{name} mean": mean, f"{name} lowest": low, f"{name} highest": high}
             ax.plot(x, mean, **look(name), label=name)
             ax.fill_between(x, low, high, color=look(name)["color"], alpha=0.15, linewidth=0)
         ax.set(title=title, xlabel=xlabel, yscale="log")
@@ -152,19 +173,57 @@ def curves(
     return figure
 
 
-def multipliers(found: Mapping[str, Array]) -> Picture:
-    """The step on a constant gradient in units of η, `[T]` by label, against the step number from 1."""
+#: Ink and marker of lines that are no optimizers.
+PENS = (
+    ("#C94A00", "^"),
+    ("#0072B2", "s"),
+    ("#00795A", "o"),
+    ("#A0568A", "D"),
+    ("#57606a", "v"),
+    ("#8a6d00", "P"),
+)
+
+
+def lines(
+    found: Mapping[str, tuple[Array, Array]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    looks: Mapping[str, str] | None = None,
+    xscale: str = "linear",
+    yscale: str = "linear",
+    level: float | None = None,
+) -> Picture:
+    """Lines (x, y) by label in one panel, each with a marker of its own; `level` draws a thin line to compare with.
+
+    A label that is a class name, or that `looks` gives one, takes the look of that optimizer.
+    """
     figure = Picture()
     ax = figure.subplots()
-    markers = ["^", "s", "o", "D", "v", "P"]
-    inks = ["#C94A00", "#0072B2", "#00795A", "#A0568A", "#57606a", "#8a6d00"]
-    for (label, y), marker, ink in zip(found.items(), markers, inks, strict=False):
-        t = np.arange(1, len(y) + 1)
-        every = np.unique(np.geomspace(1, len(y), 9).astype(int)) - 1
-        ax.plot(t, y, color=ink, marker=marker, markevery=list(every), label=label)
-    ax.axhline(1, color="#57606a", linewidth=0.8)
-    ax.set(xscale="log", xlabel="step t", ylabel="step / η on a constant gradient", ylim=(0, None))
+    for i, (label, (x, y)) in enumerate(found.items()):
+        name = (looks or {}).get(label, label)
+        ink, marker = PENS[i % len(PENS)]
+        style = look(name) if name in RULES else {"color": ink, "marker": marker}
+        places = np.geomspace(1, len(x), 9) if xscale == "log" else np.linspace(1, len(x), 9)
+        ax.plot(x, y, **style, markevery=list(np.unique(places.astype(int)) - 1), label=label)
+        figure.data |= {f"{label} {xlabel}": np.asarray(x), f"{label} {ylabel}": np.asarray(y)}
+    if level is not None:
+        ax.axhline(level, color="#57606a", linewidth=0.8)
+    ax.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel=ylabel)
     ax.legend()
+    return figure
+
+
+def multipliers(found: Mapping[str, Array]) -> Picture:
+    """The step on a constant gradient in units of η, `[T]` by label, against the step number from 1."""
+    figure = lines(
+        {label: (np.arange(1.0, len(y) + 1), y) for label, y in found.items()},
+        xlabel="step t",
+        ylabel="step / η on a constant gradient",
+        xscale="log",
+        level=1.0,
+    )
+    figure.axes[0].set_ylim(0, None)
     return figure
 
 

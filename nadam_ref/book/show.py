@@ -18,8 +18,17 @@ def source(*objects: Callable[..., Any] | type) -> Markdown:
     return Markdown(f"```python\n{code}\n```")  # type: ignore[no-untyped-call]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]], align: str | None = None) -> Markdown:
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    align: str | None = None,
+    *,
+    name: str | None = None,
+    caption: str | None = None,
+) -> Markdown:
     """A Markdown table. `align` has one letter per column, l or r; numbers come as text, formatted by the caller.
+
+    With a `name` (`tab-…`) and a `caption` it is numbered, and can be referred to.
 
     Text is escaped, so that no label or message can break out of its cell; `$…$` and backticks keep their meaning.
     Cells of right-aligned columns do not wrap.
@@ -28,7 +37,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], align: str | Non
     letters = align or "l" * len(header)
     body = [[_cell(x, letter) for x, letter in zip(row, letters, strict=True)] for row in rows]
     lines = [[_cell(x, "l") for x in header], [marks[letter] for letter in letters], *body]
-    return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))  # type: ignore[no-untyped-call]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    if name:
+        text = f":::{{table}} {caption}\n:name: {name}\n\n{text}\n:::"
+    return Markdown(text)  # type: ignore[no-untyped-call]
 
 
 def _cell(x: Any, letter: str) -> str:
