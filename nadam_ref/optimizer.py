@@ -307,7 +307,7 @@ class PaperOptimizer(Optimizer):
         t = counts.get("step", 0.0) + 1
         k, product = self._scalars(rule, group, t, counts.get("mu_product", 1.0))
         prelude, numbers = self._numbers(group, k, params[0].dtype)
-        if not run(rule, prelude, table, numbers, params[0].device, params[0].dtype):
+        if not run(rule, prelude, table, [numbers], params[0].device, params[0].dtype):
             return False
         for name, value in (("step", t), ("mu_product", product)):
             if name in counts:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from operator import is_
+from itertools import repeat
+from operator import attrgetter, is_, itemgetter
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from .fused.table import Row, merged, plain
 __all__ = ["Pack", "flatten_"]
 
 State = dict[str, Tensor]
+NBYTES = attrgetter("nbytes")
 
 
 class Pack:
@@ -40,11 +43,12 @@ class Pack:
             self.flat[name] = torch.cat([x[name].as_strided((x[name].numel(),), (1,)) for x in states])
             parts = zip(params, torch.split(self.flat[name], sizes), strict=True)
             _show(name, states, [x.as_strided(p.shape, p.stride()) for p, x in parts])
-        kept = [tuple((name, state[name]) for name in names) for state in states]
-        layouts = [None if p.is_contiguous() else p.stride() for p in params]
+        self._kept = {name: [state[name] for state in states] for name in names}
         self._at = [p.data_ptr() for p in params]
         self._bytes = [p.nbytes for p in params]
-        self._members = list(zip(params, self._at, self._bytes, layouts, states, kept, strict=True))
+        self._contiguous = [p.is_contiguous() for p in params]
+        self._strides = {i: p.stride() for i, p in enumerate(params) if not p.is_contiguous()}
+        self._of_one = [i for i, p in enumerate(params) if p.numel() == 1]
         self._m = [state[m].data_ptr() if m else 0 for state in states]
         self._n = [state[n].data_ptr() if n else 0 for state in states]
         self._grads: list[int] = []
@@ -62,26 +66,34 @@ class Pack:
 
     def rows(self, owner: Mapping[Tensor, State]) -> list[Row] | None:
         """The table for this step; None where a parameter, a gradient or the state in `owner` is not as it was."""
-        if self.flat and not all(map(is_, map(owner.get, self.params), self.states)):
+        try:
+            grads = [cast(Tensor, p.grad) for p in self.params]
+            if not (self._keeps_state(owner) and self._lies_as_it_did(grads)):
+                return None
+            at = list(map(Tensor.data_ptr, grads))
+        except (KeyError, RuntimeError):  # state without a name; a gradient without memory of its own, as a sparse one
             return None
-        itemsize = self.params[0].itemsize
-        grads = []
-        for p, at, size, layout, state, kept in self._members:
-            g = p.grad
-            if g is None or g.is_sparse or p.data_ptr() != at or g.nbytes != size:
-                return None
-            if not (p.is_contiguous() and g.is_contiguous() if layout is None else p.stride() == layout == g.stride()):
-                return None
-            for name, x in kept:
-                if state.get(name) is not x:
-                    return None
-            if size == itemsize and g.is_neg():
-                return None
-            grads.append(g.data_ptr())
-        if grads != self._grads:
-            self._grads = grads
-            self._rows = merged(zip(self._at, grads, self._m, self._n, self._bytes, strict=True))
+        if at != self._grads:
+            self._grads = at
+            self._rows = merged(zip(self._at, at, self._m, self._n, self._bytes, repeat(0)))
         return self._rows
+
+    # Each check runs over all tensors at once: with a thousand of them a loop in Python costs more than the update.
+
+    def _keeps_state(self, owner: Mapping[Tensor, State]) -> bool:
+        if self.flat and not all(map(is_, map(owner.get, self.params), self.states)):
+            return False
+        return all(all(map(is_, map(itemgetter(name), self.states), views)) for name, views in self._kept.items())
+
+    def _lies_as_it_did(self, grads: list[Tensor]) -> bool:
+        if list(map(Tensor.data_ptr, self.params)) != self._at or list(map(NBYTES, grads)) != self._bytes:
+            return False
+        for tensors in (self.params, grads):
+            if list(map(Tensor.is_contiguous, tensors)) != self._contiguous:
+                return False
+            if any(tensors[i].stride() != stride for i, stride in self._strides.items()):
+                return False
+        return not any(grads[i].is_neg() for i in self._of_one)
 
 
 def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...], others: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ of pointers, so that nothing is gathered, however many tensors there are; tensor
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -29,16 +30,16 @@ def fused_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -
     """
     device, dtype = lists[0][0].device, lists[0][0].dtype
     table, rest = rows(lists)
-    if not run(rule, prelude, table, k, device, dtype):
+    if not run(rule, prelude, table, [k], device, dtype):
         rest = lists
     if rest[0]:
         prepare_and_update_(rule, prelude, rest, k)
 
 
 def run(
-    rule: Rule, prelude: Prelude, table: list[Row], k: Coefficients, device: torch.device, dtype: torch.dtype
+    rule: Rule, prelude: Prelude, table: list[Row], ks: Sequence[Coefficients], device: torch.device, dtype: torch.dtype
 ) -> bool:
-    """Run the kernel over a table; False, after one warning, where there is none for this device."""
+    """Run the kernel over a table whose rows say which of `ks` they take; False, after one warning, without one."""
     if device.type in _WITHOUT_COMPILER:
         return False
     try:
@@ -47,7 +48,7 @@ def run(
         _give_up(device.type, error)
         return False
     if table:
-        kernel(table, k, device)
+        kernel(table, ks, device)
     return True
 
 

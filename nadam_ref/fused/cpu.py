@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import tempfile
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from .table import NoKernelError, Row
 
 __all__ = ["kernel", "source"]
 
-Kernel = Callable[[list[Row], Coefficients, torch.device], None]
+Kernel = Callable[[list[Row], Sequence[Coefficients], torch.device], None]
 
 # No contraction: a product and a sum are rounded one by one, as in torch. Without traps and errno loops vectorize.
 FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-shared", "-fPIC")
@@ -45,9 +46,10 @@ static inline T square_root(T x) {{ return sqrt{suffix}(x); }}
 static inline T absolute(T x) {{ return fabs{suffix}(x); }}
 static inline T maximum(T x, T y) {{ return x > y || x != x ? x : y; }}
 
-extern "C" void update(int64_t rows, const int64_t *row, const double *k) {{
-    const T {numbers};
-    for (; rows--; row += 5) {{
+extern "C" void update(int64_t rows, const int64_t *row, const double *all_numbers) {{
+    for (; rows--; row += 6) {{
+        const double *k = all_numbers + {count} * row[5];
+        const T {numbers};
         T *at_p = (T *)row[0], *at_g = (T *)row[1], *at_m = (T *)row[2], *at_n = (T *)row[3];
         const int64_t size = row[4] / (int64_t)sizeof(T);
         #pragma omp simd
@@ -60,11 +62,11 @@ extern "C" void update(int64_t rows, const int64_t *row, const double *k) {{
 
 
 def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
-    """The kernel in C++: `update(rows, table, numbers)`."""
+    """The kernel in C++: `update(rows, table, numbers)`; the numbers of a step are one or several sets of eight."""
     ctype, suffix = C_TYPES[dtype]
     numbers = ", ".join(f"{name} = (T)k[{i}]" for i, name in enumerate(Coefficients._fields))
     body = "\n            ".join(_body(spell(rule, prelude)))
-    return TEMPLATE.format(type=ctype, suffix=suffix, numbers=numbers, body=body)
+    return TEMPLATE.format(type=ctype, suffix=suffix, count=len(Coefficients._fields), numbers=numbers, body=body)
 
 
 def _body(spelling: Spelling) -> list[str]:
@@ -84,11 +86,11 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
     update = _library(source(rule, prelude, dtype)).update
     update.argtypes, update.restype = (ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p), None
 
-    def run(table: list[Row], k: Coefficients, device: torch.device) -> None:
-        numbers = array("d", k)
+    def run(table: list[Row], ks: Sequence[Coefficients], device: torch.device) -> None:
+        numbers = array("d", chain.from_iterable(ks))
 
         def work(part: list[Row]) -> None:
-            flat = array("q", [x for row in part for x in row])
+            flat = array("q", chain.from_iterable(part))
             update(len(part), flat.buffer_info()[0], numbers.buffer_info()[0])
 
         shares = _shares(table, torch.get_num_threads())
@@ -109,14 +111,14 @@ def _shares(table: list[Row], threads: int) -> list[list[Row]]:
     share = -(-total // threads // LINE) * LINE
     shares: list[list[Row]] = [[]]
     room = share
-    for p, g, m, n, size in table:
+    for p, g, m, n, size, which in table:
         done = 0
         while done < size:
             if room <= 0:
                 shares.append([])
                 room = share
             taken = min(room, size - done)
-            shares[-1].append((p + done, g + done, m and m + done, n and n + done, taken))
+            shares[-1].append((p + done, g + done, m and m + done, n and n + done, taken, which))
             done, room = done + taken, room - taken
     return shares
 

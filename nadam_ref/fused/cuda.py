@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from .table import NoKernelError, Row
 
 __all__ = ["kernel", "source"]
 
-Kernel = Callable[[list[Row], Coefficients, torch.device], None]
+Kernel = Callable[[list[Row], Sequence[Coefficients], torch.device], None]
 
 #: Elements of one program of the grid.
 BLOCK = 1024
@@ -52,9 +52,10 @@ def update(table, first_block, numbers, rows, BLOCK: tl.constexpr):
             low = middle
         else:
             high = middle - 1
-    row = table + low * 5
+    row = table + low * 6
     i = (program - tl.load(first_block + low)) * BLOCK + tl.arange(0, BLOCK)
     inside = i < tl.load(row + 4) // {itemsize}
+    k = numbers + tl.load(row + 5) * {count}
     {numbers}
     {body}
 """
@@ -63,10 +64,11 @@ def update(table, first_block, numbers, rows, BLOCK: tl.constexpr):
 def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
     """The kernel in Triton's Python: `update[grid](table, first_block, numbers, rows, BLOCK)`."""
     name = TRITON_TYPES[dtype]
-    numbers = [f"{x} = tl.load(numbers + {i}).to(tl.{name})" for i, x in enumerate(Coefficients._fields)]
+    numbers = [f"{x} = tl.load(k + {i}).to(tl.{name})" for i, x in enumerate(Coefficients._fields)]
     return TEMPLATE.format(
         suffix="_rn" if dtype == torch.float32 else "",
         itemsize=dtype.itemsize,
+        count=len(Coefficients._fields),
         numbers="\n    ".join(numbers),
         body="\n    ".join(_body(spell(rule, prelude), name)),
     )
@@ -92,13 +94,13 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
         raise NoKernelError("triton is not installed")
     update = _load(source(rule, prelude, dtype))
 
-    def run(table: list[Row], k: Coefficients, device: torch.device) -> None:
+    def run(table: list[Row], ks: Sequence[Coefficients], device: torch.device) -> None:
         blocks = [0]
         for row in table:
             blocks.append(blocks[-1] - row[4] // dtype.itemsize // -BLOCK)
         addresses = _to(device, torch.tensor(table, dtype=torch.int64))
         first_block = _to(device, torch.tensor(blocks[:-1], dtype=torch.int64))
-        numbers = _to(device, torch.tensor(k, dtype=torch.float64))
+        numbers = _to(device, torch.tensor(ks, dtype=torch.float64))
         update[(blocks[-1],)](addresses, first_block, numbers, len(table), BLOCK=BLOCK)
 
     return run

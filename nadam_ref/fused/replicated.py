@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -23,17 +24,16 @@ def replicated_update_(rule: Rule, prelude: Prelude, k: Coefficients, tensors: l
     if not all(x[0].is_contiguous() and plain(*x) for x in tensors):
         return False
     count = len(first)
-    numbers = zip(*([x] * count if not isinstance(x, Tensor) else x.flatten().tolist() for x in k), strict=True)
-    tables: dict[tuple[Any, ...], list[Row]] = {}
-    for r, of_run in enumerate(numbers):
-        tables.setdefault(of_run, []).extend(_row(x, r, count) for x in tensors)
-    return all(
-        run(rule, prelude, merged(sorted(rows)), Coefficients(*of_run), first.device, first.dtype)
-        for of_run, rows in tables.items()
-    )
+    of_run = zip(*(x.flatten().tolist() if isinstance(x, Tensor) else [x] * count for x in k), strict=True)
+    which: dict[Coefficients, int] = {}
+    sets = [which.setdefault(Coefficients(*numbers), len(which)) for numbers in of_run]
+    table = sorted(row for x in tensors for row in _rows(x, sets))
+    return run(rule, prelude, merged(table), list(which), first.device, first.dtype)
 
 
-def _row(tensors: tuple[Any, ...], r: int, count: int) -> Row:
-    size = tensors[0].nbytes // count
-    p, g, m, n = (0 if x is None else x.data_ptr() + r * size for x in tensors)
-    return p, g, m, n, size
+def _rows(tensors: tuple[Any, ...], sets: list[int]) -> Iterator[Row]:
+    size = tensors[0].nbytes // len(sets)
+    p, g, m, n = (0 if x is None else x.data_ptr() for x in tensors)
+    for r, which in enumerate(sets):
+        at = r * size
+        yield p + at, g + at, m and m + at, n and n + at, size, which

@@ -1,4 +1,4 @@
-"""The table that a fused kernel walks: for each run of memory the addresses of θ, g, m, n, and its length."""
+"""The table that a fused kernel walks: for each run of memory the addresses of θ, g, m, n, its length, its numbers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ..kernels import Lists
 
 __all__ = ["NoKernelError", "Row", "merged", "plain", "rows"]
 
-#: Addresses of θ, g, m and n (0 where the rule has none), and the number of bytes of each.
-Row = tuple[int, int, int, int, int]
+#: Addresses of θ, g, m and n (0 where the rule has none), the number of bytes of each, and which of the step's
+#: numbers apply: 0 but for replicas.
+Row = tuple[int, int, int, int, int, int]
 
 
 class NoKernelError(RuntimeError):
@@ -29,7 +30,7 @@ def rows(lists: Lists) -> tuple[list[Row], Lists]:
     for tensors in zip(params, grads, ms or none, ns or none, strict=True):
         if plain(*tensors):
             p, g, m, n = (0 if x is None else x.data_ptr() for x in tensors)
-            table.append((p, g, m, n, tensors[0].nbytes))
+            table.append((p, g, m, n, tensors[0].nbytes, 0))
             continue
         for kept, x in zip(rest, tensors, strict=True):
             if x is not None:
@@ -40,13 +41,13 @@ def rows(lists: Lists) -> tuple[list[Row], Lists]:
 def merged(table: Iterable[Row]) -> list[Row]:
     """The table with rows that follow one another in all of memory made one, as those of `flatten_` do."""
     done: list[Row] = []
-    p = g = m = n = size = 0
+    p = g = m = n = size = which = 0
     for row in table:
-        if size and row[:4] == (p + size, g + size, m and m + size, n and n + size):
+        if size and row[:4] == (p + size, g + size, m and m + size, n and n + size) and row[5] == which:
             size += row[4]
-            done[-1] = (p, g, m, n, size)
+            done[-1] = (p, g, m, n, size, which)
         else:
-            p, g, m, n, size = row
+            p, g, m, n, size, which = row
             if size:
                 done.append(row)
     return done

@@ -71,7 +71,7 @@ def test_the_kernel_is_the_expression(name, prelude, dtype):
     lists = ([p], [g], [m] if m is not None else [], [n] if n is not None else [])
     table, rest = rows(lists)
     assert len(table) == 1 and not rest[0]
-    cpu.kernel(rule, prelude, dtype)(table, k, p.device)
+    cpu.kernel(rule, prelude, dtype)(table, [k], p.device)
     for got, expected in zip((p, m, n), want, strict=True):
         assert (got is None) == (expected is None)
         if got is not None and rule.norm in ("none", "max"):
@@ -232,10 +232,10 @@ def test_what_does_not_lie_alike_is_not_plain():
 
 
 def test_rows_that_touch_are_one():
-    assert merged([(0, 100, 0, 200, 8), (8, 108, 0, 208, 4), (12, 112, 0, 216, 4)]) == [
-        (0, 100, 0, 200, 12),
-        (12, 112, 0, 216, 4),
-    ]
+    touching = [(0, 100, 0, 200, 8, 0), (8, 108, 0, 208, 4, 0)]
+    assert merged([*touching, (12, 112, 0, 216, 4, 0)]) == [(0, 100, 0, 200, 12, 0), (12, 112, 0, 216, 4, 0)]
+    with_numbers_of_its_own = (12, 112, 0, 212, 4, 1)
+    assert merged([*touching, with_numbers_of_its_own]) == [(0, 100, 0, 200, 12, 0), with_numbers_of_its_own]
 
 
 def test_threads_share_the_work_and_change_nothing():
@@ -453,7 +453,7 @@ for name, rule in RULES.items():
                 lists[2].append(m) if m is not None else None
                 lists[3].append(n) if n is not None else None
                 wants.append(((p, m, n), expression(rule, *prepare(prelude, p, g, exact), m, n, exact)))
-            cuda.kernel(rule, prelude, dtype)(rows(lists)[0], k, torch.device("cpu"))
+            cuda.kernel(rule, prelude, dtype)(rows(lists)[0], [k], torch.device("cpu"))
             for got, want in wants:
                 for a, b in zip(got, want):
                     tolerance = 8 * torch.finfo(dtype).eps
