@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -324,3 +327,31 @@ def test_progress_sees_every_update(make_spec):
     seen = []
     run(make_spec(), progress=lambda training: seen.append(training.log.step))
     assert seen == [1, 2, 3, 4, 5, 6, 7, 7]  # the last is the evaluation after the last update
+
+
+FAULTS = """
+import resource, torch
+from nadam_ref.experiments.train import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(1 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first, eager = faults(), faults()
+keep_freed_memory()
+first, kept = faults(), faults()
+print(eager, kept)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_memory_that_a_step_frees_is_there_for_the_next_one():
+    """Under Dask's settings for its workers every large tensor is new memory, page by page."""
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=environment)
+    eager, kept = map(int, done.stdout.split())
+    if eager < 1000:
+        pytest.skip("this C library keeps freed memory by itself")
+    assert kept < eager / 100
