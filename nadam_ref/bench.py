@@ -1,4 +1,4 @@
-"""How long a step takes, beside the floor of memory and torch's optimizers: `nadam-ref bench step|sparse|replicas`.
+"""How long a step takes, beside memory's floor and torch's optimizers: `nadam-ref bench step|size|sparse|replicas`.
 
 All that is compared takes turns, round after round, in one process: what slows the machine slows all alike. A figure
 is the median over the rounds; the spread is their range. The floor is the time of `a.add_(b)` over as many elements,
@@ -14,7 +14,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +26,24 @@ from .files import write_whole
 from .replicas import Replicas
 from .rules import Rule
 
-__all__ = ["LISTS", "Result", "add", "replicas", "sparse", "step"]
+__all__ = ["LISTS", "SIZES", "Result", "add", "replicas", "size", "sparse", "step", "streams"]
 
 Step = Callable[[], Any]
-Progress = Callable[[str], None]
+Shapes = list[tuple[int, ...]]
+#: What is measured at one time: the name of the list, the rule, the shapes.
+Case = tuple[str, str, Shapes]
+Progress = Callable[[list[Case]], Iterable[Case]]
 
 #: Shapes of the parameters of a step.
-LISTS: dict[str, list[tuple[int, ...]]] = {
+LISTS: dict[str, Shapes] = {
     "resnet50": [(64, 3, 7, 7), *[(256, 256, 3, 3)] * 40, *[(256,)] * 119, (1000, 2048)],
     "small": [(32, 32)] * 1000,
     "mlp": [(512, 784), (512,), (256, 512), (256,), (10, 256), (10,)],
+}
+#: Shapes that show how the cost grows: 10³ to 10⁸ parameters in one tensor, and 10⁶ parameters in 1 to 10⁴ tensors.
+SIZES: dict[str, Shapes] = {
+    **{f"1e{e}": [(10**e,)] for e in range(3, 9)},
+    **{f"1e6 in {10**e}": [(10 ** (6 - e),)] * 10**e for e in range(1, 5)},
 }
 #: torch's class of the same method; MaxProp and NadaMax have none.
 TORCH: dict[str, tuple[str, dict[str, Any]]] = {
@@ -53,7 +61,10 @@ RATE = 1e-6
 
 
 class Result(NamedTuple):
-    """One line of the table. Times are seconds a step: the median over the rounds, the least and the largest."""
+    """One line of the table. Times are seconds a step: the median over the rounds, the least and the largest.
+
+    `moved`: bytes that one step reads and writes, None where that is not known.
+    """
 
     what: str
     rule: str
@@ -63,11 +74,17 @@ class Result(NamedTuple):
     low: float
     high: float
     floor: float | None = None
+    moved: int | None = None
 
     @property
     def nanoseconds(self) -> float:
         """Nanoseconds a parameter."""
         return self.median / self.parameters * 1e9
+
+    @property
+    def gigabytes(self) -> float | None:
+        """Gigabytes a second that a step moves."""
+        return self.moved / self.median / 1e9 if self.moved else None
 
 
 def streams(rule: Rule) -> int:
@@ -102,14 +119,14 @@ def _wait() -> None:
 class _Net(nn.Module):
     """A module that is nothing but its parameters, with gradients."""
 
-    def __init__(self, shapes: list[tuple[int, ...]], device: str) -> None:
+    def __init__(self, shapes: Shapes, device: str) -> None:
         super().__init__()
         self.all = nn.ParameterList(torch.randn(shape, device=device) for shape in shapes)
         for p in self.all:
             p.grad = torch.randn_like(p)
 
 
-def _optimizers(name: str, shapes: list[tuple[int, ...]], device: str) -> Iterator[tuple[str, Step]]:
+def _optimizers(name: str, shapes: Shapes, device: str) -> Iterator[tuple[str, Step]]:
     def params(flat: bool = False) -> list[Tensor]:
         net = _Net(shapes, device)
         return list((flatten_(net) if flat else net).parameters())
@@ -125,27 +142,39 @@ def _optimizers(name: str, shapes: list[tuple[int, ...]], device: str) -> Iterat
     yield "torch fused Adam", torch.optim.Adam(params(), lr=RATE, fused=True).step
 
 
-def step(lists: list[str], rules: list[str], device: str, rounds: int, progress: Progress) -> list[Result]:
+def step(
+    lists: list[str], rules: list[str], device: str, rounds: int, progress: Progress = lambda cases: cases
+) -> list[Result]:
     """A step of each rule over each list of parameters: default, fused, flattened, and torch's ways."""
-    results = []
-    for what in lists:
-        count = sum(torch.Size(shape).numel() for shape in LISTS[what])
-        a, b = torch.zeros(count, device=device), torch.ones(count, device=device)
-        for name in rules:
-            progress(f"{what} {name}")
-            steps: dict[str, Step] = {
-                "floor": functools.partial(a.add_, b),
-                **dict(_optimizers(name, LISTS[what], device)),
-            }
-            times = interleaved(steps, rounds, 0.1)
-            floor = statistics.median(times.pop("floor")) * streams(OPTIMIZERS[name].rule) / 3
-            results += [_result(what, name, path, count, found, floor) for path, found in times.items()]
-    return results
+    cases = [(what, name, LISTS[what]) for what in lists for name in rules]
+    return [result for case in progress(cases) for result in _compared(*case, device, rounds)]
 
 
-def sparse(rounds: int, progress: Progress, rows: int = 50_000, width: int = 128) -> list[Result]:
+def size(rules: list[str], device: str, rounds: int, progress: Progress = lambda cases: cases) -> list[Result]:
+    """`step` over `SIZES`: what a step costs as parameters, or tensors, become more."""
+    cases = [(what, name, shapes) for what, shapes in SIZES.items() for name in rules]
+    return [result for case in progress(cases) for result in _compared(*case, device, rounds)]
+
+
+def _compared(what: str, name: str, shapes: Shapes, device: str, rounds: int) -> list[Result]:
+    """All ways of one step, with the floor; on a GPU with a device copy, too."""
+    count = sum(torch.Size(shape).numel() for shape in shapes)
+    a, b = torch.zeros(count, device=device), torch.ones(count, device=device)
+    steps: dict[str, Step] = {"floor": functools.partial(a.add_, b)}
+    if device != "cpu":
+        steps["device copy"] = functools.partial(a.copy_, b)
+    times = interleaved({**steps, **dict(_optimizers(name, shapes, device))}, rounds, 0.1)
+    k = streams(OPTIMIZERS[name].rule)
+    floor = statistics.median(times.pop("floor")) * k / 3
+    moves = {"device copy": 2, "torch fused Adam": streams(OPTIMIZERS["Adam"].rule)}
+    return [
+        _result(what, name, path, count, found, floor, moves.get(path, k) * count * a.itemsize)
+        for path, found in times.items()
+    ]
+
+
+def sparse(rounds: int, rows: int = 50_000, width: int = 128) -> list[Result]:
     """Skip-gram steps, forward and backward included, batch 128 and 64 negatives: row-lazy beside torch's dense."""
-    progress("word2vec Nadam")
     steps = {
         "row-lazy": _skip_gram(OPTIMIZERS["Nadam"], True, rows, width),
         "torch, dense": _skip_gram(torch.optim.NAdam, False, rows, width),
@@ -171,9 +200,8 @@ def _skip_gram(optimizer: Any, is_sparse: bool, rows: int, width: int, batch: in
     return run
 
 
-def replicas(rounds: int, device: str, progress: Progress, count: int = 16) -> list[Result]:
+def replicas(rounds: int, device: str, count: int = 16) -> list[Result]:
     """`count` runs of a network of 102,000 parameters: one step of all beside a torch step for each."""
-    progress(f"{count} replicas Nadam")
     shapes = [(128, 784), (128,), (10, 128), (10,)]
     shared = {str(i): torch.randn(count, *shape, device=device) for i, shape in enumerate(shapes)}
     grads = {name: torch.randn_like(x) for name, x in shared.items()}
@@ -188,8 +216,16 @@ def replicas(rounds: int, device: str, progress: Progress, count: int = 16) -> l
     return [_result(f"{count} runs", "Nadam", path, total, found) for path, found in times.items()]
 
 
-def _result(what: str, rule: str, path: str, parameters: int, times: list[float], floor: float | None = None) -> Result:
-    return Result(what, rule, path, parameters, statistics.median(times), min(times), max(times), floor)
+def _result(
+    what: str,
+    rule: str,
+    path: str,
+    parameters: int,
+    times: list[float],
+    floor: float | None = None,
+    moved: int | None = None,
+) -> Result:
+    return Result(what, rule, path, parameters, statistics.median(times), min(times), max(times), floor, moved)
 
 
 # ---------------------------------------------------------------- the command
@@ -198,9 +234,12 @@ def _result(what: str, rule: str, path: str, parameters: int, times: list[float]
 def add(commands: Any) -> None:
     """Add `bench` to the commands of the parser."""
     parser = commands.add_parser("bench", help="how long a step takes, beside memory's floor and torch's optimizers")
-    parser.add_argument("what", choices=("step", "sparse", "replicas"))
-    parser.add_argument("--list", action="append", choices=tuple(LISTS), help="may be repeated (default: all)")
-    parser.add_argument("--rule", action="append", choices=tuple(OPTIMIZERS), help="may be repeated (default: all)")
+    parser.add_argument("what", choices=("step", "size", "sparse", "replicas"))
+    parser.add_argument(
+        "--list", action="append", choices=tuple(LISTS), help="of `step`; may be repeated (default: all)"
+    )
+    rules = "may be repeated (default: all; for `size` Nadam)"
+    parser.add_argument("--rule", action="append", choices=tuple(OPTIMIZERS), help=rules)
     parser.add_argument("--rounds", type=int, default=7, help="default: 7")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
@@ -218,26 +257,32 @@ def _bench(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
 
-    def progress(now: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\033[K{now}", end="", file=sys.stderr, flush=True)
-
     if args.what == "step":
-        results = step(args.list or list(LISTS), args.rule or list(OPTIMIZERS), args.device, args.rounds, progress)
+        results = step(args.list or list(LISTS), args.rule or list(OPTIMIZERS), args.device, args.rounds, _bar)
+    elif args.what == "size":
+        results = size(args.rule or ["Nadam"], args.device, args.rounds, _bar)
     elif args.what == "sparse":
-        results = sparse(args.rounds, progress)
+        results = sparse(args.rounds)
     else:
-        results = replicas(args.rounds, args.device, progress)
-    progress("")
+        results = replicas(args.rounds, args.device)
     print(table(results))
     if args.json:
         write_whole(args.json, json.dumps(_report(args, results), indent=1) + "\n")
     return 0
 
 
+def _bar(cases: list[Case]) -> Iterable[Case]:
+    """A progress bar on a terminal, where tqdm is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return cases
+    return tqdm(cases, unit="list", leave=False, disable=None)
+
+
 def table(results: list[Result]) -> str:
     """The results in columns: ns a parameter, the spread, and ratios to the floor and to torch's ways in this run."""
-    lines = [("list", "rule", "path", "ms", "range", "ns/param", "× floor", "torch ÷", "fused Adam ÷")]
+    lines = [("list", "rule", "path", "ms", "range", "ns/param", "GB/s", "× floor", "torch ÷", "fused Adam ÷")]
     for x in results:
         peers = {y.path: y.median for y in results if (y.what, y.rule) == (x.what, x.rule)}
         torchs = [time for path, time in peers.items() if path.startswith("torch") and path != "torch fused Adam"]
@@ -250,6 +295,7 @@ def table(results: list[Result]) -> str:
                 f"{x.median * 1e3:.3f}",
                 f"{x.low * 1e3:.3f}-{x.high * 1e3:.3f}",
                 f"{x.nanoseconds:.2f}",
+                f"{x.gigabytes:.1f}" if x.gigabytes else "",
                 f"{x.median / x.floor:.2f}" if x.floor else "",
                 f"{min(torchs) / x.median:.2f}" if torchs else "",
                 f"{adam / x.median:.2f}" if adam else "",
@@ -267,10 +313,18 @@ def _report(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
             "device": torch.cuda.get_device_name() if args.device == "cuda" else _processor(),
             "threads": args.threads,
             "capability": torch.backends.cpu.get_cpu_capability(),
+            "flops": _peak(args.device),
         },
         "versions": {"nadam_ref": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "results": [x._asdict() for x in results],
     }
+
+
+def _peak(device: str, n: int = 1024) -> float:
+    """Float32 operations a second that a matrix product reaches: the flat part of the roofline."""
+    a = torch.rand(n, n, device=device)
+    times = interleaved({"product": lambda: a @ a}, 5, 0.1)["product"]
+    return 2 * n**3 / min(times)
 
 
 def _processor() -> str:

@@ -32,7 +32,7 @@ __all__ = ["PaperOptimizer"]
 Group = dict[str, Any]
 
 #: Tensors, and elements, after which a call on a CPU is full: its temporaries are to stay in a cache.
-TENSORS, PORTION = 16, 1 << 20
+TENSORS, PORTION = 16, 1 << 18
 #: Keywords that `rules.scalars` takes by the same name.
 SETTINGS = ("momentum_decay", "bias_correction", "dialect", "lr_decay")
 #: How often a group's state is packed anew before that is left be: some loops change their parameters all the time.
@@ -67,7 +67,8 @@ class Cohort(NamedTuple):
 
     def lists(self, keys: StateKeys) -> Lists:
         """θ, g, m and n; complex tensors as pairs of reals."""
-        ms, ns = ([state[name] for state in self.states] if name else [] for name in (keys.m, keys.n))
+        ms = [state[keys.m] for state in self.states] if keys.m else []
+        ns = [state[keys.n] for state in self.states] if keys.n else []
         lists = (self.params, self.grads, ms, ns)
         if self.params[0].is_complex():
             return tuple([torch.view_as_real(x) for x in tensors] for tensors in lists)  # type: ignore[return-value]
@@ -279,13 +280,12 @@ class PaperOptimizer(Optimizer):
         lists = cohort.lists(keys)
         dtype = arithmetic(lists[0][0])
         prelude, numbers = self._numbers(group, k, dtype)
-        if group["differentiable"] or any(isinstance(x, Tensor) for x in numbers):
+        if group["differentiable"] or Tensor in set(map(type, numbers)):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
         # A compiler at work fuses by itself.
         update = fused_update_ if group["fused"] and not torch.compiler.is_compiling() else prepare_and_update_
-        for at in _portions(lists[0], group):
-            portion = (lists[0][at], lists[1][at], lists[2][at], lists[3][at])
+        for portion in _portions(lists, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)
                 continue
@@ -392,22 +392,44 @@ class PaperOptimizer(Optimizer):
         return prelude, fold(k, eps, prelude, decay)
 
 
-def _portions(params: list[Tensor], group: Group) -> Iterable[slice]:
-    """What one call updates: all tensors, one (foreach=False), or, on a CPU by default, as many as fit its cache."""
+def _portions(lists: Lists, group: Group) -> Iterable[Lists]:
+    """What one call updates: all tensors, one (foreach=False), or, on a CPU by default, as much as fits its cache."""
+    params = lists[0]
     together = group["fused"] or group["foreach"]
     if together is None and not params[0].is_cpu:
         _, together = _default_to_fused_or_foreach(params, group["differentiable"])
-    if together:
-        return [slice(None)]
+    one_pass = not (lists[2] or lists[3])  # nothing is read again
+    if together or one_pass:
+        return [lists]
     if group["foreach"] is False or group["differentiable"]:
-        return [slice(i, i + 1) for i in range(len(params))]
-    slices, start, size = [], 0, 0
-    for i, p in enumerate(params, start=1):
-        size += p.numel()
+        return [_cut(lists, i, i + 1) for i in range(len(params))]
+    sizes = [p.numel() for p in params]
+    if len(params) <= TENSORS and sum(sizes) < PORTION:
+        return [lists]
+    portions, start, size = [], 0, 0
+    for i, n in enumerate(sizes, start=1):
+        size += n
         if size >= PORTION or i - start == TENSORS or i == len(params):
-            slices.append(slice(start, i))
+            portions += _parts(_cut(lists, start, i)) if n >= 2 * PORTION else [_cut(lists, start, i)]
             start, size = i, 0
-    return slices
+    return portions
+
+
+def _cut(lists: Lists, start: int, stop: int) -> Lists:
+    params, grads, ms, ns = lists
+    return params[start:stop], grads[start:stop], ms[start:stop], ns[start:stop]
+
+
+def _parts(lists: Lists) -> list[Lists]:
+    """The lists, and instead of a large last tensor its parts one by one: a temporary of its size is slow to get."""
+    *_, last = zip(*filter(None, lists), strict=True)
+    if not all(x.is_contiguous() for x in last):
+        return [lists]
+    rest = len(lists[0]) - 1
+    parts = [[torch.split(x.view(-1), PORTION) for x in tensors[rest:]] for tensors in lists]
+    pieces = range(len(parts[0][0]))
+    before = [_cut(lists, 0, rest)] if rest else []
+    return before + [cast(Lists, tuple([x[i] for x in tensors] for tensors in parts)) for i in pieces]
 
 
 def _symbolic(group: Group) -> bool:

@@ -36,7 +36,7 @@ def test_streams_count_what_an_update_reads_and_writes():
 
 
 def test_a_step_of_every_rule_on_every_path(tiny):
-    results = bench.step(["tiny"], list(OPTIMIZERS), "cpu", 3, lambda now: None)
+    results = bench.step(["tiny"], list(OPTIMIZERS), "cpu", 3)
     paths = {name: [x.path for x in results if x.rule == name] for name in OPTIMIZERS}
     ours = ["default", "fused", "flattened"]
     for name, found in paths.items():
@@ -46,6 +46,23 @@ def test_a_step_of_every_rule_on_every_path(tiny):
     assert (first.parameters, first.median, first.low, first.high) == (17, 4e-3, 2e-3, 6e-3)
     assert first.floor == pytest.approx(2e-3)  # the floor took the first turn, and GD has its three streams
     assert first.nanoseconds == pytest.approx(4e-3 / 17 * 1e9)
+    assert first.gigabytes == pytest.approx(3 * 4 * 17 / 4e-3 / 1e9)  # three streams of 17 floats
+    adam = next(x for x in results if x.path == "torch fused Adam")
+    assert adam.rule == "GD" and adam.moved == 7 * 4 * 17
+
+
+def test_sizes_span_what_they_say():
+    counts = {name: (sum(torch.Size(s).numel() for s in shapes), len(shapes)) for name, shapes in bench.SIZES.items()}
+    assert [n for n, tensors in counts.values() if tensors == 1] == [10**e for e in range(3, 9)]
+    assert [tensors for n, tensors in counts.values() if n == 10**6] == [1, 10, 100, 1000, 10000]
+
+
+def test_every_size_is_a_case_of_its_own(tiny, monkeypatch):
+    monkeypatch.setattr(bench, "SIZES", {"3": [(3,)], "4 in 2": [(2,)] * 2})
+    seen = []
+    results = bench.size(["Nadam"], "cpu", 1, lambda cases: seen.extend(cases) or cases)
+    assert [case[0] for case in seen] == ["3", "4 in 2"]
+    assert [(x.what, x.parameters) for x in results if x.path == "fused"] == [("3", 3), ("4 in 2", 4)]
 
 
 def test_interleaving_takes_turns():
@@ -72,8 +89,8 @@ def test_the_command_prints_and_writes_the_same(tiny, tmp_path, capsys):
 
 
 def test_small_sparse_and_replicas_run():
-    assert {x.path for x in bench.sparse(1, lambda now: None, rows=300, width=4)} == {"row-lazy", "torch, dense"}
-    assert {x.path for x in bench.replicas(1, "cpu", lambda now: None, count=2)} == {"replicas", "torch, one by one"}
+    assert {x.path for x in bench.sparse(1, rows=300, width=4)} == {"row-lazy", "torch, dense"}
+    assert {x.path for x in bench.replicas(1, "cpu", count=2)} == {"replicas", "torch, one by one"}
 
 
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--threads", "0"]])
