@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from . import OPTIMIZERS, __version__, flatten_
 from .files import write_whole
+from .machine import checkout, processor
 from .replicas import Replicas
 from .rules import Rule
 
@@ -310,12 +311,13 @@ def _report(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
         "bench": args.what,
         "rounds": args.rounds,
         "machine": {
-            "device": torch.cuda.get_device_name() if args.device == "cuda" else _processor(),
+            "device": torch.cuda.get_device_name() if args.device == "cuda" else processor(),
             "threads": args.threads,
             "capability": torch.backends.cpu.get_cpu_capability(),
             "flops": _peak(args.device),
         },
         "versions": {"nadam_ref": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        **checkout(),
         "results": [x._asdict() for x in results],
     }
 
@@ -325,12 +327,3 @@ def _peak(device: str, n: int = 1024) -> float:
     a = torch.rand(n, n, device=device)
     times = interleaved({"product": lambda: a @ a}, 5, 0.1)["product"]
     return 2 * n**3 / min(times)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

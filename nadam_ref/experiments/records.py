@@ -5,13 +5,11 @@ The file is named by the sha256 of everything that decides the run. Hardware, ve
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import math
 import platform
-import subprocess
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -26,6 +24,7 @@ import torch
 import nadam_ref
 
 from ..files import write_whole
+from ..machine import checkout, processor
 from . import protocol_file
 
 SCHEMA = 1
@@ -223,32 +222,6 @@ def _strict(value: Any) -> Any:
 # ---------------------------------------------------------------- provenance
 
 
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-def _checkout() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that the package was imported from; None where it was not."""
-    package = Path(nadam_ref.__file__).parent
-    top = _git(package, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != package.parent.resolve():
-        return {"commit": None, "dirty": None}
-    changed = _git(package, "status", "--porcelain", "--", ".")
-    return {"commit": _git(package, "rev-parse", "--verify", "--quiet", "HEAD"), "dirty": bool(changed)}
-
-
 @functools.cache
 def _surroundings() -> dict[str, Any]:
     return {
@@ -257,9 +230,9 @@ def _surroundings() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        **_checkout(),
+        **checkout(),
     }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from nadam_ref import machine
 from nadam_ref.experiments import records
 from nadam_ref.experiments.records import Record, RecordError, RunSpec, Store
 
@@ -222,23 +223,23 @@ def test_fault_62_a_store_may_be_moved(make_record, tmp_path):
 
 
 def test_fault_65_git_absent_dirty_or_elsewhere(monkeypatch):
-    package = records.Path(records.nadam_ref.__file__).parent
+    package = Path(machine.__file__).parent
     answers = {"rev-parse --show-toplevel": str(package.parent), "status --porcelain -- .": " M x.py"}
     answers["rev-parse --verify --quiet HEAD"] = "abc"
-    monkeypatch.setattr(records, "_git", lambda folder, *a: answers[" ".join(a)])
-    assert records._checkout() == {"commit": "abc", "dirty": True}
+    monkeypatch.setattr(machine, "_git", lambda folder, *a: answers[" ".join(a)])
+    assert machine.checkout() == {"commit": "abc", "dirty": True}
     answers["status --porcelain -- ."] = ""
-    assert records._checkout() == {"commit": "abc", "dirty": False}
+    assert machine.checkout() == {"commit": "abc", "dirty": False}
     # an installed package inside somebody's repository is not that repository's commit
     answers["rev-parse --show-toplevel"] = str(package.parent.parent)
-    assert records._checkout() == {"commit": None, "dirty": None}
+    assert machine.checkout() == {"commit": None, "dirty": None}
     answers["rev-parse --show-toplevel"] = None
-    assert records._checkout() == {"commit": None, "dirty": None}
+    assert machine.checkout() == {"commit": None, "dirty": None}
 
 
 def test_fault_65_no_git_program(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert records._git(tmp_path, "status") is None
+    assert machine._git(tmp_path, "status") is None
 
 
 @pytest.mark.parametrize("status", ["crashed", "timeout", "out_of_memory"])

@@ -1,0 +1,147 @@
+"""What the chapters on experiments show of recorded runs: the report's tables, and figures of the same evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from IPython.display import Markdown
+from matplotlib.transforms import blended_transform_factory
+
+from ..experiments import pack, protocol
+from ..experiments.evidence import Arm, Evidence, gather
+from ..experiments.records import Record
+from ..experiments.released import folder
+from ..experiments.report import TABLES
+from ..experiments.statistics import curve
+from ..experiments.verdicts import Verdict, judge
+from ..rules import RULES
+from . import show
+from .figures import Picture, curves, look
+
+__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "primary", "rates", "runs", "table"]
+
+#: The methods of a panel, by what its rules divide by.
+PANELS = {
+    title: [name for name, rule in RULES.items() if rule.norm == norm]
+    for norm, title in (("none", "no norm"), ("rms", "L2 norm"), ("max", "max norm"))
+}
+
+
+def runs(name: str) -> list[Record]:
+    """The records of a released pack, such as `images-small`. Raises `DataError` where it cannot be had."""
+    return pack.read(folder(name))
+
+
+def evidence(records: Sequence[Record]) -> Evidence:
+    """The arms of one task and profile, with exactly the reporting seeds that the protocol fixed."""
+    spec = records[0].spec
+    return gather(records, spec.profile, {spec.task: protocol.seeds(spec.profile, spec.task)[1]})
+
+
+def primary(found: Evidence) -> list[Verdict]:
+    """The verdicts on the primary claims of the tasks that were run."""
+    return [v for v in judge(found) if v.claim.primary and v.claim.task in found]
+
+
+def note(found: Evidence) -> str:
+    """Profile, data, seeds and hardware of the reported runs: what must stand beside every figure of them."""
+    (arms,) = found.values()
+    records = [record for arm in arms.values() for record in arm.runs.values()]
+    spec, cpus = records[0].spec, sorted({str(r.provenance.get("cpu")) for r in records})
+    seeds = sorted({r.spec.seed for r in records})
+    return f"profile {spec.profile} · {spec.data} · seeds {seeds[0]}–{seeds[-1]} · {', '.join(cpus)}"
+
+
+def table(found: Evidence, name: str) -> Markdown:
+    """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of the tasks at hand."""
+    made = TABLES[name](found)
+    groups = {heading: rows for heading, rows in made.groups.items() if heading.split(":")[0].split(",")[0] in found}
+    several = len(groups) > 1
+    rows = [[heading] * several + list(row) for heading, group in groups.items() for row in group]
+    return show.table(
+        ["" for _ in range(several)] + [column.head for column in made.columns],
+        rows,
+        align="l" * several + "".join(column.align for column in made.columns),
+        name=f"tab-{'-'.join(found)}-{name}",
+        caption=f"{made.caption}. {note(found)}.",
+    )
+
+
+# ---------------------------------------------------------------- figures
+
+
+def gaps(verdicts: Sequence[Verdict]) -> Picture:
+    """For each claim our mean log gap with its 95 % interval and, hollow, the printed one; grey: what does not matter.
+
+    Left of 0 the first method of the pair is the better one.
+    """
+    figure = Picture(figsize=(7.0, 1.2 + 0.62 * len(verdicts)))
+    ax = figure.subplots()
+    for y, v in enumerate(verdicts):
+        x = v.comparison
+        ax.fill_betweenx([y - 0.32, y + 0.32], -v.delta, v.delta, color="#8c959f", alpha=0.25, linewidth=0)
+        ink = look(v.side.first)["color"]
+        if x is not None and x.mean is not None and x.interval is not None and x.prediction is not None:
+            ax.plot(x.prediction, [y, y], color=ink, linewidth=1, label="one more run" if y == 0 else None)
+            ax.plot(x.interval, [y, y], color=ink, linewidth=5, alpha=0.45, label="95 % interval" if y == 0 else None)
+            ax.plot(x.mean, y, "o", color=ink, label="ours, mean" if y == 0 else None)
+            figure.data[f"{v.claim.label}: mean, interval, prediction"] = np.array([x.mean, *x.interval, *x.prediction])
+        if v.side.gap is not None:
+            ax.plot(v.side.gap, y, "D", color=ink, markerfacecolor="none", label="as printed" if y == 0 else None)
+            figure.data[f"{v.claim.label}: printed, δ"] = np.array([v.side.gap, v.delta])
+    ax.axvline(0, color="#57606a", linewidth=0.8)
+    ax.set_yticks(range(len(verdicts)), [f"{v.claim.label}\n{v.kind}" for v in verdicts])
+    ax.invert_yaxis()
+    ax.set_xlabel("log of the ratio of test metrics, first method over second")
+    ax.grid(axis="y", visible=False)
+    for text, place in (("first is better", 0.01), ("second is better", 0.99)):
+        frame = blended_transform_factory(ax.transAxes, ax.transAxes)
+        ax.text(place, 1.02, text, transform=frame, ha="left" if place < 0.5 else "right", fontsize=9, color="#57606a")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
+    """The reported runs of the nine methods at their tuned rates: mean and range over the seeds, by kind of norm."""
+    (arms,) = found.values()
+    at = {name: curve(arms[name].runs.values(), arms[name].chosen, metric) for name in _methods(arms)}
+    step = next(iter(at.values())).step
+    return curves(
+        step.astype(np.float64),
+        {name: (c.mean, c.low, c.high) for name, c in at.items()},
+        ylabel="development loss",
+        panels=_panels(arms),
+        note=note(found),
+    )
+
+
+def rates(found: Evidence) -> Picture:
+    """Mean development loss of the tuning runs against the learning rate: how forgiving each method is of its rate."""
+    (arms,) = found.values()
+    panels = _panels(arms)
+    figure = Picture(figsize=(2.4 + 2.6 * len(panels), 3.6))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, (title, names) in zip(axes, panels.items(), strict=True):
+        for name in names:
+            tried = sorted(
+                (row for row in arms[name].tuning if math.isfinite(row.dev_loss.mean)), key=lambda row: row.lr
+            )
+            x, y = (np.array(column) for column in zip(*((r.lr, r.dev_loss.mean) for r in tried), strict=True))
+            ax.plot(x, y, **look(name), label=name)
+            figure.data |= {f"{name} rate": x, f"{name} development loss": y}
+        ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
+        ax.legend()
+    axes[0].set_ylabel("development loss")
+    figure.supxlabel(f"{note(found)}; tuning seeds", fontsize=8.5, color="#57606a")
+    return figure
+
+
+def _methods(arms: Mapping[str, Arm]) -> list[str]:
+    return [name for name in arms if name in RULES]
+
+
+def _panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
+    found = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
+    return {title: names for title, names in found.items() if names}

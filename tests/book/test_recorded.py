@@ -1,0 +1,86 @@
+"""What the chapters show of recorded runs: the report's own rows, and figures that carry the numbers they draw."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import constructed
+import numpy as np
+import pytest
+
+from nadam_ref.book import recorded
+from nadam_ref.experiments.evidence import Evidence, gather
+from nadam_ref.experiments.hypotheses import log_differences
+from nadam_ref.rules import RULES
+
+SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))
+#: Log gap of each second method of a pair over the first.
+GAPS = {("Adam", "Nadam"): 0.1, ("Momentum", "NAG"): 0.3, ("AdaMax", "NadaMax"): -0.2}
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    records = []
+    for (classical, nesterov), gap in GAPS.items():
+        noise = 0.01 * np.linspace(-1, 1, 10)
+        records += constructed.arm("images", classical, list(SEEDS))
+        records += constructed.arm("images", nesterov, list(SEEDS * np.exp(gap + noise)))
+    records += constructed.arm("images", "Nadam-iclr", list(SEEDS * 0.9))
+    return gather(records, "small")
+
+
+def test_the_primary_claims_are_those_of_the_task(evidence: Evidence) -> None:
+    found = recorded.primary(evidence)
+    assert [v.claim.label for v in found] == ["Nadam vs Adam", "NAG vs Momentum", "NadaMax vs AdaMax"]
+    assert {v.claim.task for v in found} == {"images"}
+
+
+def test_the_forest_plot_carries_the_means_it_draws(evidence: Evidence) -> None:
+    data = recorded.gaps(recorded.primary(evidence)).data
+    mean, low, high, *_ = data["Nadam vs Adam: mean, interval, prediction"]
+    adam, nadam = (evidence["images"][name].values("test_loss") for name in ("Adam", "Nadam"))
+    assert mean == pytest.approx(log_differences(nadam, adam).mean())
+    assert mean == pytest.approx(0.1, abs=1e-9)
+    assert low < mean < high
+    printed, _ = data["Nadam vs Adam: printed, δ"]
+    assert printed == pytest.approx(math.log(0.0183 / 0.0175))
+
+
+def test_curves_and_rates_have_each_method_and_no_dialect(evidence: Evidence) -> None:
+    methods = {name for pair in GAPS for name in pair}
+    learning, rates = recorded.learning(evidence), recorded.rates(evidence)
+    assert {name.removesuffix(" mean") for name in learning.data if name.endswith(" mean")} == methods
+    assert {name.removesuffix(" rate") for name in rates.data if name.endswith(" rate")} == methods
+    assert list(rates.data["Adam rate"]) == list(constructed.RATES)
+    assert list(rates.data["Adam development loss"]) == [
+        2.0,
+        1.0,
+        2.0,
+    ]  # as constructed: 1 + the distance from the best
+
+
+def test_a_rate_that_diverged_is_left_out_of_the_figure() -> None:
+    records = [
+        r for r in constructed.arm("images", "Adam", list(SEEDS)) if not (r.spec.lr == 1.0 and r.spec.seed >= 1000)
+    ]
+    records += [constructed.record("images", "Adam", 1.0, seed, math.inf) for seed in constructed.TUNING]
+    data = recorded.rates(gather(records, "small")).data
+    assert list(data["Adam rate"]) == [0.01, 0.1]
+
+
+@pytest.mark.parametrize("name", ["verdicts", "methods", "confound", "luck"])
+def test_a_table_has_the_rows_of_the_task_alone(evidence: Evidence, name: str) -> None:
+    text = recorded.table(evidence, name).data
+    assert f":name: tab-images-{name}" in text
+    assert "word2vec" not in text and "language" not in text
+    assert "profile small · mnist · seeds 0–9 · a CPU" in text
+    if name == "verdicts":
+        row = next(line for line in text.splitlines() if "NAG vs Momentum" in line)
+        assert re.search(r"\+35\.0", row)  # exp(.3) − 1
+        assert "Reproduced" in row
+
+
+def test_panels_hold_every_method_once() -> None:
+    names = [name for panel in recorded.PANELS.values() for name in panel]
+    assert sorted(names) == sorted(name for name, rule in RULES.items() if rule.norm != "sum")
