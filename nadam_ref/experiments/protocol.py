@@ -8,13 +8,13 @@ development set with the reporting seeds (`reporting`).
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
 from .protocol_file import ProtocolError, section, tasks
 from .records import FAILED, Record, RunSpec
+from .statistics import best, rows
 from .tasks import TASKS
 from .train import OPTIMIZER_VERSION, hyperparameters
 
@@ -166,21 +166,14 @@ def choose(tuned: Iterable[Record]) -> dict[str, Choice]:
 
     A rate with a run that failed, by no fault of the optimizer, is left out until that run has been made.
     """
-    cells: dict[str, dict[float, list[Record]]] = {}
-    for record in tuned:
-        cells.setdefault(arm(record.spec), {}).setdefault(record.spec.lr, []).append(record)
-    found = {}
-    for name, rates in cells.items():
-        means = {lr: _mean(cell) for lr, cell in rates.items() if not any(r.status in FAILED for r in cell)}
-        if means:
-            value, lr = min((value, lr) for lr, value in means.items())
-            found[name] = Choice(lr, lr in (min(means), max(means)), value)
-    return found
-
-
-def _mean(cell: Sequence[Record]) -> float:
-    values = [record.metrics["dev_loss"] if record.status == "finished" else math.inf for record in cell]
-    return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.inf
+    kept = list(tuned)
+    lacking = {(arm(record.spec), record.spec.lr) for record in kept if record.status in FAILED}
+    whole = [record for record in kept if (arm(record.spec), record.spec.lr) not in lacking]
+    names = {_settings(record.spec.optimizer, record.spec.hyperparameters): arm(record.spec) for record in whole}
+    return {
+        names[_settings(row.optimizer, row.hyperparameters)]: Choice(row.lr, row.edge, row.dev_loss.mean)
+        for row in best(rows(whole))
+    }
 
 
 def _half_decade(rate: float, side: int) -> float:

@@ -114,8 +114,10 @@ def tuned(best, specs, diverged=(), failed=()):
             status="diverged" if spec.lr in diverged else "timeout" if spec.lr in failed else "finished",
             reason="",
             step=0,
-            curves={},
-            metrics={} if spec.lr in (*diverged, *failed) else {"dev_loss": abs(math.log10(spec.lr / best))},
+            curves={"dev_loss": []},
+            metrics={}
+            if spec.lr in (*diverged, *failed)
+            else dict.fromkeys(("dev_loss", "test_loss"), abs(math.log10(spec.lr / best))),
             provenance={},
         )
         for spec in specs
@@ -170,7 +172,15 @@ def test_the_stages_of_a_profile():
     def make(specs):
         asked.append(specs)
         return [
-            Record(spec, "finished", "", 0, {}, {"dev_loss": float(spec.lr != 0.01)}, {"of": spec.task})
+            Record(
+                spec,
+                "finished",
+                "",
+                0,
+                {"dev_loss": []},
+                dict.fromkeys(("dev_loss", "test_loss"), float(spec.lr != 0.01)),
+                {"of": spec.task},
+            )
             for spec in specs
         ]
 
