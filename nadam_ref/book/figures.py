@@ -33,7 +33,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-#: Hue says the norm; shade, line and marker say the momentum (none, plain, nesterov): no look rests on colour alone.
+#: Hue and marker say the norm; shade and line say the momentum (none, plain, nesterov): no look rests on colour alone.
 COLOURS = {
     "none": ("#3E8EC9", "#1F6FB0", "#0B3C6F"),
     "sum": ("#A0568A", "#A0568A", "#A0568A"),
@@ -41,7 +41,7 @@ COLOURS = {
     "max": ("#2C9A70", "#00795A", "#004D38"),
 }
 LINES = ((0, (1, 1.2)), (0, (5, 2)), "-")
-MARKERS = ("o", "s", "^")
+MARKERS = {"none": "o", "sum": "D", "rms": "s", "max": "^"}
 
 #: Ink and marker of lines that are no optimizers.
 PENS = (
@@ -102,7 +102,7 @@ def look(name: str) -> dict[str, Any]:
     """Colour, line and marker of an optimizer by class name, as keywords for `plot`; from its rule alone."""
     rule = RULES[name]
     kind = 2 if rule.nesterov else int(rule.momentum != "none")
-    return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[kind]}
+    return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[rule.norm]}
 
 
 def _style(i: int, label: str, looks: Mapping[str, str] | None) -> dict[str, Any]:
