@@ -33,7 +33,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-#: Hue says the norm; shade, line and marker say the momentum (none, plain, nesterov): no look rests on colour alone.
+#: Hue and marker say the norm; shade and line say the momentum (none, plain, nesterov): no look rests on colour alone.
 COLOURS = {
     "none": ("#3E8EC9", "#1F6FB0", "#0B3C6F"),
     "sum": ("#A0568A", "#A0568A", "#A0568A"),
@@ -41,7 +41,17 @@ COLOURS = {
     "max": ("#2C9A70", "#00795A", "#004D38"),
 }
 LINES = ((0, (1, 1.2)), (0, (5, 2)), "-")
-MARKERS = ("o", "s", "^")
+MARKERS = {"none": "o", "sum": "D", "rms": "s", "max": "^"}
+
+#: Ink and marker of lines that are no optimizers.
+PENS = (
+    ("#C94A00", "^"),
+    ("#0072B2", "s"),
+    ("#00795A", "o"),
+    ("#A0568A", "D"),
+    ("#57606a", "v"),
+    ("#8a6d00", "P"),
+)
 
 #: Curvatures of the ravine, the quadratic on which the chapters compare paths.
 RAVINE = np.array([1.0, 20.0])
@@ -92,7 +102,14 @@ def look(name: str) -> dict[str, Any]:
     """Colour, line and marker of an optimizer by class name, as keywords for `plot`; from its rule alone."""
     rule = RULES[name]
     kind = 2 if rule.nesterov else int(rule.momentum != "none")
-    return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[kind]}
+    return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[rule.norm]}
+
+
+def _style(i: int, label: str, looks: Mapping[str, str] | None) -> dict[str, Any]:
+    """The look of the optimizer that `label` is, or that `looks` gives it; a pen for the i-th line otherwise."""
+    name = (looks or {}).get(label, label)
+    ink, marker = PENS[i % len(PENS)]
+    return look(name) if name in RULES else {"color": ink, "marker": marker}
 
 
 def ravine(θ: Array) -> Array:
@@ -125,13 +142,13 @@ def paths(
 ) -> Picture:
     """Paths `[T+1, 2]` over the contours of `f`, by label; beside them f against the step.
 
-    `looks` names, for a label that is no class name, the optimizer whose look it takes.
+    A label that is a class name, or that `looks` gives one, takes the look of that optimizer.
     """
     figure = Picture()
     plane, loss = figure.subplots(1, 2, width_ratios=(3, 2))
     _contours(plane, f, xlim, ylim)
-    for label, θ in found.items():
-        style = look((looks or {}).get(label, label))
+    for i, (label, θ) in enumerate(found.items()):
+        style = _style(i, label, looks)
         plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3, markevery=max(1, len(θ) // 40), label=label, alpha=0.9)
         loss.plot(f(θ), **style, markevery=max(1, len(θ) // 8), label=label)
         figure.data |= {f"{label} θ₁": θ[:, 0], f"{label} θ₂": θ[:, 1], f"{label} f": f(θ)}
@@ -173,17 +190,6 @@ def curves(
     return figure
 
 
-#: Ink and marker of lines that are no optimizers.
-PENS = (
-    ("#C94A00", "^"),
-    ("#0072B2", "s"),
-    ("#00795A", "o"),
-    ("#A0568A", "D"),
-    ("#57606a", "v"),
-    ("#8a6d00", "P"),
-)
-
-
 def lines(
     found: Mapping[str, tuple[Array, Array]],
     *,
@@ -201,9 +207,7 @@ def lines(
     figure = Picture()
     ax = figure.subplots()
     for i, (label, (x, y)) in enumerate(found.items()):
-        name = (looks or {}).get(label, label)
-        ink, marker = PENS[i % len(PENS)]
-        style = look(name) if name in RULES else {"color": ink, "marker": marker}
+        style = _style(i, label, looks)
         places = np.geomspace(1, len(x), 9) if xscale == "log" else np.linspace(1, len(x), 9)
         ax.plot(x, y, **style, markevery=list(np.unique(places.astype(int)) - 1), label=label)
         figure.data |= {f"{label} {xlabel}": np.asarray(x), f"{label} {ylabel}": np.asarray(y)}

@@ -11,6 +11,7 @@ import pytest
 
 import nadam_ref
 from nadam_ref import paper
+from nadam_ref.book import figures
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004}
@@ -68,6 +69,10 @@ UPDATES = {
     "eq-momentum-mean": (partial(paper.momentum_mean, corrected=False), "ημ"),
     "eq-nag-lookahead": (paper.nag_lookahead, "ημ"),
     "eq-nag": (paper.nag, "ημψ"),
+    "eq-adagrad": (paper.adagrad, "ηε"),
+    "eq-rmsprop": (paper.rmsprop, "ηνε"),
+    "eq-rmsprop-corrected": (partial(paper.rmsprop, corrected=True), "ηνε"),
+    "eq-maxprop": (paper.maxprop, "ηνε"),
     "eq-adam": (paper.adam, "ημνεψ"),
     "eq-nadam-iclr-printed": (paper.nadam_iclr_printed, "ημνεψ"),
     "eq-nadam": (paper.nadam, "ημνεψ"),
@@ -103,6 +108,35 @@ def test_schedule():
         env = {"\\mu": 0.99, "t": float(t)}
         latex.execute(EQUATIONS["eq-schedule"], env)
         assert env["\\mu_{t}"] == pytest.approx(paper.schedule(0.99, t), rel=1e-15)
+
+
+def test_the_ravine_and_its_gradient():
+    (_, ravine), h = latex.assignments(EQUATIONS["eq-ravine"])[0], 1e-6
+
+    def f(θ):
+        return latex.Parser(ravine, {"\\theta_{1}": θ[0], "\\theta_{2}": θ[1]}).value()
+
+    θ = np.array([-1.2, 0.7])
+    assert f(θ) == pytest.approx(figures.ravine(θ), rel=1e-14)
+    slopes = [(f(θ + h * e) - f(θ - h * e)) / (2 * h) for e in np.eye(2)]
+    assert slopes == pytest.approx(figures.ravine_gradient(θ), rel=1e-8)
+
+
+def test_momentum_as_one_recursion_and_its_best_factor():
+    """On ½λθ² the box obeys the printed recursion; at the best rate and μ the two roots have the printed size."""
+    _, recursion = latex.assignments(EQUATIONS["eq-momentum-recursion"])[0]
+    (older, old, new), λ = paper.path(paper.momentum, 1.0, lambda θ, t: 7.0 * θ, 2, η=0.01, μ=0.95), 7.0
+    env = {"\\theta_{t}": old, "\\theta_{t-1}": older, "\\eta": 0.01, "\\mu": 0.95, "\\lambda": λ}
+    assert latex.Parser(recursion, env).value() == pytest.approx(new, rel=1e-14)
+
+    left, right = EQUATIONS["eq-momentum-factor"].split("=")
+    κ = 20.0
+    factor = latex.Parser(right, {"\\kappa": κ}).value()
+    μ = factor**2
+    assert latex.Parser(left, {"\\mu": μ}).value() == pytest.approx(factor)
+    for curvature in (1.0, 5.0, κ):
+        x = (1 - factor) ** 2 * curvature
+        assert np.abs(np.roots([1, x - 1 - μ, μ])) == pytest.approx(factor, rel=1e-6)
 
 
 def test_nadams_step_in_adam_is_iclrs_nadam():
