@@ -49,7 +49,7 @@ class Parser:
 
     def product(self):
         result = self.power()
-        while self.peek() not in (None, "+", "-", ")", "}", ",", "|"):
+        while self.peek() not in (None, "+", "-", ")", "}", ",", "|", "\\rvert"):
             if self.peek() == "/":
                 self.take()
                 result = result / self.power()
@@ -93,9 +93,9 @@ class Parser:
         if token == "(":
             self.tokens.insert(0, "(")
             return self.arguments()[0]
-        if token == "|":
+        if token in ("|", "\\lvert"):  # a factor after another one needs the second: | would close what is open
             result = self.sum()
-            self.take("|")
+            self.take("|" if token == "|" else "\\rvert")
             return np.abs(result)
         if token in ("\\frac", "\\tfrac"):
             return self.group() / self.group()

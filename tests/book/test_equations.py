@@ -8,6 +8,7 @@ from pathlib import Path
 import latex
 import numpy as np
 import pytest
+import torch
 
 import nadam_ref
 from nadam_ref import paper
@@ -48,12 +49,13 @@ def environment(t, env, psi=HYPER["ψ"]):
     return env
 
 
-def carry_out(equation, psi=HYPER["ψ"]):
+def carry_out(equation, psi=HYPER["ψ"], **more):
+    """The path of an equation; `more` are values for its names besides the common ones."""
     env = {"\\theta": START.copy(), "m": np.zeros(3), "n": np.zeros(3)}
     path = [START]
     for t in range(1, T + 1):
         environment(t, env, psi)
-        env["g"] = gradient(env["\\theta"], t)
+        env |= more | {"g": gradient(env["\\theta"], t)}
         latex.execute(equation, env)
         path.append(env["\\theta"])
     return np.stack(path)
@@ -74,10 +76,13 @@ UPDATES = {
     "eq-rmsprop-corrected": (partial(paper.rmsprop, corrected=True), "ηνε"),
     "eq-maxprop": (paper.maxprop, "ηνε"),
     "eq-adam": (paper.adam, "ημνεψ"),
+    "eq-adam-constant": (paper.adam, "ημνε"),
+    "eq-adamax": (paper.adamax, "ημνε"),
+    "eq-nadamax": (paper.nadamax, "ημνεψ"),
     "eq-nadam-iclr-printed": (paper.nadam_iclr_printed, "ημνεψ"),
     "eq-nadam": (paper.nadam, "ημνεψ"),
 }
-OTHERS = {"eq-one-update"}
+OTHERS = {"eq-one-update", "eq-adam-p", "eq-adamax-torch"}
 
 
 def test_every_displayed_update_is_tested():
@@ -198,6 +203,23 @@ def test_the_one_update_with_its_three_norms():
             env["g"] = gradient(env["\\theta"], t)
             latex.execute(equation, env)
         assert np.allclose(env["\\theta"], printed(box, *names)[-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("p", "box", "ν", "rtol"), [(2, paper.adam, 0.98**2, 1e-12), (200, paper.adamax, 0.98, 0.02)])
+def test_the_power_p_runs_from_adam_to_adamax(p, box, ν, rtol):
+    steps = np.diff(carry_out(EQUATIONS["eq-adam-p"], p=float(p)), axis=0)
+    expected = np.diff(printed(box, *"ημε", ν=ν), axis=0)
+    assert np.abs(steps - expected).max() < rtol * np.abs(expected).max()
+
+
+def test_torchs_adamax_is_the_equation():
+    θ = torch.tensor(START)
+    optimizer = torch.optim.Adamax([θ], lr=HYPER["η"], betas=(HYPER["μ"], HYPER["ν"]), eps=0.1)
+    for t in range(1, T + 1):
+        θ.grad = torch.tensor(gradient(θ.numpy(), t))
+        optimizer.step()
+    path = carry_out(EQUATIONS["eq-adamax-torch"], **{"\\varepsilon": 0.1})
+    assert np.allclose(path[-1], θ.numpy(), rtol=1e-12)
 
 
 DOCSTRINGS = {
