@@ -45,7 +45,7 @@ MARKERS = ("o", "s", "^")
 
 #: Ink and marker of the dialects of Nadam, and of lines that are no optimizers.
 PENS = (
-    ("#C94A00", "^"),
+    ("#8A2F00", "^"),
     ("#0072B2", "s"),
     ("#00795A", "o"),
     ("#A0568A", "D"),
