@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import paper
 from ..files import write_whole
-from ..rules import RULES
+from ..rules import DIALECTS, RULES
 
 __all__ = [
     "RAVINE",
@@ -43,9 +43,9 @@ COLOURS = {
 LINES = ((0, (1, 1.2)), (0, (5, 2)), "-")
 MARKERS = {"none": "o", "sum": "D", "rms": "s", "max": "^"}
 
-#: Ink and marker of lines that are no optimizers.
+#: Ink and marker of the dialects of Nadam, and of lines that are no optimizers.
 PENS = (
-    ("#C94A00", "^"),
+    ("#8A2F00", "^"),
     ("#0072B2", "s"),
     ("#00795A", "o"),
     ("#A0568A", "D"),
@@ -99,17 +99,20 @@ def use_style() -> None:
 
 
 def look(name: str) -> dict[str, Any]:
-    """Colour, line and marker of an optimizer by class name, as keywords for `plot`; from its rule alone."""
+    """Colour, line and marker as keywords for `plot`: of an optimizer, from its rule alone, or of a dialect."""
+    if name in DIALECTS:
+        ink, marker = PENS[list(DIALECTS).index(name)]
+        return {"color": ink, "marker": marker}
     rule = RULES[name]
     kind = 2 if rule.nesterov else int(rule.momentum != "none")
     return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[rule.norm]}
 
 
 def _style(i: int, label: str, looks: Mapping[str, str] | None) -> dict[str, Any]:
-    """The look of the optimizer that `label` is, or that `looks` gives it; a pen for the i-th line otherwise."""
+    """The look of the optimizer or dialect that `label` is, or that `looks` gives it; else a pen for the i-th line."""
     name = (looks or {}).get(label, label)
     ink, marker = PENS[i % len(PENS)]
-    return look(name) if name in RULES else {"color": ink, "marker": marker}
+    return look(name) if name in RULES or name in DIALECTS else {"color": ink, "marker": marker}
 
 
 def ravine(θ: Array) -> Array:
@@ -166,11 +169,13 @@ def curves(
     ylabel: str,
     xlabel: str = "step",
     panels: Mapping[str, Sequence[str]] | None = None,
+    looks: Mapping[str, str] | None = None,
     note: str = "",
 ) -> Picture:
     """Mean curves with a band from the smallest to the largest seed, `(mean, low, high)` by class name.
 
     `panels` groups the names under titles, side by side on one logarithmic scale; without it there is one panel.
+    `looks` names, for a label that is no class name, the optimizer or the dialect whose look it takes.
     `note` says below the panels what is shown: profile, data, seeds, hardware.
     """
     groups = panels or {"": list(found)}
@@ -181,8 +186,9 @@ def curves(
         for name in names:
             mean, low, high = found[name]
             figure.data |= {f"{name} mean": mean, f"{name} lowest": low, f"{name} highest": high}
-            ax.plot(x, mean, **look(name), label=name)
-            ax.fill_between(x, low, high, color=look(name)["color"], alpha=0.15, linewidth=0)
+            style = look((looks or {}).get(name, name))
+            ax.plot(x, mean, **style, label=name)
+            ax.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
         ax.set(title=title, xlabel=xlabel, yscale="log")
         ax.legend()
     axes[0].set_ylabel(ylabel)
@@ -202,7 +208,7 @@ def lines(
 ) -> Picture:
     """Lines (x, y) by label in one panel, each with a marker of its own; `level` draws a thin line to compare with.
 
-    A label that is a class name, or that `looks` gives one, takes the look of that optimizer.
+    A label that is the name of a class or a dialect, or that `looks` gives one, takes its look.
     """
     figure = Picture()
     ax = figure.subplots()

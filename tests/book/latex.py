@@ -97,7 +97,7 @@ class Parser:
             result = self.sum()
             self.take("|" if token == "|" else "\\rvert")
             return np.abs(result)
-        if token in ("\\frac", "\\tfrac"):
+        if token in ("\\frac", "\\tfrac", "\\dfrac"):
             return self.group() / self.group()
         if token == "\\sqrt":
             return np.sqrt(self.group())

@@ -82,7 +82,7 @@ UPDATES = {
     "eq-nadam-iclr-printed": (paper.nadam_iclr_printed, "ημνεψ"),
     "eq-nadam": (paper.nadam, "ημνεψ"),
 }
-OTHERS = {"eq-one-update", "eq-adam-p", "eq-adamax-torch"}
+OTHERS = {"eq-one-update", "eq-adam-p", "eq-adamax-torch", "eq-five-nadams"}
 
 
 def test_every_displayed_update_is_tested():
@@ -220,6 +220,87 @@ def test_torchs_adamax_is_the_equation():
         optimizer.step()
     path = carry_out(EQUATIONS["eq-adamax-torch"], **{"\\varepsilon": 0.1})
     assert np.allclose(path[-1], θ.numpy(), rtol=1e-12)
+
+
+def five_nadams():
+    """Each row of the chapter's table: the dialect's ρ, a, c and μ_t as they are printed."""
+    path = next(path for path in NOTEBOOKS if path.stem == "11_which_nadam")
+    cells = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    text = next(text for text in cells if ":name: tab-five-nadams" in text)
+    table = text.partition(":name: tab-five-nadams")[2].partition(":::")[0]
+    return {name: re.findall(r"\$(.*?)\$", row) for name, row in re.findall(r"^\| `(\w+)` \|(.*)$", table, re.M)}
+
+
+FIVE = {
+    "cs229": (paper.nadam, "ημνεψ"),
+    "iclr": (paper.nadam_iclr, "ημνεψ"),
+    "constant": (paper.nadam_constant, "ημνε"),
+    "keras3": (paper.nadam_keras3, "ημνε"),
+    "choi": (paper.nadam_choi, "ημνε"),
+}
+
+
+def numbers_in_print(row, t, product):
+    """The environment of step t by a row of the table, with `product` = P_{t−1}."""
+    env = {"\\mu": HYPER["μ"], "t": float(t)}
+    ahead = latex.Parser(row[3], env | {"t": t + 1.0}).value()
+    here = latex.Parser(row[3], env).value()
+    env |= {"\\mu_{t}": here, "\\mu_{t+1}": ahead, "P_{t}": product * here, "P_{t+1}": product * here * ahead}
+    return env | {
+        name: latex.Parser(text, env).value()
+        for name, text in zip(("\\rho_{t}", "a_{t}", "c_{t}"), row[:3], strict=True)
+    }
+
+
+def test_the_table_has_the_five_dialects():
+    assert list(five_nadams()) == list(FIVE) == [name for name in nadam_ref.DIALECTS if name != "radam"]
+
+
+@pytest.mark.parametrize("dialect", FIVE)
+def test_the_one_update_of_the_five_nadams_with_the_row_of_each(dialect):
+    row, (box, names) = five_nadams()[dialect], FIVE[dialect]
+    env, path = {"\\theta": START.copy(), "m": np.zeros(3), "n": np.zeros(3), "P_{t}": 1.0}, [START]
+    for t in range(1, T + 1):
+        product = env["P_{t}"]
+        env["g"] = gradient(env["\\theta"], t)
+        env = environment(t, env) | numbers_in_print(row, t, product)
+        latex.execute(EQUATIONS["eq-five-nadams"], env)
+        path.append(env["\\theta"])
+    assert np.allclose(np.stack(path), printed(box, *names), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dialect", "box"), [("cs229", paper.nadam), ("iclr", paper.nadam_iclr)])
+def test_the_length_of_a_step_on_a_constant_gradient(dialect, box):
+    row, m, product = five_nadams()[dialect], 0.0, 1.0
+    lengths = -np.diff(paper.path(box, [0.0], lambda θ, t: np.ones(1), T, η=1.0, μ=HYPER["μ"], ε=0.0)[:, 0])
+    for t in range(1, T + 1):
+        env = numbers_in_print(row, t, product)
+        m, product = env["\\rho_{t}"] * m + 1 - env["\\rho_{t}"], env["P_{t}"]
+        env["m_{t}"] = m
+        latex.execute(EQUATIONS["eq-step-length"], env)
+        assert env["s_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
+
+
+def test_the_shortfall_of_the_accidental_warm_up():
+    lengths = -np.diff(paper.path(paper.nadam, [0.0], lambda θ, t: np.ones(1), 400, η=1.0, μ=0.99, ε=0.0)[:, 0])
+    for t in (20, 100, 400):
+        env = {"\\mu": 0.99, "\\mu_{t}": paper.schedule(0.99, t), "t": float(t), "s_{t}": lengths[t - 1]}
+        short, formula = (latex.Parser(x, env).value() for x in EQUATIONS["eq-warm-up"].split("\\approx"))
+        assert short == pytest.approx(formula, rel=0.01)
+
+
+def test_the_notes_equations_are_its_boxes():
+    first, adamax = EQUATIONS["eq-note-nadam"], EQUATIONS["eq-note-adamax"]
+    g_and_v = " \\\\ ".join(re.sub(r"\\begin\{aligned\}", "", first).split("\\\\")[:2])
+    for equation, box in ((first, paper.note_nadam), (f"{g_and_v} \\\\ {adamax}", paper.note_adamax)):
+        θ = np.abs(START)
+        env = {"\\alpha": 0.01, "\\beta": 0.9, "\\beta_{2}": 0.999, "\\nabla f": lambda θ: A @ θ}
+        env |= {"\\theta_{t+1}": θ, "v_{t}": 0 * θ, "s_{t}": 0 * θ}
+        for _ in range(8):
+            env |= {"\\theta_{t}": env["\\theta_{t+1}"], "v_{t-1}": env["v_{t}"], "s_{t-1}": env["s_{t}"]}
+            latex.execute(equation, env)
+        expected = paper.path(box, θ, lambda θ, t: A @ θ, 8, α=0.01, β=0.9)[-1]
+        assert np.allclose(env["\\theta_{t+1}"], expected, rtol=1e-13)
 
 
 DOCSTRINGS = {
