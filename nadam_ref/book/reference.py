@@ -148,9 +148,9 @@ def _primary() -> str:
         order = "<" if side.direction < 0 else ">"
         sentence = f"{side.first} {order} {side.second}".replace(" ", NO_BREAK)
         printed = ", ".join(map(str, side.printed or ()))
-        rows.append([_words(claim.task), sentence, printed, gap, delta, "" if side.resolved else "unresolved in print"])
-    header = ["task", "claim", "printed", "gap", "δ", "note"]
-    return _table(header, rows, "llrrrl", "primary", "The primary family: the claims that decide the title.")
+        rows.append([_words(claim.task), sentence, printed, gap if side.resolved else f"{gap} †", delta])
+    header = ["task", "claim", "printed", "gap", "δ"]
+    return _table(header, rows, "llrrr", "primary", "The primary family: the claims that decide the title.")
 
 
 def _family() -> list[claims.Claim]:
@@ -159,12 +159,12 @@ def _family() -> list[claims.Claim]:
 
 def _exploratory() -> str:
     rows = [
-        [_words(claim.task), claim.sentence, _words(claim.metric), "recalled" if claim.recalled else "found"]
+        [f"{_words(claim.task)}, {_words(claim.metric)}", claim.sentence, "recalled" if claim.recalled else "found"]
         for claim in claims.claims()
         if not claim.primary
     ]
-    header = ["task", "sentence", "judged by", "known"]
-    return _table(header, rows, "llll", "exploratory", "What the papers say in words.")
+    header = ["of", "sentence", "known"]
+    return _table(header, rows, "lll", "exploratory", "What the papers say in words.")
 
 
 def _confound() -> str:
