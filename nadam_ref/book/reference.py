@@ -263,7 +263,7 @@ def _last_index(steps: int = 1000) -> float:
     μ = [paper.schedule(0.99, t) for t in range(1, steps + 2)]
     P = np.cumprod(μ)
     step = [x * (1 - P[-2]) / (1 - P[-2] * x) + (1 - μ[-2]) / (1 - P[-2]) for x in μ[-2:]]
-    return abs(step[0] / step[1] - 1)
+    return float(abs(step[0] / step[1] - 1))
 
 
 # ---------------------------------------------------------------- names
