@@ -15,7 +15,7 @@ override NADAM_REF_DATA := $(if $(filter /%,$(firstword $(NADAM_REF_DATA))),,$(C
 export NADAM_REF_DATA
 endif
 
-.PHONY: help book test test-all lint pins clean
+.PHONY: help book zip test test-all lint pins clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets (default)
@@ -23,6 +23,9 @@ help: ## list the targets (default)
 
 book: $(READY) ## execute what changed and render the book into _build/html
 	@$(VENV) -m nadam_ref book
+
+zip: $(READY) ## render the book and pack it into one file, _build/nadam-ref-VERSION.zip
+	@$(VENV) -m nadam_ref book --zip
 
 test: $(READY) ## run the tests, some minutes
 	@$(VENV) -m pytest

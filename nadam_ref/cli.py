@@ -124,6 +124,7 @@ def _add_book(commands: Any) -> None:
         type=_parameter,
         help="set a notebook parameter; may be repeated",
     )
+    parser.add_argument("--zip", action="store_true", help="also pack the book into _build/nadam-ref-VERSION.zip")
     parser.set_defaults(run=_book, extra="book")
 
 
@@ -188,7 +189,7 @@ def _data_verify(args: argparse.Namespace) -> int:
 def _book(args: argparse.Namespace) -> int:
     from .book import build
 
-    return build.run_and_report(args.profile, args.force, dict(args.parameters))
+    return build.run_and_report(args.profile, args.force, dict(args.parameters), args.zip)
 
 
 def _which(args: argparse.Namespace) -> int:

@@ -162,6 +162,7 @@ def test_book_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
         "--profile",
         "paper",
         "--force",
+        "--zip",
         "-p",
         "epochs=3",
         "-p",
@@ -172,9 +173,9 @@ def test_book_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
         "x=a=b",
     ]
     assert cli.main(words) == 7
-    assert asked == [("paper", True, {"epochs": 3, "lr": 0.001, "data": "mnist", "x": "a=b"})]
+    assert asked == [("paper", True, {"epochs": 3, "lr": 0.001, "data": "mnist", "x": "a=b"}, True)]
     assert cli.main(["book"]) == 7
-    assert asked[1] == ("live", False, {})
+    assert asked[1] == ("live", False, {}, False)
 
 
 # ---------------------------------------------------------------- which

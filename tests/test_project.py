@@ -159,15 +159,17 @@ def test_the_pins_satisfy_the_bounds(pyproject: dict[str, Any], pins: dict[str, 
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
-def test_the_bounds_of_conda_are_the_packages(pyproject: dict[str, Any]) -> None:
-    ours = {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in requirements(pyproject)}
-    conda_names = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
+def test_conda_installs_what_the_notebooks_need_with_the_same_bounds(pyproject: dict[str, Any]) -> None:
+    project = pyproject["project"]
+    needed = map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["experiments"]])
+    ours = {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in needed}
+    conda_names = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib", "dask-core": "dask"}
     *packages, pip = load_yaml("environment.yml")["dependencies"]
     assert pip == {"pip": ["-e .[experiments]"]}
     bounds = {name: bound for name, bound in (re.split(r"(?==|>=)", text, maxsplit=1) for text in packages[:-1])}
     assert bounds.pop("python") == "=3.11"
     bounds.pop("jupyterlab")
-    assert {conda_names.get(name, name): bound for name, bound in bounds.items()}.items() <= ours.items()
+    assert {conda_names.get(name, name): bound for name, bound in bounds.items()} == ours
 
 
 def test_torch_is_pinned_in_one_version(torch_pin: str, pins: dict[str, str]) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import BookError, execute, keys, notebooks, pages
+from nadam_ref import __version__
+
+from . import BookError, archive, execute, keys, notebooks, pages
 from .execute import Job, Progress
 
 __all__ = ["BookError", "BuildReport", "build", "run_and_report"]
@@ -127,8 +129,13 @@ def _forget_old(jobs: Collection[Job]) -> None:
             path.unlink()
 
 
-def run_and_report(profile: str = "live", force: bool = False, parameters: Mapping[str, Any] | None = None) -> int:
-    """`build` for a terminal: shows progress, prints the times and where the book is; the exit code."""
+def run_and_report(
+    profile: str = "live", force: bool = False, parameters: Mapping[str, Any] | None = None, zipped: bool = False
+) -> int:
+    """`build` for a terminal: shows progress, prints the times and where the book is; the exit code.
+
+    `zipped`: also write the book as one file, ``_build/nadam-ref-VERSION.zip``.
+    """
     with ExitStack() as bars:
         try:
             report = build(profile=profile, force=force, parameters=parameters, progress=_presenter(bars))
@@ -138,6 +145,11 @@ def run_and_report(profile: str = "live", force: bool = False, parameters: Mappi
             return 2
     print(report.table())
     print(f"The book is at {report.index}")
+    if zipped and report.index:
+        html = report.index.parent
+        target = html.with_name(f"nadam-ref-{__version__}.zip")
+        archive.write(html, target)
+        print(f"The book in one file: {target}, {target.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -31,7 +31,7 @@ def tree_hash(folder: Path, suffixes: Iterable[str] | None = None) -> str:
 
 def package_hash() -> str:
     """One hash of all sources of the package."""
-    return tree_hash(PACKAGE, (".py", ".yaml"))
+    return tree_hash(PACKAGE, (".py", ".yaml", ".csv"))
 
 
 def surroundings(root: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ProtocolError", "section", "sha256", "tasks"]
+__all__ = ["ProtocolError", "section", "sha256", "tasks", "version"]
 
 
 class ProtocolError(ValueError):
@@ -22,6 +22,11 @@ class ProtocolError(ValueError):
 def _content() -> Mapping[str, Any]:
     loaded: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("protocol.yaml").read_text(encoding="utf-8"))
     return loaded
+
+
+def version() -> int:
+    """The protocol's version; a change of what is run begins a new one."""
+    return int(_content()["version"])
 
 
 def tasks() -> list[str]:

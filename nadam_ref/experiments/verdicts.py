@@ -49,12 +49,12 @@ class Comparison:
 
     @property
     def scores(self) -> Floats:
-        """What is tested: the differences, or their signed ranks."""
+        """The values that are tested, the differences or their signed ranks."""
         return signed_ranks(self.differences) if any(self.diverged) else self.differences
 
     @property
     def sign(self) -> int:
-        """Which way the differences point: −1 where the first is lower."""
+        """The sign of their sum, −1 where the first is lower."""
         return int(np.sign(self.scores.sum()))
 
     @functools.cached_property

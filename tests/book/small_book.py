@@ -14,6 +14,8 @@ from nadam_ref.book.build import BuildReport
 
 ROOT = Path(__file__).parents[2]
 
+#: The prose pages that do not refer to a chapter.
+REFERENCE = ("run_it", "protocol", "papers", "open_details", "glossary", "api", "cite", "bibliography")
 PARAMETERS = 'profile = "live"\nseed = 0'
 MATHS = r"""
 # A chapter
@@ -82,7 +84,7 @@ def make_book(root: Path, *names: str) -> Path:
         "root": "book/index",
         "parts": [
             {"caption": "Rules", "numbered": True, "chapters": [{"file": f"notebooks/{name}"} for name in names]},
-            {"caption": "Reference", "chapters": [{"file": f"book/{n}"} for n in ("api", "cite", "bibliography")]},
+            {"caption": "Reference", "chapters": [{"file": f"book/{name}"} for name in REFERENCE]},
         ],
     }
     (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_book import Built
+from small_book import REFERENCE, Built
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-PAGES = ("book/index", "book/api", "book/cite", "book/bibliography", "notebooks/01_first", "search")
+PAGES = ("book/index", *(f"book/{name}" for name in REFERENCE), "notebooks/01_first", "search")
 WIDTHS = {"desktop": 1280, "phone": 390}
 QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+import shutil
+import zipfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from small_book import ROOT, Built, chapter, make_book, make_notebook, save
 
 import nadam_ref
-from nadam_ref.book import BookError, build, notebooks, pages
+from nadam_ref.book import BookError, archive, build, notebooks, pages
 
 # ---------------------------------------------------------------- a book that was built
 
@@ -59,16 +64,31 @@ def html(built: Built, page: str) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://mybinder.org/v2/gh/nadam-ref/nadam-ref/main?urlpath=lab/tree/notebooks/01_first.ipynb",
-        "https://colab.research.google.com/github/nadam-ref/nadam-ref/blob/main/notebooks/01_first.ipynb",
-        "https://github.com/nadam-ref/nadam-ref/edit/main/notebooks/01_first.ipynb",
-    ],
-)
-def test_buttons_lead_to_the_committed_path(built: Built, address: str) -> None:
-    assert html(built, "notebooks/01_first").select(f'a[href="{address}"]')
+def missing_buttons(page: Path) -> list[str]:
+    """Which of Binder, Colab and the editor a rendered chapter does not lead to, on the path that is committed."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    repository, launch = config["repository"], config["launch_buttons"]
+    owner, branch = urlsplit(repository["url"]).path.strip("/"), repository["branch"]
+    wanted = {
+        f"{launch['binderhub_url']}/v2/gh/{owner}/{branch}?urlpath=lab/tree/notebooks/{page.stem}.ipynb",
+        f"{launch['colab_url']}/github/{owner}/blob/{branch}/notebooks/{page.stem}.ipynb",
+        f"{repository['url']}/edit/{branch}/notebooks/{page.stem}.ipynb",
+    }
+    links = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("a[href]")
+    return sorted(wanted - {str(link["href"]) for link in links})
+
+
+def test_buttons_lead_to_the_committed_path(built: Built) -> None:
+    chapters = sorted((built.root / "_build" / "html" / "notebooks").glob("*.html"))
+    assert [path.stem for path in chapters] == ["01_first", "02_second"]
+    assert [missing_buttons(path) for path in chapters] == [[], []]
+
+
+def test_every_chapter_of_the_project_s_own_book_has_the_buttons() -> None:
+    chapters = sorted((ROOT / "_build" / "html" / "notebooks").glob("*.html"))
+    if not chapters:
+        pytest.skip("the book was not built in this checkout")
+    assert {path.stem: missing_buttons(path) for path in chapters} == {path.stem: [] for path in chapters}
 
 
 def test_pages_have_numbers_captions_and_descriptions(built: Built) -> None:
@@ -98,6 +118,63 @@ def test_no_page_loads_anything_from_another_host(built: Built) -> None:
         loaded = [tag.get("src") or tag.get("href") for tag in page.select("script, link, img, iframe, source")]
         assert not [address for address in loaded if address and re.match(r"(https?:)?//", address)], path.name
         assert "https://" not in "".join(tag.text for tag in page.select("script:not([src])")), path.name
+
+
+# ---------------------------------------------------------------- the book in one file
+
+
+@pytest.fixture(scope="module")
+def zipped(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("zip") / "book-1.zip"
+    archive.write(built.root / "_build" / "html", target)
+    return target
+
+
+def test_the_zip_has_every_page_below_one_folder(built: Built, zipped: Path) -> None:
+    html = built.root / "_build" / "html"
+    files = {path.relative_to(html).as_posix() for path in html.rglob("*") if path.is_file()}
+    expected = {f"book-1/{name}" for name in files if not name.startswith(".")}
+    with zipfile.ZipFile(zipped) as found:
+        assert found.testzip() is None
+        assert set(found.namelist()) == expected
+        assert {"book-1/index.html", "book-1/notebooks/01_first.html", "book-1/_static/book.css"} <= expected
+        assert found.read("book-1/book/api.html") == (html / "book" / "api.html").read_bytes()
+
+
+def test_no_link_leads_out_of_the_zip(zipped: Path) -> None:
+    with zipfile.ZipFile(zipped) as found:
+        names = set(found.namelist())
+        pages = [name for name in names if name.endswith(".html") and "/_static/" not in name]  # there, templates
+        for page in pages:
+            soup = BeautifulSoup(found.read(page), "html.parser")
+            for tag in soup.select("[href], [src]"):
+                address = urlsplit(str(tag.get("href") or tag.get("src")))
+                if not address.scheme and address.path:
+                    assert posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(address.path))) in names
+
+
+def test_the_same_book_gives_the_same_zip(built: Built, zipped: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(built.root / "_build" / "html", tmp_path / "html", copy_function=shutil.copyfile)
+    for path in copy.rglob("*.html"):
+        path.chmod(0o600)
+        os.utime(path, (2**30, 2**30))
+    archive.write(copy, tmp_path / "book-1.zip")
+    assert (tmp_path / "book-1.zip").read_bytes() == zipped.read_bytes()
+
+
+def test_the_zip_is_written_when_it_is_asked_for(
+    built: Built, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "build", lambda **_: built.report)
+    target = built.root / "_build" / f"nadam-ref-{nadam_ref.__version__}.zip"
+    assert build.run_and_report() == 0
+    assert not target.exists()
+    assert build.run_and_report(zipped=True) == 0
+    assert zipfile.is_zipfile(target)
+    assert str(target) in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- stale results
 
 
 def test_fault_75_a_stale_staged_notebook_fails_the_build(built: Built, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_surroundings_see_every_source_of_the_package(tmp_path: Path, monkeypatc
     (package / "experiments").mkdir(parents=True)
     monkeypatch.setattr(keys, "PACKAGE", package)
     found = [keys.surroundings(tmp_path)["package"]]
-    for name in ("rules.py", "experiments/train.py", "experiments/protocol.yaml"):
+    for name in ("rules.py", "experiments/train.py", "experiments/protocol.yaml", "experiments/reported.csv"):
         (package / name).write_text("x", encoding="utf-8")
         found.append(keys.surroundings(tmp_path)["package"])
-    assert len(set(found)) == 4
+    assert len(set(found)) == 5

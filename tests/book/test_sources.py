@@ -14,6 +14,13 @@ from nadam_ref.book import notebooks, pages
 TOC = ROOT / "book" / "_toc.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LINES = 30
+#: What makes a notebook run where nothing but Jupyter is there, as on Colab.
+INSTALL = """
+import importlib.util
+
+if importlib.util.find_spec("nadam_ref") is None:
+    %pip install -q "nadam_ref[experiments] @ git+{address}"
+"""
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -46,6 +53,17 @@ def test_the_kernel_is_any_python_and_no_metadata_of_one_machine(path: Path) -> 
     assert metadata.kernelspec.name == "python3"
     assert set(metadata) <= {"kernelspec", "language_info"}
     assert "version" not in metadata.get("language_info", {})
+
+
+@each
+def test_the_package_is_installed_before_it_is_imported_and_by_the_same_cell_everywhere(path: Path) -> None:
+    address = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    _title, parameters, install, *rest = notebooks.read(path).cells
+    assert "parameters" in parameters.metadata.tags
+    assert "nadam_ref" not in parameters.source
+    assert install.source == INSTALL.format(address=address).strip()
+    assert install.metadata.tags == ["remove-cell"]
+    assert not [cell.id for cell in rest if cell.cell_type == "code" and "pip install" in cell.source]
 
 
 def test_traps_of_the_configuration() -> None:

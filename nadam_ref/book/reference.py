@@ -1,0 +1,383 @@
+"""The contents of the reference pages: `BLOCKS`, tables and lists as Markdown, and `NUMBERS`, each as text.
+
+All come from the data files of `nadam_ref.experiments`, from `names.yaml` beside this module, or from a computation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from nadam_ref import paper
+from nadam_ref.experiments import (
+    claims,
+    details,
+    hypotheses,
+    intervals,
+    known,
+    luck,
+    protocol_file,
+    reported,
+    sweep,
+    train,
+    worker,
+)
+from nadam_ref.experiments import records as run_records
+
+from . import show
+from .keys import sha256
+
+__all__ = ["BLOCKS", "NUMBERS", "runs"]
+
+EXPERIMENTS = Path(protocol_file.__file__).parent
+#: The sizes a reader may run; `smoke` is for the tests alone.
+PROFILES = ("live", "small", "paper")
+#: The task whose settings stand for all three of the report's: they share their arms and rates.
+REPORT = "images"
+NO_BREAK = "\u00a0"
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def _words(name: str) -> str:
+    """A name of the protocol as words: `language_model` is language model."""
+    return name.replace("_", " ")
+
+
+def _rate(x: float) -> str:
+    """A learning rate as the protocol's grid writes it, 3.2 · 10⁻³."""
+    mantissa, exponent = f"{x:.1e}".split("e")
+    factor = "" if mantissa == "1.0" else rf"{mantissa} \cdot "
+    return f"${factor}10^{{{int(exponent)}}}$"
+
+
+def _span(values: Iterable[int]) -> str:
+    """0–9 for whole numbers without a gap, otherwise a list."""
+    found = list(values)
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"{found[0]}–{found[-1]}"
+    return ", ".join(map(str, found)) or "none"
+
+
+def _percent(log_gap: float) -> str:
+    return f"{100 * math.expm1(log_gap):+.1f} %".replace("-", "−")
+
+
+def _table(header: list[str], rows: Iterable[list[Any]], align: str, name: str, caption: str) -> str:
+    return str(show.table(header, list(rows), align, name=f"tab-{name}", caption=caption).data)
+
+
+# ---------------------------------------------------------------- the protocol
+
+
+def _profile(task: str, profile: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = protocol_file.section(task)["profiles"][profile]
+    return found
+
+
+def runs(task: str, profile: str) -> int:
+    """How many runs a profile of a task has, without extensions of the windows; known without its data."""
+    said, arms = _profile(task, profile), protocol_file.section(task)["arms"]
+    chosen = said.get("arms", arms)
+    tuning = sum(len(said["rates"][arms[name]["family"]]) for name in chosen) * len(said["seeds"]["tuning"])
+    return tuning + len(chosen) * len(said["seeds"]["reporting"])
+
+
+def _last_momentum(task: str, steps: int) -> float:
+    """μ_t of the momentum methods at the last step."""
+    settings = protocol_file.section(task)["arms"]["Momentum"]["hyperparameters"]
+    return paper.schedule(settings["momentum"], steps, settings["momentum_decay"])
+
+
+def _sizes() -> str:
+    rows = []
+    for task in protocol_file.tasks():
+        for profile in PROFILES:
+            said = _profile(task, profile)
+            for data, plan in said["data"].items():
+                batch = plan.get("batch", protocol_file.section(task)["batch"])
+                steps = plan["steps"]
+                μ = f"{_last_momentum(task, steps):.3f}"
+                rows.append([_words(task), f"`{profile}`", data, f"{steps:,}", batch, f"{runs(task, profile):,}", μ])
+    header = ["task", "profile", "data", "steps", "batch", "runs", r"last $\mu_t$"]
+    caption = "What is run. Of several data sets the first that is at hand is taken."
+    return _table(header, rows, "lllrrrr", "sizes", caption)
+
+
+def _seeds() -> str:
+    rows = []
+    for profile in PROFILES:
+        said = _profile(REPORT, profile)
+        seeds = said["seeds"]
+        widest = max(len(rates) for rates in said["rates"].values())
+        tuning, reporting = _span(seeds["tuning"]), _span(seeds["reporting"])
+        rows.append([f"`{profile}`", widest, tuning, reporting, seeds["extend"]])
+    header = ["profile", "rates", "tuning seeds", "reporting seeds", "extensions"]
+    return _table(header, rows, "lrllr", "seeds", "Rates and seeds of each profile.")
+
+
+def _arms(task: str, caption: str) -> str:
+    rows = []
+    for name, arm in protocol_file.section(task)["arms"].items():
+        said = arm["hyperparameters"]
+        μ, ν = said.get("betas", (said.get("momentum"), said.get("alpha")))
+        numbers = ["" if x is None else f"{x:g}" for x in (μ, said.get("momentum_decay"), ν)]
+        ε = _rate(said["eps"]) if "eps" in said else ""
+        rows.append([name, arm["family"], *numbers, ε, said.get("form", said.get("dialect", ""))])
+    header = ["arm", "window", "μ", "ψ", "ν", "ε", "form or dialect"]
+    return _table(header, rows, "llrrrrl", f"arms-{task}", caption)
+
+
+def _rates() -> str:
+    windows = _profile(REPORT, "small")["rates"]
+    rows = [list(map(_rate, rates)) for rates in zip(*windows.values(), strict=True)]
+    return _table(list(windows), rows, "l" * len(windows), "rates", "The learning rates of each window.")
+
+
+def _primary() -> str:
+    rules, rows = claims.rules(), []
+    for claim in _family():
+        (side,) = claim.sides
+        gap, delta = _percent(side.gap or 0.0), f"{rules.delta(claim.metric, side.gap):.3f}"
+        order = "<" if side.direction < 0 else ">"
+        sentence = f"{side.first} {order} {side.second}".replace(" ", NO_BREAK)
+        printed = ", ".join(map(str, side.printed or ()))
+        rows.append([_words(claim.task), sentence, printed, gap if side.resolved else f"{gap} †", delta])
+    header = ["task", "claim", "printed", "gap", "δ"]
+    return _table(header, rows, "llrrr", "primary", "The primary family: the claims that decide the title.")
+
+
+def _family() -> list[claims.Claim]:
+    return [claim for claim in claims.claims() if claim.primary]
+
+
+def _exploratory() -> str:
+    rows = [
+        [f"{_words(claim.task)}, {_words(claim.metric)}", claim.sentence, "recalled" if claim.recalled else "found"]
+        for claim in claims.claims()
+        if not claim.primary
+    ]
+    header = ["of", "sentence", "known"]
+    return _table(header, rows, "lll", "exploratory", "What the papers say in words.")
+
+
+def _confound() -> str:
+    rows = [[x.method, x.part, f"{x.first} against {x.second}"] for x in claims.parts()]
+    caption = "Where the gain of Nadam and of NadaMax comes from."
+    return _table(["gain of", "part", "comparison"], rows, "lll", "confound", caption)
+
+
+def _fingerprints() -> str:
+    rows = [
+        [_words(task), *(f"`{protocol_file.sha256(task, profile)[:12]}`" for profile in PROFILES)]
+        for task in protocol_file.tasks()
+    ]
+    caption = "The first twelve digits of the sha256 of what the protocol says on each profile of each task."
+    return _table(["task", *(f"`{name}`" for name in PROFILES)], rows, "llll", "fingerprints", caption)
+
+
+def _file_sha256(name: str) -> str:
+    return sha256((EXPERIMENTS / name).read_bytes())
+
+
+# ---------------------------------------------------------------- the papers
+
+
+def _open_details(task: str) -> str:
+    parts = [
+        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.surely}): {row.paper}.\n"
+        f": *Here:* {row.chosen}. *Why:* {row.why}."
+        for row in details.details()
+        if row.task == task
+    ]
+    return "\n\n".join(parts)
+
+
+def _reported() -> str:
+    tasks = [task for task in protocol_file.tasks() if task != "autoencoder"]
+    tasks.sort(key=["word2vec", "images", "language_model"].index)
+    tables = {task: reported.reported("cs229", task) for task in tasks}
+    metric = {task: next(iter(table.values())).metric for task, table in tables.items()}
+    lowest = {task: min(table.values(), key=lambda row: float(row.value)) for task, table in tables.items()}
+    rows = []
+    for name in tables[REPORT]:
+        found = [tables[task][name] for task in tasks]
+        numbers = [f"**{row}**" if row == lowest[row.task] else str(row) for row in found]
+        rows.append([name, *numbers, f"{sum(row.confirmed for row in found)} of {len(found)}"])
+    header = ["method", *(f"{_words(task)}: {_words(metric[task])}" for task in tasks), "confirmed"]
+    caption = "The report's results. A question mark: as recalled, not confirmed against the PDF. Bold: the lowest."
+    return _table(header, rows, "lrrrr", "reported", caption)
+
+
+def _reported_rates() -> str:
+    table = reported.reported("iclr", "autoencoder")
+    rows = [[name, row, "yes" if row.confirmed else "no"] for name, row in table.items()]
+    caption = "The workshop paper's best learning rates, as recalled where there is a question mark."
+    return _table(["method", "learning rate", "confirmed"], rows, "lrl", "reported-rates", caption)
+
+
+def _known() -> str:
+    rows = [
+        [x.source, "; ".join(f"{_words(metric)} {value:g}" for metric, value in x.published.items()), f"`{name}`"]
+        for name, x in known.KNOWN.items()
+    ]
+    caption = "Results of others, for one optimizer each, that were read in their sources."
+    return _table(["source", "published", "`nadam-ref known`"], rows, "lll", "known", caption)
+
+
+# ---------------------------------------------------------------- errata
+
+
+@cache
+def _unit_steps(box: Callable[..., paper.Path], steps: int, **settings: Any) -> Any:
+    """The steps of a Nadam on the constant gradient 1, in units of η, with μ = .99 and ε = 0."""
+    θ = paper.path(box, [0.0], lambda _θ, _t: np.ones(1), steps, η=1.0, μ=0.99, ε=0.0, **settings)
+    return -np.diff(θ[:, 0])
+
+
+def _extra_nu() -> float:
+    """How much longer the printed ν makes every step."""
+    ratio = _unit_steps(paper.nadam_iclr_printed, 100) / _unit_steps(paper.nadam_iclr, 100)
+    assert np.ptp(ratio) < 1e-9, "the factor is the same at every step"
+    return float(ratio[0])
+
+
+def _shortest() -> tuple[int, float]:
+    steps = _unit_steps(paper.nadam, 2000)
+    return int(steps.argmin()) + 1, float(steps.min())
+
+
+def _within(box: Callable[..., paper.Path], share: float) -> int:
+    """The first step from which on every step is right to this share."""
+    return int(np.flatnonzero(np.abs(_unit_steps(box, 2000) - 1) > share)[-1]) + 2
+
+
+def _last_index(steps: int = 1000) -> float:
+    """How the last step changes if μ_T is taken where the list has no μ_{T+1}."""
+    μ = [paper.schedule(0.99, t) for t in range(1, steps + 2)]
+    P = np.cumprod(μ)
+    step = [x * (1 - P[-2]) / (1 - P[-2] * x) + (1 - μ[-2]) / (1 - P[-2]) for x in μ[-2:]]
+    return float(abs(step[0] / step[1] - 1))
+
+
+# ---------------------------------------------------------------- names
+
+
+@cache
+def _names() -> Mapping[str, Any]:
+    loaded: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def _formula(text: str) -> str:
+    return text if text == "–" else f"${text}$"
+
+
+def _papers_names(symbol: Mapping[str, str]) -> str:
+    """What the papers write, said once where they agree."""
+    report, iclr = (_formula(symbol[paper_]) for paper_ in ("report", "iclr"))
+    if report == iclr:
+        return report
+    return f"{report}; at ICLR {iclr}" if iclr != "–" else f"{report}, in the report"
+
+
+def _symbols() -> str:
+    rows = [
+        [
+            f"[{_formula(x['symbol'])}]{{#symbol-{x['id']}}}",
+            x["what"],
+            x["range"],
+            _papers_names(x),
+            ", ".join(f"`{name}`" for name in x["torch"]) or "–",
+        ]
+        for x in _names()["symbols"]
+    ]
+    header = ["symbol", "what it is", "range", "the papers", "PyTorch"]
+    return _table(header, rows, "lllll", "symbols", "The symbols, and what others call them.")
+
+
+def _optimizers() -> str:
+    rows = [
+        [f"`{name}`", report, "–" if torch == "–" else f"`{torch}`"]
+        for name, (report, torch) in _names()["optimizers"].items()
+    ]
+    header = ["here", "the report", "`torch.optim`"]
+    return _table(header, rows, "lll", "optimizer-names", "The optimizers, and what others call them.")
+
+
+# ---------------------------------------------------------------- what there is
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "sizes": _sizes,
+    "seeds": _seeds,
+    "arms-report": partial(_arms, REPORT, "The arms of word2vec, images and the language model."),
+    "arms-autoencoder": partial(_arms, "autoencoder", "The arms of the autoencoder."),
+    "rates": _rates,
+    "claims-primary": _primary,
+    "claims-exploratory": _exploratory,
+    "confound": _confound,
+    "fingerprints": _fingerprints,
+    **{f"open-details-{task}": partial(_open_details, task) for task in protocol_file.tasks()},
+    "reported": _reported,
+    "reported-rates": _reported_rates,
+    "known": _known,
+    "symbols": _symbols,
+    "optimizers": _optimizers,
+}
+
+
+#: Read here, when this module is imported: autodoc changes the signatures of what it documents.
+RESAMPLES = inspect.signature(intervals.bootstrap_t).parameters["resamples"].default
+REPLAYS = inspect.signature(luck.seed_luck).parameters["replays"].default
+
+
+def _reporting(profile: str) -> int:
+    return len(_profile(REPORT, profile)["seeds"]["reporting"])
+
+
+def _smallest_p(profile: str) -> float:
+    """The sign-flip test's smallest p with a profile's seeds: all differences have one sign."""
+    return hypotheses.sign_flip(np.arange(1.0, _reporting(profile) + 1))
+
+
+NUMBERS: dict[str, Callable[[], str]] = {
+    "protocol-version": lambda: str(protocol_file.version()),
+    "protocol-sha256": lambda: _file_sha256("protocol.yaml"),
+    "claims-sha256": lambda: _file_sha256("claims.yaml"),
+    "alpha": lambda: f"{claims.rules().alpha:g}",
+    "delta-share": lambda: f"{claims.rules().share:.0%}".replace("%", " %"),
+    "delta-loss": lambda: f"{claims.rules().least['loss']:g}",
+    "delta-perplexity": lambda: f"{claims.rules().least['perplexity']:g}",
+    "title-most": lambda: str(claims.rules().most),
+    "family": lambda: WORDS[len(_family())],
+    "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in _family())],
+    "n-small": lambda: str(_reporting("small")),
+    "n-paper": lambda: str(_reporting("paper")),
+    "smallest-p-small": lambda: f"{_smallest_p('small'):.3g}",
+    "smallest-adjusted-p-small": lambda: f"{len(_family()) * _smallest_p('small'):.3g}",
+    "least": lambda: str(intervals.LEAST),
+    "resamples": lambda: f"{RESAMPLES:,}",
+    "replays": lambda: f"{REPLAYS:,}",
+    "power": lambda: f"{hypotheses.POWER:.0%}".replace("%", " %"),
+    "diverged-factor": lambda: f"{train.DIVERGED_FACTOR:g}",
+    "diverged-steps": lambda: str(train.DIVERGED_STEPS),
+    "failed": lambda: ", ".join(sorted(map(_words, run_records.FAILED))),
+    "known-tolerance": lambda: f"{known.TOLERANCE - 1:.0%}".replace("%", " %"),
+    "runs-images-small": lambda: f"{runs('images', 'small'):,}",
+    "deaths": lambda: str(sweep.DEATHS),
+    "replicas": lambda: str(sweep.REPLICAS),
+    "checkpoint-seconds": lambda: f"{worker.CHECKPOINT_SECONDS:g}",
+    "extra-nu": lambda: f"{_extra_nu():.4f}",
+    "warm-up-step": lambda: str(_shortest()[0]),
+    "warm-up-length": lambda: f"{_shortest()[1]:.3f}",
+    "warm-up-over": lambda: str(_within(paper.nadam, 0.01)),
+    "iclr-first": lambda: f"{_unit_steps(paper.nadam_iclr, 2000)[0]:.3f}",
+    "iclr-over": lambda: str(_within(paper.nadam_iclr, 0.01)),
+    "last-index": lambda: f"{_last_index():.2%}".replace("%", " %"),
+}
