@@ -131,6 +131,7 @@ def _set_version(_app: Sphinx, config: Config) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("cite-this-book", CiteThisBook)
+    app.setup_extension("nadam_ref.book.widgets.directive")
     app.connect("config-inited", _set_version)
     app.connect("config-inited", _set_theme)
     app.connect("html-page-context", _drop_thebe, priority=900)
