@@ -24,7 +24,7 @@ STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("core", "state", "draw", "page", "plots", "widget")
 
 
-class optimizers(nodes.Element):
+class optimizers(nodes.Element):  # type: ignore[misc]  # docutils has no types
     """The widget's place inside its figure: the page's HTML has it, every other format has the picture alone."""
 
 

@@ -124,8 +124,8 @@ def _settings(name: str, state: State) -> dict[str, Any]:
 def picture(state: State) -> figures.Picture:
     """What the widget shows, for paper and for browsers without JavaScript."""
     surface = SURFACES[state.surface]
-    window = {"xlim": surface.xlim, "ylim": surface.ylim}
-    return figures.paths(paths(state), f=surface.f, minima=surface.minima, **window)
+    found = paths(state)
+    return figures.paths(found, f=surface.f, xlim=surface.xlim, ylim=surface.ylim, minima=surface.minima)
 
 
 def knowledge() -> dict[str, Any]:

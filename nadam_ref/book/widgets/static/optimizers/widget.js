@@ -229,6 +229,9 @@
       });
       box.addEventListener("input", (event) => this.input(event));
       plane.addEventListener("keydown", (event) => this.key(event));
+      // a finger on the handle drags it and not the page; touch-action does not reach into a drawing
+      const hold = (event) => { if (event.target.closest(".play-handle")) event.preventDefault(); };
+      plane.addEventListener("touchstart", hold, { passive: false });
       plane.addEventListener("click", (event) => { if (!event.target.closest(".play-handle")) this.start(this.plots.pointAt(event)); });
       this.drag(plane, ".play-handle", (event) => this.start(this.plots.pointAt(event)));
       this.drag(this.find(".play-loss"), "svg", (event) => this.go(this.plots.stepAt(event)));
