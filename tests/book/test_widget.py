@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from docutils.parsers.rst import DirectiveError
 
 from nadam_ref import paper
 from nadam_ref.book import figures, widgets
 from nadam_ref.book.widgets import presets
+from nadam_ref.book.widgets.directive import Optimizers
 from nadam_ref.book.widgets.presets import PRESETS, State
 from nadam_ref.book.widgets.surfaces import SURFACES
 from nadam_ref.rules import DIALECTS, RULES, scalars
@@ -222,3 +224,46 @@ def test_looks_are_those_of_the_figures() -> None:
     assert told["GD"]["dash"] == (1, 1.2)
     assert math.isclose(told["Adam"]["dash"][0], 5)
     json.dumps(presets.knowledge(), allow_nan=False)
+
+
+def asked_for(**options: str) -> State:
+    """The state that a directive with these options begins with."""
+    directive = Optimizers.__new__(Optimizers)
+    directive.options = options
+    return directive._preset()[1]
+
+
+def test_a_function_brings_its_own_start_and_rates() -> None:
+    state = asked_for(preset="nadam", function="beale", show="GD, NadaMax")
+    begin = SURFACES["beale"].begin
+    assert (state.surface, state.start, state.lr) == ("beale", begin["start"], begin["lr"])
+    assert (state.show, state.of) == (("GD", "NadaMax"), "NadaMax")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "nowhere"}, "no preset is called `nowhere`; there are landing, "),
+        ({"show": "Adam, SGD"}, "no optimizer is called `SGD`; there are GD, "),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_ones(options: dict[str, str], message: str) -> None:
+    with pytest.raises(DirectiveError) as failure:
+        asked_for(**options)
+    assert message in failure.value.msg
+
+
+STATES = """
+const told = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const other = { ...told.preset, surface: "beale", show: ["GD", "NadaMax"], start: [-0.25, 1e-3], psi: 0.004, t: 7 };
+const written = nadamState.write(other, told);
+console.log(JSON.stringify([written, other, nadamState.read(written, told), nadamState.read("#w=else", told)]));
+"""
+
+
+def test_a_fragment_can_be_read_by_people_and_by_the_widget() -> None:
+    told = {**presets.knowledge(), "name": "fig-play", "preset": vars(PRESETS["landing"][1])}
+    written, state, read, of_another = node("state", STATES, text=json.dumps(told))
+    assert written.startswith("#w=fig-play&f=beale&show=GD,NadaMax&start=-0.25,0.001&lr=0.03&")
+    assert read == state
+    assert of_another is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from ...files import write_whole
 from ...rules import RULES
 from .. import figures
+from ..keys import sha256
 from .presets import PRESETS, State, knowledge, picture
 from .surfaces import SURFACES
 
@@ -50,7 +50,7 @@ class Optimizers(SphinxDirective):
         self.set_source_info(figure)
         name = self.options.get("name", f"optimizers-{self.env.new_serialno('optimizers')}")
         self.add_name(figure)
-        figure += nodes.image(uri=self._picture(name, state), alt=self.options.get("alt", alt))
+        figure += nodes.image(uri=self._picture(state), alt=self.options.get("alt", alt))
         figure += optimizers(
             told={**knowledge(), "name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
             label=self.options.get("alt", alt),
@@ -77,13 +77,14 @@ class Optimizers(SphinxDirective):
             state = replace(state, show=shown, of=state.of if state.of in shown else shown[-1])
         return alt, state
 
-    def _picture(self, name: str, state: State) -> str:
-        """Draw the picture among the staged sources, and return its address for an image node of this page."""
+    def _picture(self, state: State) -> str:
+        """Draw the picture among the staged sources, and return its address for an image node of any page."""
         figures.use_style()
-        path = Path(self.env.srcdir) / "_optimizers" / f"{name}.svg"
+        address = f"/_optimizers/{sha256(repr(state))[:16]}.svg"
+        path = Path(f"{self.env.srcdir}{address}")
         path.parent.mkdir(exist_ok=True)
         write_whole(path, picture(state)._repr_svg_())
-        return "/" + os.path.relpath(path, self.env.srcdir).replace(os.sep, "/")
+        return address
 
 
 def visit_html(self: Any, node: optimizers) -> None:
