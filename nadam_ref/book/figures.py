@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Point = tuple[float, float]
 
 #: Hue and marker say the norm; shade and line say the momentum (none, plain, nesterov): no look rests on colour alone.
 COLOURS = {
@@ -126,13 +127,13 @@ def ravine_gradient(θ: Array, t: int = 0) -> Array:
     return RAVINE * θ
 
 
-def _contours(ax: Axes, f: Callable[[Array], Array], xlim: tuple[float, float], ylim: tuple[float, float]) -> None:
+def _contours(ax: Axes, f: Callable[[Array], Array], xlim: Point, ylim: Point, minima: Sequence[Point]) -> None:
     x, y = np.linspace(*xlim, 80), np.linspace(*ylim, 60)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     values = f(grid)
     levels = np.geomspace(1e-3, 1, 8) * values.max()
     ax.contour(x, y, values, levels=levels, colors="#8c959f", linewidths=0.7, alpha=0.8)
-    ax.plot(0, 0, "+", color="#57606a", markersize=9)
+    ax.plot(*np.transpose(minima), "+", color="#57606a", markersize=9)
 
 
 def paths(
@@ -140,16 +141,17 @@ def paths(
     *,
     f: Callable[[Array], Array] = ravine,
     looks: Mapping[str, str] | None = None,
-    xlim: tuple[float, float] = (-1.4, 4.6),
-    ylim: tuple[float, float] = (-1.5, 1.5),
+    xlim: Point = (-1.4, 4.6),
+    ylim: Point = (-1.5, 1.5),
+    minima: Sequence[Point] = ((0, 0),),
 ) -> Picture:
-    """Paths `[T+1, 2]` over the contours of `f`, by label; beside them f against the step.
+    """Paths `[T+1, 2]` over the contours of `f` with its `minima`, by label; beside them f against the step.
 
     A label that is a class name, or that `looks` gives one, takes the look of that optimizer.
     """
     figure = Picture()
     plane, loss = figure.subplots(1, 2, width_ratios=(3, 2))
-    _contours(plane, f, xlim, ylim)
+    _contours(plane, f, xlim, ylim, minima)
     for i, (label, θ) in enumerate(found.items()):
         style = _style(i, label, looks)
         plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3, markevery=max(1, len(θ) // 40), label=label, alpha=0.9)
@@ -158,7 +160,7 @@ def paths(
     plane.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
     plane.grid(False)
     loss.set(xlabel="step", ylabel=r"$f(\theta)$", yscale="log")
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=len(found))
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(found), 5))
     return figure
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import BookError, notebooks
 from .execute import plain, python_path
-from .keys import package_hash, sha256, tree_hash
+from .keys import PACKAGE, package_hash, sha256, tree_hash
 
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 #: The recorded runs are read by notebooks, not by pages.
@@ -88,7 +88,8 @@ def render(root: Path, staged: Path, build: Path) -> float | None:
 def _render_key(root: Path, staged: Path) -> str:
     beside = [(root / name).read_bytes() for name in ("_config.yml", "CITATION.cff")]
     tools = [version(name) for name in ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb")]
-    return sha256(repr([tree_hash(staged), package_hash(), *map(sha256, beside), *tools]))
+    programs = tree_hash(PACKAGE / "book", (".js", ".css"))
+    return sha256(repr([tree_hash(staged), package_hash(), programs, *map(sha256, beside), *tools]))
 
 
 def _jupyter_book(root: Path, staged: Path, output: Path) -> None:

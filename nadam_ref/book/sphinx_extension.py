@@ -132,6 +132,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.setup_extension("nadam_ref.book.facts")
     app.add_directive("cite-this-book", CiteThisBook)
+    app.setup_extension("nadam_ref.book.widgets.directive")
     app.connect("config-inited", _set_version)
     app.connect("config-inited", _set_theme)
     app.connect("html-page-context", _drop_thebe, priority=900)

@@ -31,6 +31,24 @@ $$ a = b \tag{*} \label{star-NAME} $$
 
 MathJax resolves $\eqref{star-NAME}$.
 """
+INDEX = """
+# A small book
+
+```{optimizers}
+:name: fig-play
+:autoplay:
+:caption: All ten, at a rate of $\\eta$.
+```
+
+```{optimizers}
+:preset: nadam
+:function: beale
+:show: AdaMax, NadaMax
+:height: 280
+```
+
+See {numref}`fig-play`.
+"""
 FIGURE = """
 import matplotlib.pyplot as plt
 
@@ -78,7 +96,7 @@ def make_book(root: Path, *names: str) -> Path:
     for name in ("_config.yml", "CITATION.cff"):
         shutil.copyfile(ROOT / name, root / name)
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("results"))
-    (root / "book" / "index.md").write_text("# A small book\n", encoding="utf-8")
+    (root / "book" / "index.md").write_text(INDEX, encoding="utf-8")
     toc = {
         "format": "jb-book",
         "root": "book/index",

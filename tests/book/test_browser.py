@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_book import REFERENCE, Built
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 PAGES = ("book/index", *(f"book/{name}" for name in REFERENCE), "notebooks/01_first", "search")
 WIDTHS = {"desktop": 1280, "phone": 390}
-QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
 
 #: What a page shows, as one object. `cut` are elements that reach out of the screen and not out of a box that scrolls.
 INSPECT = """() => {
@@ -37,17 +32,6 @@ INSPECT = """() => {
     paper: all(".bd-article figure img").map((e) => getComputedStyle(e).backgroundColor),
   };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=[f"--{name}" for name in (*QUIET, "no-first-run")])
-        yield chromium
-        chromium.close()
 
 
 def look(browser: Any, root: Path, page: str, width: int = 1280, mode: str = "light") -> dict[str, Any]:

@@ -1,0 +1,145 @@
+"""What a widget begins with, as the page tells it to the browser, and the same paths in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import paper
+from ...rules import DIALECTS, RULES
+from .. import figures
+from ..figures import Point
+from .surfaces import SURFACES
+
+__all__ = ["PRESETS", "State", "knowledge", "paths", "picture"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a reader can set: what is on the screen follows from it.
+
+    `lr` is η of GD, Momentum and NAG, `lrn` that of the rules with a norm. `psi` is the speed of the schedule of μ, or
+    None: μ is constant; `dialect` is that of Nadam and NadaMax, and may fix its own. `of` is the optimizer that is
+    taken apart, at step `t`.
+    """
+
+    surface: str
+    show: tuple[str, ...]
+    start: Point
+    t: int
+    lr: float
+    lrn: float
+    of: str
+    mu: float = 0.9
+    nu: float = 0.99
+    dialect: str = "iclr"
+    psi: float | None = None
+
+
+def on(surface: str, *show: str, **settings: Any) -> State:
+    """A state on a surface as that begins; the optimizer named last is taken apart."""
+    return State(surface, show, **{**SURFACES[surface].begin, "of": show[-1], **settings})
+
+
+#: By name: what it shows, in words for who cannot see it, and its state.
+PRESETS: dict[str, tuple[str, State]] = {
+    "landing": (
+        "Five optimizers in a ravine: their paths over its contours, and the loss at each step",
+        on("ravine", "GD", "Momentum", "NAG", "Adam", "Nadam", of="NAG", mu=0.8),
+    ),
+    "momentum": ("Gradient descent and momentum in a ravine", on("ravine", "GD", "Momentum", mu=0.8)),
+    "nesterov": ("Classical and Nesterov momentum in a ravine", on("ravine", "Momentum", "NAG", mu=0.8)),
+    "adagrad": ("Gradient descent and AdaGrad in a ravine", on("ravine", "GD", "AdaGrad", lrn=0.4)),
+    "norms": ("AdaGrad, RMSProp and MaxProp in a ravine", on("ravine", "AdaGrad", "MaxProp", "RMSProp")),
+    "adam": ("Momentum, RMSProp and Adam on Beale's function", on("beale", "Momentum", "RMSProp", "Adam")),
+    "adamax": ("Adam and AdaMax on Rosenbrock's function", on("rosenbrock", "Adam", "AdaMax")),
+    "nadam": ("Adam and Nadam on Rosenbrock's function", on("rosenbrock", "Adam", "Nadam")),
+    "nadamax": ("AdaMax and NadaMax on Rosenbrock's function", on("rosenbrock", "AdaMax", "NadaMax")),
+    "all": ("All ten optimizers on a saddle", on("saddle", *RULES, of="Nadam")),
+}
+
+_BOXES: dict[str, Callable[..., Any]] = {
+    "GD": paper.gradient_descent,
+    "Momentum": paper.momentum,
+    "NAG": paper.nag,
+    "AdaGrad": paper.adagrad,
+    "RMSProp": paper.rmsprop,
+    "MaxProp": paper.maxprop,
+    "Adam": paper.adam,
+    "AdaMax": paper.adamax,
+}
+_DIALECT_BOXES: dict[str, Callable[..., Any]] = {
+    "iclr": paper.nadam_iclr,
+    "constant": paper.nadam_constant,
+    "keras3": paper.nadam_keras3,
+    "choi": paper.nadam_choi,
+    "radam": paper.nadam_radam,
+}
+
+
+def paths(state: State, steps: int | None = None) -> dict[str, Array]:
+    """θ_0 … θ_T, [T+1, 2] float64, of each optimizer that is shown, from the paper's boxes. T is the surface's own."""
+    surface = SURFACES[state.surface]
+    T = surface.steps if steps is None else steps
+    with np.errstate(over="ignore", invalid="ignore"):
+        return {
+            name: paper.path(_box(name, state), state.start, surface.gradient, T, **_settings(name, state))
+            for name in state.show
+        }
+
+
+def _box(name: str, state: State) -> Callable[..., Any]:
+    if name in _BOXES:
+        return _BOXES[name]
+    if state.dialect == "cs229":
+        return paper.nadam if name == "Nadam" else paper.nadamax
+    return _DIALECT_BOXES[state.dialect]
+
+
+def _settings(name: str, state: State) -> dict[str, Any]:
+    """A box's keywords; RMSProp corrects n, as in the report's experiments."""
+    rule = RULES[name]
+    found: dict[str, Any] = {"η": state.lr if rule.norm == "none" else state.lrn}
+    if rule.norm != "none":
+        found["ε"] = 1e-8
+    if rule.norm in ("rms", "max"):
+        found["ν"] = state.nu
+    if rule.momentum != "none":
+        found["μ"] = state.mu
+        if name in _BOXES or DIALECTS[state.dialect].free_schedule:
+            found["ψ"] = state.psi
+    if name == "RMSProp":
+        found["corrected"] = True
+    if name == "NadaMax" and state.dialect != "cs229":
+        found["norm"] = paper.max_norm
+    return found
+
+
+def picture(state: State) -> figures.Picture:
+    """What the widget shows, for paper and for browsers without JavaScript."""
+    surface = SURFACES[state.surface]
+    found = paths(state)
+    return figures.paths(found, f=surface.f, xlim=surface.xlim, ylim=surface.ylim, minima=surface.minima)
+
+
+def knowledge() -> dict[str, Any]:
+    """What the browser is told about rules, looks, dialects and surfaces: they are defined in Python, once."""
+    shown = ("title", "formula", "xlim", "ylim", "levels", "minima", "steps", "begin")
+    return {
+        "rules": {name: {**asdict(rule), **_look(name)} for name, rule in RULES.items()},
+        "dialects": {name: asdict(dialect) for name, dialect in DIALECTS.items()},
+        "surfaces": {name: {key: getattr(surface, key) for key in shown} for name, surface in SURFACES.items()},
+    }
+
+
+def _look(name: str) -> dict[str, Any]:
+    """`figures.look` in the browser's words; `dash` counts line widths, as matplotlib does."""
+    look = figures.look(name)
+    dash = () if look["linestyle"] == "-" else look["linestyle"][1]
+    return {"colour": look["color"], "dash": dash, "marker": look["marker"]}

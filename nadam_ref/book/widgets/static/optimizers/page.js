@@ -1,0 +1,107 @@
+// The widget's controls as HTML, and how numbers are written.
+"use strict";
+
+(function (root) {
+  const { arrow, mark, HALF, dashes } = root.nadamDraw;
+
+  const decades = (low, high) => {
+    const found = [];
+    for (let k = low; k < high; k++) for (const d of [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) found.push(+`${d}e${k}`);
+    return [...found, +`1e${high}`];
+  };
+  const MU = [0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+  const NU = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999];
+  // By the state's name: letter, hint, what a screen reader says, and the values at which the slider stops.
+  const SLIDERS = {
+    lr: ["η", "no norm", "learning rate of the rules without a norm", decades(-4, 0)],
+    lrn: ["η", "with norm", "learning rate of the rules with a norm", decades(-3, 0)],
+    mu: ["μ", "momentum", "momentum constant mu", MU],
+    nu: ["ν", "norm", "decay of the norm, nu", NU],
+  };
+  const COLUMNS = { none: "no norm", sum: "sum of g²", rms: "mean of g²", max: "max of |g|" };
+  const ROWS = ["no mo\u00admen\u00adtum", "classical", "Nesterov"];
+  const DIALECTS = {
+    cs229: "the report; torch", iclr: "ICLR", constant: "optax: no schedule", keras3: "Keras 3", choi: "Choi; timm", radam: "Radam",
+  };
+  const SCHEDULES = { none: "constant", 0.004: "rises (report)" };
+  const NUMBERS = { mu: "μ", nu: "ν", a: "a", c: "c", d: "d", eta: "η" };
+
+  const superscript = (k) => [...String(k)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
+
+  function show(x, digits = 4) {
+    if (!Number.isFinite(x)) return "∞";
+    const size = Math.abs(x);
+    if (size !== 0 && (size < 1e-3 || size >= 1e4)) {
+      const [lead, power] = x.toExponential(digits - 1).split("e");
+      return `${+lead}·10${superscript(+power)}`.replace("-", "−");
+    }
+    return String(+x.toPrecision(digits)).replace("-", "−");
+  }
+
+  // In few letters, for a legend.
+  const brief = (x) => show(x, x !== 0 && (x < 1e-3 || x >= 1e4) ? 1 : 2);
+
+  // θ ← …, with the letters of the one update that a rule uses.
+  function formula(rule) {
+    const top = rule.momentum === "none" ? "g" : rule.nesterov ? "(a m + c g)" : "a m";
+    const under = { none: "", sum: " / (√n + ε)", rms: " / (d √n + ε)", max: " / (n + ε)" }[rule.norm];
+    return `θ ← θ − η ${top}${under}`;
+  }
+
+  const sample = (inside) => `<svg class="play-sample" viewBox="0 0 26 12" aria-hidden="true">${inside}</svg>`;
+  const options = (table) => Object.entries(table).map(([key, text]) => `<option value="${key}">${text}</option>`).join("");
+  const select = (key, said, table) => `<select data-select="${key}" aria-label="${said}">${options(table)}</select>`;
+  const button = (does, text) => `<button type="button" data-do="${does}">${text}</button>`;
+
+  // The ten rules by momentum (rows) and norm (columns), as switches that are the legend too.
+  function chooser(rules) {
+    const area = (i, j) => `--row: ${i}; --column: ${j}`;
+    const chips = Object.entries(rules).map(([name, look]) => {
+      const row = look.nesterov ? 2 : look.momentum === "none" ? 0 : 1, column = Object.keys(COLUMNS).indexOf(look.norm);
+      const line = `<path class="play-line" d="M1 6H25" stroke-dasharray="${dashes(look)}"/>`;
+      const dot = `<path class="play-mark" d="${mark(look.marker, HALF[look.marker], 13, 6)}"/>`;
+      return `<button type="button" class="play-chip" data-name="${name}" aria-pressed="false"
+        style="--look: ${look.colour}; ${area(row + 2, column + 2)}"><b>${name}</b>${sample(line + dot)}<i></i></button>`;
+    });
+    const heads = Object.values(COLUMNS).map((text, k) => `<span style="${area(1, k + 2)}">${text}</span>`);
+    const sides = ROWS.map((text, k) => `<span class="play-side" style="${area(k + 2, 1)}">${text}</span>`);
+    const all = [...heads, ...sides, ...chips].join("");
+    return `<div class="play-chooser" role="group" aria-label="Optimizers shown">${all}</div>`;
+  }
+
+  function slider(key) {
+    const [letter, hint, said, stops] = SLIDERS[key];
+    return `<label class="play-row"><span>${letter} <small>${hint}</small></span><input type="range" data-slide="${key}"
+      aria-label="${said}" min="0" max="${stops.length - 1}"><output></output></label>`;
+  }
+
+  const choice = (key, letter, hint, said, table) =>
+    `<label class="play-row play-choice"><span>${letter} <small>${hint}</small></span>${select(key, said, table)}</label>`;
+
+  function page(told) {
+    const titles = Object.fromEntries(Object.entries(told.surfaces).map(([key, { title }]) => [key, title]));
+    const known = Object.fromEntries(Object.keys(told.dialects).map((key) => [key, DIALECTS[key] ?? key]));
+    const numbers = Object.entries(NUMBERS).map(([key, letter]) => `<div><dt>${letter}</dt><dd data-number="${key}"></dd></div>`);
+    const legend = ["momentum", "gradient", "whole"].map((key) => {
+      const drawn = sample(`<path class="play-arrow play-${key}" d="${arrow([1, 6], [25, 6], 6)}"/>`);
+      return `<li>${drawn}<span data-arrow="${key}"></span></li>`;
+    });
+    return `<div class="play-plots">
+        <svg class="play-plane" role="group"></svg>
+        <svg class="play-loss" role="img" aria-label="Loss at each step, on a logarithmic axis"></svg>
+      </div>
+      <div class="play-bar">${button("play", "Play")}${button("back", "Back")}${button("step", "Step")}
+        <input type="range" data-scrub min="0" aria-label="Step"><output class="play-step"></output>
+        ${button("reset", "Reset")}${button("link", "Link")}</div>
+      <div class="play-controls">${chooser(told.rules)}
+        <div>${choice("surface", "f", "function", "Function", titles)}${Object.keys(SLIDERS).map(slider).join("")}</div>
+        ${choice("dialect", "Nadam", "as in", "Dialect of Nadam and NadaMax", known)}
+        ${choice("psi", "μ", "schedule", "Schedule of the momentum", SCHEDULES)}</div>
+      <div class="play-anatomy"><svg class="play-lens" aria-hidden="true"></svg><div>
+        <p><span>One step of ${select("of", "Optimizer taken apart", {})}</span><span class="play-formula"></span></p>
+        <dl>${numbers.join("")}</dl><ul>${legend.join("")}</ul></div></div>
+      <p class="play-said" role="status"></p>`;
+  }
+
+  root.nadamPage = { SLIDERS, NUMBERS, page, options, show, brief, formula, superscript };
+})(globalThis);

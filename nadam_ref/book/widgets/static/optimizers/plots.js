@@ -1,0 +1,186 @@
+// What the reader sees of the runs: the plane with its paths, the losses, and one step taken apart.
+"use strict";
+
+(function (root) {
+  const { scalars, anatomy, surfaces } = root.nadamCore;
+  const { make, set, say, scale, place, regions, closed, Trace, arrow, dashes } = root.nadamDraw;
+  const { NUMBERS, show, formula, superscript } = root.nadamPage;
+
+  const LEFT = 42, RIGHT = 10, BELOW = 24; // margins of the losses
+  const BANDS = 9, MARKS = { path: 24, loss: 8 };
+
+  const write = (parent, x, y, said, anchor = "start") => {
+    make("text", { x, y, "text-anchor": anchor }, parent).textContent = said;
+  };
+
+  class Plots {
+    constructor(find, told) {
+      Object.assign(this, { find, told, lines: {} });
+    }
+
+    // Everything is drawn in CSS pixels, so that letters and lines keep their size.
+    fit() {
+      for (const name of ["plane", "loss", "lens"]) {
+        const svg = this.find(`.play-${name}`), width = svg.clientWidth, height = svg.clientHeight;
+        set(svg, { viewBox: `0 0 ${width} ${height}` });
+        this[name] = { svg, width, height };
+      }
+      return this.plane.width > 0;
+    }
+
+    // Contours, ticks, and the handle of the start.
+    ground({ surface }) {
+      const { svg, width, height } = this.plane, { xlim, ylim, levels, minima, formula: written } = this.told.surfaces[surface];
+      this.x = scale(xlim, [0, width]);
+      this.y = scale(ylim, [height, 0]);
+      if (this.mapped !== surface) {
+        const heights = Array.from({ length: BANDS }, (_, k) => levels[0] * (levels[1] / levels[0]) ** (k / (BANDS - 1)));
+        this.map = regions(surfaces[surface].f, xlim, ylim, heights);
+        this.mapped = surface;
+      }
+      const focused = document.activeElement === this.handle && this.handle;
+      svg.replaceChildren();
+      set(svg, { "aria-label": `Paths over the contours of ${written}` });
+      const land = make("g", { class: "play-land", "aria-hidden": "true" }, svg);
+      for (const region of this.map) make("path", { d: closed(region, this.x, this.y), "fill-rule": "evenodd" }, land);
+      for (const [a, b] of minima) make("path", { class: "play-goal", d: `M${this.x(a) - 5} ${this.y(b)}h10m-5 -5v10` }, land);
+      const ticks = make("g", { "aria-hidden": "true" }, svg);
+      for (let a = Math.ceil(xlim[0]); a < xlim[1]; a++) {
+        if (this.x(a) > 24 && this.x(a) < width - 34) write(ticks, this.x(a), height - 6, show(a), "middle");
+      }
+      for (let b = Math.ceil(ylim[0]); b < ylim[1]; b++) {
+        if (this.y(b) > 30 && this.y(b) < height - 24) write(ticks, 6, this.y(b) + 4, show(b));
+      }
+      write(ticks, width - 6, height - 6, "θ₁", "end");
+      write(ticks, 6, 16, "θ₂");
+      write(ticks, width - 6, 16, written, "end");
+      this.track = make("g", { "aria-hidden": "true" }, svg);
+      this.arrows = make("g", { "aria-hidden": "true" }, svg);
+      const said = { tabindex: 0, role: "button", "aria-roledescription": "point to drag" };
+      this.handle = make("g", { class: "play-handle", ...said }, svg);
+      for (const [r, part] of [[22, "grip"], [9, "ring"], [3, "dot"]]) make("circle", { r, class: `play-${part}` }, this.handle);
+      if (focused) this.handle.focus();
+    }
+
+    // Every path and every loss, whole and faint.
+    paths(state, runs) {
+      this.axes(state, runs);
+      this.track.replaceChildren();
+      this.lines = {};
+      for (const [name, made] of Object.entries(runs)) {
+        const look = this.told.rules[name];
+        const on = (i, to) => Array.from({ length: made.T + 1 }, (_, t) => to(made.theta[2 * t + i]));
+        const every = (marks) => Math.max(1, Math.round(made.T / marks)), steps = Array.from(made.loss, (_, t) => this.lx(t));
+        const path = new Trace(on(0, this.x), on(1, this.y), 5 * this.plane.width, look.marker, every(MARKS.path));
+        const loss = new Trace(steps, Array.from(made.loss, this.ly), Infinity, look.marker, every(MARKS.loss));
+        this.lines[name] = [this.curve(this.track, look, path), this.curve(this.losses, look, loss)];
+      }
+      const [a, b] = state.start;
+      set(this.handle, {
+        transform: `translate(${place(this.x(a), this.y(b))})`,
+        "aria-label": `Start, ${show(a)}, ${show(b)}. Arrow keys move it; with Shift, less.`,
+      });
+    }
+
+    curve(parent, look, trace) {
+      const group = make("g", { style: `--look: ${look.colour}` }, parent);
+      const [ghost, ...drawn] = ["line play-ghost", "line", "mark", "mark play-head"].map((kind) => {
+        const dashed = kind.startsWith("line") ? { "stroke-dasharray": dashes(look) } : {};
+        return make("path", { class: `play-${kind}`, ...dashed }, group);
+      });
+      set(ghost, { d: trace.whole });
+      return { trace, drawn };
+    }
+
+    axes({ surface, start }, runs) {
+      const { svg, width, height } = this.loss, T = this.told.surfaces[surface].steps;
+      const first = Math.max(surfaces[surface].f(...start), 1e-6), top = Math.ceil(Math.log10(first) + 0.3);
+      let least = first;
+      for (const { loss } of Object.values(runs)) for (const x of loss) if (x > 0 && x < least) least = x;
+      const bottom = Math.max(Math.min(Math.floor(Math.log10(least)), top - 2), top - 12);
+      const down = scale([bottom, top], [height - BELOW, 10]);
+      this.lx = scale([0, T], [LEFT, width - RIGHT]);
+      // what is above the axis, not finite included, runs along its upper edge
+      this.ly = (value) => (value < 10 ** top ? Math.min(down(Math.log10(value)), height - BELOW) : 4);
+      svg.replaceChildren();
+      const axes = make("g", {}, svg);
+      for (let k = top; k >= bottom; k -= Math.ceil((top - bottom) / 6)) {
+        make("path", { class: "play-grid", d: `M${LEFT} ${down(k).toFixed(1)}H${width - RIGHT}` }, axes);
+        write(axes, LEFT - 5, down(k) + 4, `10${superscript(k)}`, "end");
+      }
+      for (const t of [0, T / 2]) write(axes, this.lx(t), height - 6, t, "middle");
+      write(axes, width - RIGHT, height - 6, `step ${T}`, "end");
+      write(axes, width - RIGHT, 24, "f(θ)", "end");
+      this.losses = make("g", {}, svg);
+      this.cursor = make("path", { class: "play-cursor" }, svg);
+    }
+
+    // What depends on the moment t, which lies between two steps only while it plays.
+    moment({ t }) {
+      for (const { trace, drawn } of Object.values(this.lines).flat()) {
+        const found = trace.upTo(t);
+        drawn.forEach((path, k) => set(path, { d: found[k] }));
+      }
+      set(this.cursor, { d: `M${this.lx(t).toFixed(1)} 6V${this.loss.height - BELOW}` });
+    }
+
+    // One step taken apart, in numbers, and as arrows: at their true length among the paths, and enlarged beside.
+    dissect({ of }, made, t) {
+      const { rule } = made, put = (kind, key, text) => say(this.find(`[data-${kind}="${key}"]`), text);
+      say(this.find(".play-formula"), formula(rule));
+      for (const group of [this.arrows, this.lens.svg]) {
+        group.replaceChildren();
+        set(group, { style: `--look: ${this.told.rules[of].colour}` });
+      }
+      const six = t > 0 ? scalars(made, t) : {};
+      const read = { mu: rule.momentum !== "none", nu: rule.norm === "rms" || rule.norm === "max" };
+      for (const key of Object.keys(NUMBERS)) put("number", key, t > 0 && (read[key] ?? true) ? show(six[key]) : "–");
+      const fresh = rule.momentum === "mean" ? "a (1−μ) g" : "a g";
+      const names = {
+        momentum: rule.nesterov ? "look-ahead, a m" : rule.momentum === "none" ? "no momentum" : "momentum, a μ m",
+        gradient: `gradient, ${rule.nesterov || rule.momentum === "none" ? "c g" : fresh}`,
+        whole: "step",
+      };
+      const parts = t > 0 ? anatomy(made, t) : null;
+      for (const [key, text] of Object.entries(names)) {
+        const vector = parts && (key !== "momentum" || read.mu) ? `: ${parts[key].map((x) => show(x, 2)).join(", ")}` : "";
+        put("arrow", key, text + vector);
+      }
+      if (parts) this.enlarge(parts, t);
+    }
+
+    enlarge({ from, to, momentum }, t) {
+      const put = (parent, [p, q, r], size) => {
+        for (const [kind, a, b] of [["whole", p, r], ["momentum", p, q], ["gradient", q, r]]) {
+          make("path", { class: `play-arrow play-${kind}`, d: arrow(a, b, size) }, parent);
+        }
+      };
+      const ends = [from, from.map((x, i) => x + momentum[i]), to].map(([a, b]) => [this.x(a), this.y(b)]);
+      const { svg, width, height } = this.lens;
+      if (!ends.flat().every((x) => Math.abs(x) < 1e5)) {
+        write(svg, width / 2, height / 2, "it has left the picture", "middle");
+        return;
+      }
+      put(this.arrows, ends, 6);
+      const low = [0, 1].map((i) => Math.min(...ends.map((p) => p[i])));
+      const size = [0, 1].map((i) => Math.max(...ends.map((p) => p[i])) - low[i]);
+      const zoom = Math.min((width - 28) / size[0], (height - 44) / size[1]);
+      if (!(zoom < 1e12)) return;
+      const shift = [(width - zoom * size[0]) / 2, (height - 16 - zoom * size[1]) / 2];
+      put(svg, ends.map((p) => p.map((x, i) => shift[i] + zoom * (x - low[i]))), 9);
+      write(svg, width / 2, height - 6, `step ${t}, × ${show(zoom, 2)}`, "middle");
+    }
+
+    // The step at a place on the losses, and the point at a place on the plane, of a pointer.
+    stepAt(event) {
+      return this.lx.back(event.clientX - this.loss.svg.getBoundingClientRect().left);
+    }
+
+    pointAt(event) {
+      const { left, top } = this.plane.svg.getBoundingClientRect();
+      return [this.x.back(event.clientX - left), this.y.back(event.clientY - top)];
+    }
+  }
+
+  root.nadamPlots = { Plots };
+})(globalThis);

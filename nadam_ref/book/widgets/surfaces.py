@@ -1,0 +1,140 @@
+"""The functions that the widget descends, of two parameters, with their gradients.
+
+``static/optimizers/core.js`` says the same in JavaScript, operation by operation, so that both give the same bits:
+powers are written as products, because the two languages round them differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import figures
+from ..figures import Point
+
+__all__ = ["SURFACES", "Surface"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A function, and how it is shown: its window, contour `levels` from the lowest to the highest, and minima.
+
+    `begin`: a start, a step and learning rates (as in `presets.State`) that suit it. `steps`: how many are taken.
+
+    `f` takes θ of shape [..., 2]; `gradient` takes θ of shape [2], and a step number that it does not read.
+    """
+
+    title: str
+    formula: str
+    f: Callable[[Array], Array]
+    gradient: Callable[..., Array]
+    xlim: Point
+    ylim: Point
+    levels: Point
+    minima: tuple[Point, ...]
+    steps: int
+    begin: Mapping[str, Any]
+
+
+def rosenbrock(θ: Array) -> Array:
+    """f(θ) = (1 − θ₁)² + 100 (θ₂ − θ₁²)²."""
+    x, y = θ[..., 0], θ[..., 1]
+    u = y - x * x
+    value: Array = (1 - x) * (1 - x) + 100 * (u * u)
+    return value
+
+
+def rosenbrock_gradient(θ: Array, t: int = 0) -> Array:
+    """The gradient of `rosenbrock`."""
+    x, y = θ
+    u = y - x * x
+    return np.array([-2 * (1 - x) - 400 * x * u, 200 * u])
+
+
+def beale(θ: Array) -> Array:
+    """f(θ) = (1.5 − θ₁ + θ₁ θ₂)² + (2.25 − θ₁ + θ₁ θ₂²)² + (2.625 − θ₁ + θ₁ θ₂³)²."""
+    x, y = θ[..., 0], θ[..., 1]
+    p, q, r = 1.5 - x + x * y, 2.25 - x + x * y * y, 2.625 - x + x * y * y * y
+    value: Array = p * p + q * q + r * r
+    return value
+
+
+def beale_gradient(θ: Array, t: int = 0) -> Array:
+    """The gradient of `beale`."""
+    x, y = θ
+    p, q, r = 1.5 - x + x * y, 2.25 - x + x * y * y, 2.625 - x + x * y * y * y
+    along_x = 2 * p * (y - 1) + 2 * q * (y * y - 1) + 2 * r * (y * y * y - 1)
+    along_y = 2 * p * x + 4 * q * x * y + 6 * r * x * y * y
+    return np.array([along_x, along_y])
+
+
+def saddle(θ: Array) -> Array:
+    """f(θ) = ½ θ₁² + ¼ (θ₂² − 1)²: a saddle at the origin, between two minima."""
+    x, y = θ[..., 0], θ[..., 1]
+    v = y * y - 1
+    value: Array = 0.5 * (x * x) + 0.25 * (v * v)
+    return value
+
+
+def saddle_gradient(θ: Array, t: int = 0) -> Array:
+    """The gradient of `saddle`."""
+    x, y = θ
+    return np.array([x, (y * y - 1) * y])
+
+
+SURFACES: dict[str, Surface] = {
+    "ravine": Surface(
+        "Ravine",
+        "½ (θ₁² + 20 θ₂²)",
+        figures.ravine,
+        figures.ravine_gradient,
+        (-1.7, 0.9),
+        (-1.4, 1.4),
+        (0.02, 16),
+        ((0, 0),),
+        60,
+        {"start": (-1.2, 1.2), "t": 4, "lr": 0.03, "lrn": 0.1},
+    ),
+    "rosenbrock": Surface(
+        "Rosenbrock",
+        "(1 − θ₁)² + 100 (θ₂ − θ₁²)²",
+        rosenbrock,
+        rosenbrock_gradient,
+        (-2, 2),
+        (-1, 3),
+        (1, 1000),
+        ((1, 1),),
+        300,
+        {"start": (-1.2, 1.0), "t": 12, "lr": 0.0005, "lrn": 0.08},
+    ),
+    "beale": Surface(
+        "Beale",
+        "Σᵢ (bᵢ − θ₁ + θ₁ θ₂ⁱ)², b = 1.5, 2.25, 2.625",
+        beale,
+        beale_gradient,
+        (-1, 4.5),
+        (-2, 2),
+        (0.05, 1000),
+        ((3, 0.5),),
+        300,
+        {"start": (1.0, 1.5), "t": 20, "lr": 0.003, "lrn": 0.08},
+    ),
+    "saddle": Surface(
+        "Saddle",
+        "½ θ₁² + ¼ (θ₂² − 1)²",
+        saddle,
+        saddle_gradient,
+        (-1.8, 1.8),
+        (-1.6, 1.6),
+        (0.01, 3),
+        ((0, 1), (0, -1)),
+        120,
+        {"start": (-1.2, 0.02), "t": 20, "lr": 0.05, "lrn": 0.05},
+    ),
+}

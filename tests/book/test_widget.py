@@ -1,0 +1,269 @@
+"""The widget's arithmetic, in node, against the paper's boxes, and what Python tells the browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from docutils.parsers.rst import DirectiveError
+
+from nadam_ref import paper
+from nadam_ref.book import figures, widgets
+from nadam_ref.book.widgets import presets
+from nadam_ref.book.widgets.directive import Optimizers
+from nadam_ref.book.widgets.presets import PRESETS, State
+from nadam_ref.book.widgets.surfaces import SURFACES
+from nadam_ref.rules import DIALECTS, RULES, scalars
+
+STATIC = Path(widgets.__file__).parent / "static" / "optimizers"
+STEPS = 300
+#: A start on each surface, and rates with which no path leaves it.
+STARTS = {"ravine": (-1.2, 1.2), "rosenbrock": (-1.2, 1.0), "beale": (1.0, 1.5), "saddle": (-1.2, 0.02)}
+RATES = {"ravine": 0.02, "rosenbrock": 1e-4, "beale": 1e-4, "saddle": 0.02}
+
+RUN = """
+const jobs = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const bits = (x) => Buffer.from(new Float64Array(x).buffer).toString("hex");
+console.log(JSON.stringify(jobs.map((job) => {
+  const steps = job.steps ?? nadamCore.numbers(job.rule, job.kind, job.hyper, job.T);
+  const made = nadamCore.run({ ...job, steps });
+  const arrows = steps.map((_, k) => nadamCore.anatomy(made, k + 1));
+  return {
+    path: bits(made.theta), loss: bits(made.loss), steps,
+    scalars: steps.map((_, k) => nadamCore.scalars(made, k + 1)),
+    arrows,
+  };
+})));
+"""
+
+
+def node(*programs: str, text: str = "") -> Any:
+    """What a program prints as JSON after the named files of the widget have run."""
+    path = shutil.which("node")
+    if path is None:
+        pytest.skip("node is not installed")
+    source = "\n".join([*((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in programs[:-1]), programs[-1]])
+    done = subprocess.run([path, "-e", source], input=text, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def box_numbers(name: str, state: State, T: int) -> list[dict[str, float]]:
+    """The numbers of each step exactly as the box of `name` computes them, with Python's powers."""
+    rule, kind = RULES[name], DIALECTS[state.dialect]
+    dialects = rule.nesterov and rule.momentum == "mean"
+    psi = kind.momentum_decay if dialects and not kind.free_schedule else state.psi
+    by_power = dialects and state.dialect in ("constant", "choi", "radam")
+    product, found = 1.0, []
+    for t in range(1, T + 1):
+        now, following = paper.schedule(state.mu, t, psi), paper.schedule(state.mu, t + 1, psi)
+        product *= now
+        rest, ahead = 1 - product, 1 - product * following
+        if by_power:
+            rest, ahead = 1 - state.mu**t, 1 - state.mu ** (t + 1)
+        found.append(
+            {
+                "mu": state.mu if dialects and not kind.scheduled_recursion else now,
+                "now": now,
+                "next": following,
+                "rest": rest if rule.momentum == "mean" else 1.0,
+                "ahead": ahead if rule.momentum == "mean" else 1.0,
+                "nu": state.nu,
+                "spread": 1 - state.nu**t if rule.norm == "rms" else 1.0,
+                "eta": state.lr if rule.norm == "none" else state.lrn,
+            }
+        )
+    return found
+
+
+def job(name: str, state: State, **more: Any) -> dict[str, Any]:
+    hyper = {"mu": state.mu, "nu": state.nu, "psi": state.psi, "lr": state.lr, "lrn": state.lrn}
+    return {
+        **{"rule": dataclasses.asdict(RULES[name]), "dialect": state.dialect, "T": STEPS, "hyper": hyper},
+        **{"kind": dataclasses.asdict(DIALECTS[state.dialect]), "surface": state.surface, "start": state.start},
+        **more,
+    }
+
+
+def run(states: list[tuple[str, State]], given: bool) -> list[dict[str, Any]]:
+    """The runs in node; `given` hands in the boxes' own numbers of each step."""
+    jobs = [job(n, s, **({"steps": box_numbers(n, s, STEPS)} if given else {})) for n, s in states]
+    found: list[dict[str, Any]] = node("core", RUN, text=json.dumps(jobs))
+    for one in found:
+        one["path"] = np.frombuffer(bytes.fromhex(one["path"])).reshape(-1, 2)
+        one["loss"] = np.frombuffer(bytes.fromhex(one["loss"]))
+    return found
+
+
+def base(surface: str, **settings: Any) -> State:
+    given = {"lr": RATES[surface], "lrn": 0.05, **settings}
+    return State(surface, (), STARTS[surface], 0, of="", **given)
+
+
+def cases(surface: str) -> list[tuple[str, State]]:
+    """Every rule in every dialect, with and without a schedule."""
+    found = []
+    for psi in (None, 1 / 250):
+        for name in RULES:
+            for dialect in DIALECTS if name in ("Nadam", "NadaMax") else ("cs229",):
+                found.append((name, base(surface, psi=psi, dialect=dialect)))
+    return found
+
+
+each_surface = pytest.mark.parametrize("surface", SURFACES)
+
+
+@each_surface
+def test_given_the_scalars_it_is_the_paper_to_the_last_bit(surface: str) -> None:
+    wanted = cases(surface)
+    for (name, state), found in zip(wanted, run(wanted, given=True), strict=True):
+        path = presets.paths(dataclasses.replace(state, show=(name,)), STEPS)[name]
+        assert np.isfinite(path).all()
+        assert np.unique(path, axis=0).shape[0] > 20
+        np.testing.assert_array_equal(found["path"], path, err_msg=f"{name} {state}")
+        np.testing.assert_array_equal(found["loss"], SURFACES[surface].f(path), err_msg=f"{name} {state}")
+
+
+@each_surface
+def test_a_path_that_diverges_is_the_papers_too(surface: str) -> None:
+    wanted = [(name, base(surface, lr=5.0)) for name in ("GD", "Momentum", "NAG")]
+    for (name, state), found in zip(wanted, run(wanted, given=True), strict=True):
+        path = presets.paths(dataclasses.replace(state, show=(name,)), STEPS)[name]
+        assert not np.isfinite(path).all()
+        np.testing.assert_array_equal(found["path"], path)
+
+
+def test_by_itself_it_is_the_paper_where_no_power_enters() -> None:
+    names = ("GD", "Momentum", "NAG", "AdaGrad", "MaxProp", "AdaMax", "NadaMax")
+    wanted = [(name, base("rosenbrock", dialect="cs229")) for name in names]
+    for (name, state), found in zip(wanted, run(wanted, given=False), strict=True):
+        path = presets.paths(dataclasses.replace(state, show=(name,)), STEPS)[name]
+        np.testing.assert_array_equal(found["path"], path, err_msg=name)
+
+
+def test_its_own_numbers_are_the_boxes_up_to_rounding() -> None:
+    wanted = cases("ravine")
+    for (name, state), found in zip(wanted, run(wanted, given=False), strict=True):
+        for mine, box in zip(found["steps"], box_numbers(name, state, STEPS), strict=True):
+            assert mine == pytest.approx(box, rel=1e-13), f"{name} {state}"
+
+
+def test_the_six_numbers_are_those_of_rules() -> None:
+    for (name, state), found in zip(wanted := cases("ravine"), run(wanted, given=False), strict=True):
+        rule, kind = RULES[name], DIALECTS[state.dialect]
+        dialects = rule.nesterov and rule.momentum == "mean"
+        psi = kind.momentum_decay if dialects and not kind.free_schedule else state.psi
+        product = 1.0
+        for t, six in enumerate(found["scalars"], 1):
+            rate = state.lr if rule.norm == "none" else state.lrn
+            options = {"momentum_decay": psi, "bias_correction": True, "dialect": state.dialect}
+            wanted_six, product = scalars(rule, t, product, lr=rate, mu=state.mu, nu=state.nu, **options)
+            expected = {**wanted_six._asdict(), "eta": wanted_six.lr}
+            del expected["lr"]
+            if rule.momentum == "none":
+                del expected["mu"], six["mu"]  # nothing reads it
+            assert six == pytest.approx(expected, rel=1e-11), f"{name} {state} {t}"
+
+
+@each_surface
+def test_the_arrows_of_a_step_lead_from_one_point_to_the_next(surface: str) -> None:
+    wanted = cases(surface)
+    for (name, _), found in zip(wanted, run(wanted, given=False), strict=True):
+        for t in (1, 2, 7, 100):
+            arrows = found["arrows"][t - 1]
+            assert arrows["from"] == found["path"][t - 1].tolist()
+            assert arrows["to"] == found["path"][t].tolist()
+            tip = np.add(np.add(arrows["from"], arrows["momentum"]), arrows["gradient"])
+            np.testing.assert_allclose(tip, arrows["to"], rtol=1e-12, atol=1e-12, err_msg=name)
+            if RULES[name].momentum == "none":
+                assert arrows["momentum"] == [0, 0]
+
+
+def test_the_gradient_arrow_of_a_rule_without_norm_is_its_rate_times_the_gradient() -> None:
+    wanted = [(name, base("ravine")) for name in ("GD", "Momentum", "NAG")]
+    for (_, state), found in zip(wanted, run(wanted, given=False), strict=True):
+        for t in (1, 5, 50):
+            slope = figures.ravine_gradient(found["path"][t - 1])
+            np.testing.assert_allclose(found["arrows"][t - 1]["gradient"], -state.lr * slope, rtol=1e-12)
+
+
+@each_surface
+def test_the_gradients_are_the_functions_own(surface: str) -> None:
+    it, h = SURFACES[surface], 1e-6
+    for point in np.random.default_rng(0).uniform(-1.5, 1.5, (20, 2)):
+        slope = [(it.f(point + h * e) - it.f(point - h * e)) / (2 * h) for e in np.eye(2)]
+        np.testing.assert_allclose(it.gradient(point), slope, rtol=1e-6, atol=1e-6)
+    for minimum in it.minima:
+        assert it.f(np.array(minimum)) == pytest.approx(0, abs=1e-20)
+        np.testing.assert_allclose(it.gradient(np.array(minimum)), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_starts_in_the_window_and_goes_down(name: str) -> None:
+    _, state = PRESETS[name]
+    surface = SURFACES[state.surface]
+    assert state.of in state.show
+    for path in presets.paths(state).values():
+        assert all(low <= x <= high for x, (low, high) in zip(state.start, (surface.xlim, surface.ylim), strict=True))
+        assert surface.f(path[-1]) < 0.5 * surface.f(path[0])
+
+
+def test_looks_are_those_of_the_figures() -> None:
+    told = presets.knowledge()["rules"]
+    assert {(r["colour"], r["marker"]) for r in told.values()} == {
+        (figures.look(name)["color"], figures.look(name)["marker"]) for name in RULES
+    }
+    assert told["NAG"]["dash"] == ()
+    assert told["GD"]["dash"] == (1, 1.2)
+    assert math.isclose(told["Adam"]["dash"][0], 5)
+    json.dumps(presets.knowledge(), allow_nan=False)
+
+
+def asked_for(**options: str) -> State:
+    """The state that a directive with these options begins with."""
+    directive = Optimizers.__new__(Optimizers)
+    directive.options = options
+    return directive._preset()[1]
+
+
+def test_a_function_brings_its_own_start_and_rates() -> None:
+    state = asked_for(preset="nadam", function="beale", show="GD, NadaMax")
+    begin = SURFACES["beale"].begin
+    assert (state.surface, state.start, state.lr) == ("beale", begin["start"], begin["lr"])
+    assert (state.show, state.of) == (("GD", "NadaMax"), "NadaMax")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "nowhere"}, "no preset is called `nowhere`; there are landing, "),
+        ({"show": "Adam, SGD"}, "no optimizer is called `SGD`; there are GD, "),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_ones(options: dict[str, str], message: str) -> None:
+    with pytest.raises(DirectiveError) as failure:
+        asked_for(**options)
+    assert message in failure.value.msg
+
+
+STATES = """
+const told = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const other = { ...told.preset, surface: "beale", show: ["GD", "NadaMax"], start: [-0.25, 1e-3], psi: 0.004, t: 7 };
+const written = nadamState.write(other, told);
+console.log(JSON.stringify([written, other, nadamState.read(written, told), nadamState.read("#w=else", told)]));
+"""
+
+
+def test_a_fragment_can_be_read_by_people_and_by_the_widget() -> None:
+    told = {**presets.knowledge(), "name": "fig-play", "preset": vars(PRESETS["landing"][1])}
+    written, state, read, of_another = node("state", STATES, text=json.dumps(told))
+    assert written.startswith("#w=fig-play&f=beale&show=GD,NadaMax&start=-0.25,0.001&lr=0.03&")
+    assert read == state
+    assert of_another is None

@@ -1,0 +1,342 @@
+"""The widget in a browser, on a page that the book's own build made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from small_book import Built
+
+from nadam_ref.book.widgets import presets
+from nadam_ref.book.widgets.presets import State
+from nadam_ref.book.widgets.surfaces import SURFACES
+from nadam_ref.rules import DIALECTS, RULES, scalars
+
+LANDING = presets.PRESETS["landing"][1]
+Open = Callable[..., "Page"]
+
+
+class Page:
+    """The first widget of the landing page, as a reader has it."""
+
+    def __init__(self, context: Any, built: Built, fragment: str = "") -> None:
+        self.console: list[str] = []
+        self.asked: list[str] = []
+        self.tab = context.new_page()
+        self.tab.on("console", lambda line: self.console.append(line.text) if line.type in ("error", "warning") else 0)
+        self.tab.on("pageerror", lambda error: self.console.append(str(error)))
+        self.tab.on(
+            "request", lambda r: 0 if r.url.startswith(("file:", "data:", "blob:")) else self.asked.append(r.url)
+        )
+        address = (built.root / "_build" / "html" / "book" / "index.html").as_uri()
+        self.tab.goto(address + fragment, wait_until="load")
+        self.widget = self.tab.locator("#fig-play .play")
+
+    def settle(self) -> None:
+        """Until what was asked for is drawn."""
+        self.tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def press(self, name: str) -> None:
+        self.widget.locator(f'[data-do="{name}"]').click()
+        self.settle()
+
+    def text(self, selector: str) -> str:
+        return str(self.widget.locator(selector).text_content())
+
+    def loss(self, name: str) -> str:
+        return self.text(f'[data-name="{name}"] i')
+
+    @property
+    def step(self) -> int:
+        return int(self.text(".play-step").split("/")[0])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return dict(self.tab.evaluate("() => document.querySelector('#fig-play .play').widget.state"))
+
+    def centre(self) -> tuple[float, float]:
+        box = self.widget.locator(".play-ring").bounding_box()
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.fixture
+def visit(browser: Any, built: Built) -> Iterator[Open]:
+    """Opens the page; afterwards nothing may have been said on the console or asked of another host."""
+    opened = []
+
+    def go(fragment: str = "", reduced_motion: str = "reduce", init: str = "", **settings: Any) -> Page:
+        size = {"width": 1280, "height": 1000}
+        context = browser.new_context(**{"viewport": size, "reduced_motion": reduced_motion, **settings})
+        context.add_init_script(f"for (const k of ['mode', 'theme']) localStorage.setItem(k, 'light'); {init}")
+        opened.append((context, page := Page(context, built, fragment)))
+        return page
+
+    yield go
+    for context, page in opened:
+        assert (page.console, page.asked) == ([], [])
+        context.close()
+
+
+def number(text: str) -> float:
+    """The number that a text shows: 1.2·10⁻⁵ is 1.2e-5."""
+    plain = text.replace("−", "-").replace("∞", "inf")
+    if "·10" in plain:
+        lead, power = plain.split("·10")
+        plain = f"{lead}e{power.translate(str.maketrans('⁰¹²³⁴⁵⁶⁷⁸⁹⁻', '0123456789-'))}"
+    return float(plain)
+
+
+def rounded(x: float, digits: int) -> float:
+    return float(f"{x:.{digits - 1}e}")
+
+
+def fragment(state: State) -> str:
+    """The link to a state."""
+    parts = {
+        **{"f": state.surface, "show": ",".join(state.show), "start": f"{state.start[0]},{state.start[1]}"},
+        **{"lr": state.lr, "lrn": state.lrn, "mu": state.mu, "nu": state.nu, "dialect": state.dialect},
+        **{"psi": "none" if state.psi is None else state.psi, "of": state.of, "t": state.t},
+    }
+    return "#w=fig-play&" + "&".join(f"{key}={value}" for key, value in parts.items())
+
+
+def six(state: State) -> dict[str, float | None]:
+    """The numbers of step t of the optimizer that is taken apart, from `rules`; None where the rule reads none."""
+    rule, kind, product = RULES[state.of], DIALECTS[state.dialect], 1.0
+    dialects = rule.nesterov and rule.momentum == "mean"
+    psi = kind.momentum_decay if dialects and not kind.free_schedule else state.psi
+    rate = state.lr if rule.norm == "none" else state.lrn
+    options = {"momentum_decay": psi, "bias_correction": True, "dialect": state.dialect}
+    for t in range(1, state.t + 1):
+        found, product = scalars(rule, t, product, lr=rate, mu=state.mu, nu=state.nu, **options)
+    wanted = {**found._asdict(), "eta": found.lr}
+    del wanted["lr"]
+    unread = {"mu": rule.momentum == "none", "nu": rule.norm in ("none", "sum")}
+    return {key: None if unread.get(key) else value for key, value in wanted.items()}
+
+
+STATES = [
+    presets.on("ravine", *RULES, of="NAG", t=7),
+    presets.on("rosenbrock", "GD", "Adam", "Nadam", dialect="cs229", psi=0.004, t=90),
+    presets.on("beale", "AdaGrad", "RMSProp", "NadaMax", dialect="choi", t=33, mu=0.95, nu=0.999),
+    presets.on("saddle", "MaxProp", "AdaMax", "Adam", psi=0.004, t=64),
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.surface)
+def test_what_it_says_is_what_python_says(visit: Open, state: State) -> None:
+    page = visit(fragment(state))
+    assert page.step == state.t
+    for name, path in presets.paths(state).items():
+        loss = float(SURFACES[state.surface].f(path)[state.t])
+        digits = 1 if loss < 1e-3 or loss >= 1e4 else 2
+        assert number(page.loss(name)) == rounded(loss, digits), name
+    for key, value in six(state).items():
+        said = page.text(f'[data-number="{key}"]')
+        assert said == "–" if value is None else number(said) == rounded(value, 4), key
+    path = presets.paths(state)[state.of]
+    moved = [number(text) for text in page.text('[data-arrow="whole"]').removeprefix("step: ").split(", ")]
+    assert moved == [rounded(x, 2) for x in path[state.t] - path[state.t - 1]]
+
+
+def test_it_plays_by_itself_once_and_pauses(visit: Open) -> None:
+    page = visit(reduced_motion="no-preference")
+    ended = (
+        "() => { const w = document.querySelector('#fig-play .play').widget; return w.state.t === w.T && !w.playing; }"
+    )
+    page.tab.wait_for_function(ended)
+    page.widget.locator("[data-scrub]").fill("3")
+    said = page.widget.locator('[data-do="play"]').evaluate("""async (button) => {
+      const frame = () => new Promise(requestAnimationFrame), said = [];
+      button.click();
+      for (let k = 0; k < 3; k++) await frame();
+      said.push(button.textContent);
+      button.click();
+      await frame();
+      return [...said, button.textContent];
+    }""")
+    assert said == ["Pause", "Play"]
+    assert 3 <= page.step < SURFACES["ravine"].steps
+    assert page.state["t"] == page.step
+    page.press("play")
+    page.tab.wait_for_function(ended)
+    assert page.step == SURFACES["ravine"].steps
+
+
+def test_who_prefers_no_motion_steps(visit: Open) -> None:
+    page = visit()
+    page.tab.wait_for_timeout(200)
+    assert page.step == LANDING.t
+    assert not page.widget.locator('[data-do="play"]').is_visible()
+    page.press("step")
+    assert page.step == LANDING.t + 1
+    page.press("back")
+    page.press("back")
+    assert page.step == LANDING.t - 1
+    page.widget.locator("[data-scrub]").focus()
+    page.tab.keyboard.press("End")
+    page.settle()
+    assert page.step == SURFACES["ravine"].steps
+    page.press("reset")
+    assert page.step == LANDING.t
+
+
+def test_the_start_follows_the_mouse_and_the_paths_follow_the_start(visit: Open) -> None:
+    page = visit()
+    x, y = page.centre()
+    page.tab.mouse.move(x, y)
+    page.tab.mouse.down()
+    page.tab.mouse.move(x + 60, y + 40, steps=4)
+    page.tab.mouse.up()
+    page.settle()
+    assert page.centre() == pytest.approx((x + 60, y + 40), abs=2)
+    start = page.state["start"]
+    assert start[0] > LANDING.start[0]
+    assert start[1] < LANDING.start[1]
+    moved = State(**{**vars(LANDING), "start": tuple(start)})
+    loss = SURFACES["ravine"].f(presets.paths(moved)["NAG"])[LANDING.t]
+    assert number(page.loss("NAG")) == rounded(float(loss), 2)
+
+
+def test_the_start_follows_a_finger(visit: Open) -> None:
+    page = visit(viewport={"width": 390, "height": 800}, has_touch=True)
+    page.widget.locator(".play-plane").scroll_into_view_if_needed()
+    x, y = page.centre()
+    touch = page.tab.context.new_cdp_session(page.tab)
+    for kind, dx in (("touchStart", 0), ("touchMove", 25), ("touchMove", 50)):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x + dx, "y": y + dx}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.settle()
+    assert page.centre() == pytest.approx((x + 50, y + 50), abs=2)
+
+
+def test_the_start_follows_the_arrow_keys(visit: Open) -> None:
+    page = visit()
+    page.widget.locator(".play-handle").focus()
+    for key in ("ArrowRight", "ArrowDown", "Shift+ArrowDown"):
+        page.tab.keyboard.press(key)
+    page.settle()
+    assert page.state["start"] == pytest.approx([-1.1, 1.09])
+    assert page.tab.evaluate("() => document.activeElement.getAttribute('aria-label')").startswith("Start, −1.1, 1.09.")
+
+
+def test_the_keyboard_reaches_every_control(visit: Open) -> None:
+    page = visit()
+    wanted = page.widget.locator("button:visible, select, input, .play-handle").count()
+    page.tab.evaluate("() => { const w = document.querySelector('#fig-play .play'); w.tabIndex = -1; w.focus(); }")
+    seen = set()
+    for _ in range(wanted):
+        page.tab.keyboard.press("Tab")
+        inside = "() => { const e = document.activeElement; return e.closest('#fig-play .play') ? e.outerHTML : ''; }"
+        seen.add(page.tab.evaluate(inside))
+    assert len(seen - {""}) == wanted
+
+
+def test_one_chooses_what_is_shown(visit: Open) -> None:
+    page = visit()
+    for name in set(RULES) - set(LANDING.show):
+        page.widget.locator(f'[data-name="{name}"]').click()
+    page.settle()
+    assert page.state["show"] == list(RULES)
+    assert page.widget.locator(".play-plane .play-head").count() == len(RULES)
+    for name in RULES:
+        page.widget.locator(f'[data-name="{name}"]').click()
+    page.settle()
+    assert page.state["show"] == ["NadaMax"]  # the last one stays
+    assert page.state["of"] == "NadaMax"
+
+
+def test_a_path_that_diverges_is_shown_as_such(visit: Open) -> None:
+    page = visit(fragment(presets.on("rosenbrock", "GD", "Adam", lr=1.0, t=100)))
+    assert page.loss("GD") == "∞"
+    assert number(page.loss("Adam")) < 100
+    page.press("step")
+    assert page.step == 101
+    drawn = page.widget.locator(".play-plane .play-ghost").first.get_attribute("d")
+    assert max(map(abs, map(float, re.findall(r"-?[\d.]+", drawn)))) < 1e5
+
+
+def test_a_link_restores_the_state(visit: Open) -> None:
+    page = visit()
+    page.widget.locator('[data-select="surface"]').select_option("saddle")
+    page.widget.locator('[data-slide="mu"]').fill("9")
+    page.widget.locator('[data-select="dialect"]').select_option("keras3")
+    page.widget.locator('[data-select="psi"]').select_option("0.004")
+    page.widget.locator('[data-name="NadaMax"]').click()
+    page.press("step")
+    page.press("link")
+    kept = page.state
+    assert kept["dialect"] == "keras3"
+    link = page.tab.url.partition("#")[2]
+    again = visit(f"#{link}")
+    assert again.state == kept
+    assert again.widget.locator(".play-plane").inner_html() == page.widget.locator(".play-plane").inner_html()
+    again.tab.evaluate("() => { location.hash = '#w=fig-play&f=beale&t=5'; }")
+    again.tab.wait_for_function("() => document.querySelector('#fig-play .play-step').textContent === '5 / 300'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#w=fig-play",
+        "#w=fig-play&f=plain&show=SGD&start=1,&lr=-1&mu=NaN&dialect=x&psi=&of=&t=1e9",
+        "#w=other&t=9",
+        "#%",
+    ],
+)
+def test_a_malformed_link_is_the_preset(visit: Open, text: str) -> None:
+    assert visit(text).state == visit().state
+
+
+def test_who_listens_hears_the_losses_once_it_rests(visit: Open) -> None:
+    page = visit()
+    for _ in range(3):
+        page.press("step")
+    said = page.widget.locator('[role="status"]')
+    page.tab.wait_for_function("() => document.querySelector('#fig-play [role=status]').textContent")
+    losses = ", ".join(f"{name} {page.loss(name)}" for name in LANDING.show)
+    assert said.text_content() == f"Step {LANDING.t + 3}. Loss: {losses}."
+
+
+def test_without_javascript_and_on_paper_there_is_a_picture(visit: Open) -> None:
+    page = visit(java_script_enabled=False)
+    picture = page.tab.locator("#fig-play > img")
+    assert picture.is_visible()
+    assert "Five optimizers" in picture.get_attribute("alt")
+    assert not page.widget.is_visible()
+    live = visit()
+    assert not live.tab.locator("#fig-play > img").is_visible()
+    live.tab.emulate_media(media="print")
+    assert live.tab.locator("#fig-play > img").is_visible()
+    assert not live.widget.is_visible()
+
+
+#: Collects what moves up or down after it was painted. (The theme moves letters sideways by a pixel or two.)
+WATCH = """
+  window.moved = [];
+  new PerformanceObserver((list) => {
+    for (const { sources } of list.getEntries()) {
+      const far = sources.filter(({ previousRect: a, currentRect: b }) => Math.abs(a.y - b.y) > 1);
+      window.moved.push(...far.map((source) => source.node));
+    }
+  }).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+def test_nothing_moves_when_it_appears(visit: Open) -> None:
+    page = visit(init=WATCH)
+    page.tab.wait_for_timeout(200)
+    ours = "(box) => window.moved.filter((node) => box.contains(node)).length"
+    assert page.tab.locator("#fig-play").evaluate(ours) == 0
+    page.tab.evaluate("() => document.querySelector('.bd-article').prepend(document.createElement('hr'))")
+    page.tab.wait_for_function("() => window.moved.length > 0")  # it does watch
+
+
+def test_options_replace_what_the_preset_says(visit: Open) -> None:
+    page = visit()
+    second = page.tab.locator(".play").nth(1)
+    said = second.evaluate("(box) => [box.widget.state.show, box.widget.state.surface, box.firstChild.clientHeight]")
+    assert said == [["AdaMax", "NadaMax"], "beale", 280]
+    assert page.text("~ figcaption .caption-number").strip() == "Fig. 1"
