@@ -3,7 +3,8 @@
 
 // A box that scrolls must be reachable by the keyboard.
 function reachScrollers() {
-  const boxes = document.querySelectorAll(".bd-article :is(pre, div.math, .pst-scrollable-table-container)");
+  const kinds = "pre, figure, mjx-container, .pst-scrollable-table-container";
+  const boxes = document.querySelectorAll(`.bd-article :is(${kinds})`);
   for (const box of boxes) {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
     if (scrolls) box.tabIndex = 0;
@@ -23,10 +24,33 @@ function nameParts() {
   for (const entry of document.querySelectorAll(".citation-list, .citation")) entry.removeAttribute("role");
 }
 
+// The name of a column that is a formula: not every screen reader, and no checker, takes it from MathML.
+function nameColumns() {
+  for (const formula of document.querySelectorAll("th mjx-container")) {
+    formula.role = "math";
+    formula.ariaLabel = formula.textContent;
+  }
+}
+
+// Paper is light. A reader's dark page comes back afterwards.
+function printLight() {
+  const root = document.documentElement;
+  const paper = matchMedia("print");
+  paper.addEventListener("change", () => {
+    if (paper.matches) root.dataset.onScreen = root.dataset.theme;
+    root.dataset.theme = paper.matches ? "light" : root.dataset.onScreen;
+  });
+}
+
+// Without a server the search cannot read the pages it has found: it lists them without an excerpt.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
 document.addEventListener("DOMContentLoaded", () => {
   nameParts();
   reachScrollers();
+  printLight();
   addEventListener("resize", reachScrollers);
+  document.addEventListener("toggle", reachScrollers, true); // what was closed had no width
   // equations have their width only when they are typeset
-  addEventListener("load", () => window.MathJax?.startup?.promise?.then(reachScrollers));
+  addEventListener("load", () => window.MathJax?.startup?.promise?.then(nameColumns).then(reachScrollers));
 });

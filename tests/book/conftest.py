@@ -1,13 +1,14 @@
-"""The small book that several tests look at is built once, and the browser they look with is started once."""
+"""Two books, a small one and the whole one, are built once for all tests; a browser is started for each module."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from small_book import Built, make_book
+from small_book import ROOT, Built, make_book
 
 from nadam_ref.book.build import build
 
@@ -24,6 +25,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.fixture(scope="session")
+def whole_book() -> Path:
+    """The pages of the project's own book, with its experiments at their smallest size; chapters are executed once."""
+    index = build(root=ROOT, profile="smoke", output=ROOT / "_build" / "smoke").index
+    assert index is not None
+    return index.parent
+
+
+@pytest.fixture(scope="session", params=["small", "whole"])
+def html(request: pytest.FixtureRequest) -> Path:
+    """The folder of a rendered book, of either."""
+    if request.param == "small":
+        return Path(request.getfixturevalue("built").html)
+    return Path(request.getfixturevalue("whole_book"))
+
+
+@pytest.fixture(scope="module")  # not longer: while playwright runs, no other test can have an event loop
 def browser() -> Iterator[Any]:
     """Chromium, headless; the test is skipped where it or playwright is absent."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-import yaml
 from bs4 import BeautifulSoup
 from small_book import ROOT, Built, chapter, make_book, make_notebook, save
 
@@ -64,33 +63,6 @@ def html(built: Built, page: str) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
-def missing_buttons(page: Path) -> list[str]:
-    """Which of Binder, Colab and the editor a rendered chapter does not lead to, on the path that is committed."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    repository, launch = config["repository"], config["launch_buttons"]
-    owner, branch = urlsplit(repository["url"]).path.strip("/"), repository["branch"]
-    wanted = {
-        f"{launch['binderhub_url']}/v2/gh/{owner}/{branch}?urlpath=lab/tree/notebooks/{page.stem}.ipynb",
-        f"{launch['colab_url']}/github/{owner}/blob/{branch}/notebooks/{page.stem}.ipynb",
-        f"{repository['url']}/edit/{branch}/notebooks/{page.stem}.ipynb",
-    }
-    links = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("a[href]")
-    return sorted(wanted - {str(link["href"]) for link in links})
-
-
-def test_buttons_lead_to_the_committed_path(built: Built) -> None:
-    chapters = sorted((built.root / "_build" / "html" / "notebooks").glob("*.html"))
-    assert [path.stem for path in chapters] == ["01_first", "02_second"]
-    assert [missing_buttons(path) for path in chapters] == [[], []]
-
-
-def test_every_chapter_of_the_project_s_own_book_has_the_buttons() -> None:
-    chapters = sorted((ROOT / "_build" / "html" / "notebooks").glob("*.html"))
-    if not chapters:
-        pytest.skip("the book was not built in this checkout")
-    assert {path.stem: missing_buttons(path) for path in chapters} == {path.stem: [] for path in chapters}
-
-
 def test_pages_have_numbers_captions_and_descriptions(built: Built) -> None:
     page = html(built, "notebooks/02_second")
     assert page.select_one(".bd-article h1").text.startswith("2. A chapter")
@@ -110,14 +82,6 @@ def test_the_reference_names_all_optimizers_with_their_arguments(built: Built) -
 
 def test_the_citation_has_the_version(built: Built) -> None:
     assert f"version = {{{nadam_ref.__version__}}}" in html(built, "book/cite").text
-
-
-def test_no_page_loads_anything_from_another_host(built: Built) -> None:
-    for path in (built.root / "_build" / "html").rglob("*.html"):
-        page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-        loaded = [tag.get("src") or tag.get("href") for tag in page.select("script, link, img, iframe, source")]
-        assert not [address for address in loaded if address and re.match(r"(https?:)?//", address)], path.name
-        assert "https://" not in "".join(tag.text for tag in page.select("script:not([src])")), path.name
 
 
 # ---------------------------------------------------------------- the book in one file
