@@ -23,9 +23,23 @@ function nameParts() {
   for (const entry of document.querySelectorAll(".citation-list, .citation")) entry.removeAttribute("role");
 }
 
+// Paper is light. A reader's dark page comes back afterwards.
+function printLight() {
+  const root = document.documentElement;
+  const paper = matchMedia("print");
+  paper.addEventListener("change", () => {
+    if (paper.matches) root.dataset.onScreen = root.dataset.theme;
+    root.dataset.theme = paper.matches ? "light" : root.dataset.onScreen;
+  });
+}
+
+// Without a server the search cannot read the pages it has found: it lists them without an excerpt.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
 document.addEventListener("DOMContentLoaded", () => {
   nameParts();
   reachScrollers();
+  printLight();
   addEventListener("resize", reachScrollers);
   // equations have their width only when they are typeset
   addEventListener("load", () => window.MathJax?.startup?.promise?.then(reachScrollers));

@@ -40,6 +40,7 @@ def build(
     force: bool = False,
     parameters: Mapping[str, Any] | None = None,
     root: Path | None = None,
+    output: Path | None = None,
     progress: Progress = lambda name, done, of: None,
 ) -> BuildReport:
     """Execute the notebooks whose results are out of date, and render the book into ``_build/html``.
@@ -48,6 +49,7 @@ def build(
     `only`: names of notebooks (``08_nadam``) to execute; then no page is rendered, because pages refer to each other.
     `force`: execute even what is up to date. `parameters`: values for other notebook parameters, by name.
     `root`: the checkout; by default it is looked for from the working directory upwards, then beside the package.
+    `output`: another folder than ``_build`` to render into; executed notebooks are kept in ``_build`` all the same.
     `progress`: called with a name, how many of its parts are done, and how many there are.
 
     Raises `BookError`: a tool is missing, a notebook is malformed or fails, a parameter is unknown, a page has a
@@ -67,11 +69,12 @@ def build(
     times = {job.source.stem: seconds.get(job.source.stem) for job in jobs.values()}
     if only is not None:
         return BuildReport(None, times, None)
-    staged = work / "src"
+    output = work if output is None else output.resolve()
+    staged = output / "src"
     pages.stage(root, staged, {name: job.target for name, job in jobs.items()})
     pages.check_staged(staged, {name: job.key for name, job in jobs.items()})
-    rendered = pages.render(root, staged, work)
-    return BuildReport(work / "html" / "index.html", times, rendered)
+    rendered = pages.render(root, staged, output)
+    return BuildReport(output / "html" / "index.html", times, rendered)
 
 
 def find_root(start: Path | None = None) -> Path:

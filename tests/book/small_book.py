@@ -98,3 +98,7 @@ class Built(NamedTuple):
     report: BuildReport
     again: BuildReport
     progress: list[tuple[str, int, int]]
+
+    @property
+    def html(self) -> Path:
+        return self.root / "_build" / "html"

@@ -1,107 +1,148 @@
-"""The rendered pages in a browser, read from disk: typeset, complete, within the screen, and asking no other host."""
+"""Every rendered page in a browser, read from disk: at a first visit, in the dark, on a phone, on paper, by keys."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import PHONE, Seen, chromium, look, opened
+from rendered import pages
 from small_book import Built
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-PAGES = ("book/index", "book/api", "book/cite", "book/bibliography", "notebooks/01_first", "search")
-WIDTHS = {"desktop": 1280, "phone": 390}
-QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
-
-#: What a page shows, as one object. `cut` are elements that reach out of the screen and not out of a box that scrolls.
-INSPECT = """() => {
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
-  return {
-    equations: all("main mjx-container").length,
-    raw: all("main .math").filter((e) => !e.querySelector("mjx-container")).length,
-    errors: all("mjx-merror, [data-mml-node='merror']").length,
-    unnamed: all("img").filter((e) => !e.alt).map((e) => e.outerHTML),
-    broken: all("img").filter((e) => e.complete && !e.naturalWidth).map((e) => e.outerHTML),
-    overflow: document.documentElement.scrollWidth - window.innerWidth,
-    cut: all(".bd-article :is(table, pre, figure, img, svg, mjx-container, dt, p)")
-      .filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1 && !scrolls(e.parentElement))
-      .map((e) => e.outerHTML.slice(0, 80)),
-    unreachable: all(".bd-article :is(pre, div.math, .pst-scrollable-table-container)")
-      .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0).length,
-    unlabelled: all("button").filter((e) => !(e.textContent.trim() || e.ariaLabel || e.title)).length,
-    theme: document.documentElement.dataset.theme,
-    paper: all(".bd-article figure img").map((e) => getComputedStyle(e).backgroundColor),
-  };
-}"""
+Book = dict[str, Seen]
+LIGHT_PAPER = "rgb(251, 251, 248)"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=[f"--{name}" for name in (*QUIET, "no-first-run")])
-        yield chromium
-        chromium.close()
+    with chromium() as launched:
+        yield launched
 
 
-def look(browser: Any, root: Path, page: str, width: int = 1280, mode: str = "light") -> dict[str, Any]:
-    """A page's `INSPECT`, with what it printed on the console and which other hosts it asked for."""
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    context.add_init_script(f"for (const k of ['mode', 'theme']) localStorage.setItem(k, '{mode}')")
-    tab = context.new_page()
-    console: list[str] = []
-    asked: list[str] = []
-    tab.on("console", lambda line: console.append(line.text) if line.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: console.append(str(error)))
-    tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else asked.append(r.url))
-    tab.goto((root / f"{page}.html").as_uri(), wait_until="load")
-    tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => new Promise(requestAnimationFrame))")
-    found = dict(tab.evaluate(INSPECT))
-    context.close()
-    return {**found, "console": console, "asked": asked}
+@pytest.fixture(scope="module")
+def book(browser: Any, whole_book: Path, built: Built) -> Book:
+    """Every page of the book as it was seen, by name, and a small book's chapters, which are wider than any screen."""
+    seen = {str(page.relative_to(whole_book)): look(browser, page) for page in pages(whole_book)}
+    return seen | {f"small: {page.name}": look(browser, page) for page in pages(built.html / "notebooks")}
 
 
-@pytest.fixture(scope="module", params=[(page, name) for page in PAGES for name in WIDTHS], ids="-".join)
-def seen(request: pytest.FixtureRequest, browser: Any, built: Built) -> dict[str, Any]:
-    page, name = request.param
-    return {**look(browser, built.root / "_build" / "html", page, WIDTHS[name]), "page": page}
+def faults(book: Book, found: Callable[[Seen], Any]) -> dict[str, Any]:
+    """What is found on each page where anything is."""
+    return {name: fault for name, seen in book.items() if (fault := found(seen))}
 
 
-def test_fault_81_no_page_asks_another_host(seen: dict[str, Any]) -> None:
-    assert seen["asked"] == []
+def test_fault_81_no_page_asks_another_host(book: Book) -> None:
+    assert faults(book, lambda seen: seen.asked) == {}
 
 
-def test_the_console_is_silent(seen: dict[str, Any]) -> None:
-    assert seen["console"] == []
+def test_the_console_is_silent(book: Book) -> None:
+    assert faults(book, lambda seen: seen.console) == {}
 
 
-def test_equations_are_typeset(seen: dict[str, Any]) -> None:
-    assert (seen["raw"], seen["errors"]) == (0, 0)
-    if seen["page"].startswith("notebooks/"):
-        assert seen["equations"] == 4  # ℝ in the text, two displayed, and a reference to one of them
+def test_equations_are_typeset(book: Book) -> None:
+    assert faults(book, lambda seen: seen.desk["raw"] + seen.desk["errors"]) == {}
+    assert book["small: 01_first.html"].desk["equations"] == 4  # in the text, two displayed, a reference to one of them
 
 
-def test_images_are_there_and_described(seen: dict[str, Any]) -> None:
-    assert (seen["unnamed"], seen["broken"]) == ([], [])
+def test_images_are_there_and_described(book: Book) -> None:
+    assert faults(book, lambda seen: seen.desk["undescribed"] + seen.desk["broken"]) == {}
+    assert sum(len(seen.desk["paper"]) for seen in book.values()) > 0
 
 
-def test_nothing_reaches_out_of_the_screen(seen: dict[str, Any]) -> None:
-    assert (seen["overflow"], seen["cut"]) == (0, [])
+@pytest.mark.parametrize("screen", ["desk", "phone"])
+def test_nothing_reaches_out_of_the_screen(book: Book, screen: str) -> None:
+    assert faults(book, lambda seen: getattr(seen, screen)["cut"]) == {}
+    assert faults(book, lambda seen: getattr(seen, screen)["overflow"]) == {}
 
 
-def test_the_keyboard_reaches_everything(seen: dict[str, Any]) -> None:
-    assert (seen["unreachable"], seen["unlabelled"]) == (0, 0)
+def test_in_the_dark_a_figure_lies_on_light_paper(book: Book) -> None:
+    assert {seen.desk["theme"] for seen in book.values()} == {"light"}
+    assert {seen.dark["theme"] for seen in book.values()} == {"dark"}
+    assert {ground for seen in book.values() for ground in seen.desk["paper"]} == {"rgba(0, 0, 0, 0)"}
+    assert {ground for seen in book.values() for ground in seen.dark["paper"]} == {LIGHT_PAPER}
 
 
-def test_in_the_dark_a_figure_lies_on_light_paper(browser: Any, built: Built) -> None:
-    root = built.root / "_build" / "html"
-    light, dark = (look(browser, root, "notebooks/01_first", mode=mode) for mode in ("light", "dark"))
-    assert (light["theme"], dark["theme"]) == ("light", "dark")
-    assert light["paper"] == ["rgba(0, 0, 0, 0)"]
-    assert dark["paper"] == ["rgb(251, 251, 248)"]
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(book: Book) -> None:
+    assert faults(book, lambda seen: seen.keyboard) == {}
+
+
+def test_axe_finds_no_fault(book: Book) -> None:
+    assert faults(book, lambda seen: seen.axe) == {}
+
+
+def test_on_paper_there_is_the_text_and_all_of_it(book: Book) -> None:
+    assert faults(book, lambda seen: seen.paper["controls"]) == {}
+    assert faults(book, lambda seen: seen.paper["cut"]) == {}
+    assert faults(book, lambda seen: seen.paper["closed"]) == {}
+
+
+def test_paper_is_light_and_the_screen_dark_again(book: Book) -> None:
+    assert {(seen.paper["theme"], seen.paper["ground"]) for seen in book.values()} == {("light", "rgb(255, 255, 255)")}
+    assert {seen.phone["theme"] for seen in book.values()} == {"dark"}
+
+
+# ---------------------------------------------------------------- a reader at work
+
+
+@pytest.fixture
+def chapter(whole_book: Path) -> Path:
+    return min((whole_book / "notebooks").glob("*.html"))
+
+
+#: The element in focus: its place in the page, what it is, and what is written on it.
+FOCUS = """() => {
+  const e = document.activeElement;
+  return [[...document.querySelectorAll("*")].indexOf(e), e.tagName, e.textContent.trim()];
+}"""
+
+
+def test_the_tab_key_goes_through_the_page_in_its_order(browser: Any, chapter: Path) -> None:
+    with opened(browser, chapter.as_uri()) as (tab, _):
+        links = tab.evaluate("() => document.querySelectorAll('a[href]').length")
+        visited = []
+        while len(visited) < 3 * links:
+            tab.keyboard.press("Tab")
+            place, tag, text = tab.evaluate(FOCUS)
+            if tag == "BODY":
+                break
+            visited.append((place, text))
+        assert visited[0][1] == "Skip to main content"
+        assert tag == "BODY"  # the end was reached
+        assert visited == sorted(visited)
+        assert len(visited) > tab.evaluate("() => document.querySelectorAll('.bd-article a[href]').length") > 0
+
+
+def test_the_first_link_leads_past_the_sidebar(browser: Any, chapter: Path) -> None:
+    with opened(browser, chapter.as_uri()) as (tab, _):
+        tab.keyboard.press("Tab")
+        box = tab.locator("#pst-skip-link").bounding_box()
+        assert min(box["x"], box["y"]) >= 0  # it shows itself
+        tab.keyboard.press("Enter")
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("() => document.activeElement.closest('main') !== null")
+
+
+def test_on_a_phone_the_contents_open_and_close(browser: Any, chapter: Path) -> None:
+    with opened(browser, chapter.as_uri(), PHONE) as (tab, seen):
+        link = tab.locator(".bd-docs-nav a").first
+        assert not link.is_visible()
+        tab.click("button.primary-toggle")
+        link.wait_for(state="visible")
+        tab.keyboard.press("Escape")
+        link.wait_for(state="hidden")
+        assert seen.console == []
+
+
+def test_the_search_works_without_a_server(browser: Any, whole_book: Path) -> None:
+    with opened(browser, (whole_book / "book" / "api.html").as_uri()) as (tab, seen):
+        tab.click("button.search-button-field")
+        tab.keyboard.type("Nadam")
+        tab.keyboard.press("Enter")
+        tab.locator("p.search-summary", has_text="found").wait_for()
+        found = [unquote(urlsplit(e.get_attribute("href")).path) for e in tab.locator("ul.search li a").all()]
+        assert "notebooks/08_nadam.html" in found
+        assert all((whole_book / path).is_file() for path in found)
+        assert (seen.console, seen.asked) == ([], [])

@@ -1,0 +1,184 @@
+"""A page in headless Chromium, read from disk: loaded once, looked at on a desk, in the dark, on a phone, on paper."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python, which carries axe-core, is missing")
+
+AXE = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
+DESK, PHONE, PAPER = ({"width": width, "height": 900} for width in (1280, 390, 718))  # A4 less its margins
+
+#: What a page shows, as one object. `cut` are elements that reach out of the screen and not out of a box that scrolls.
+INSPECT = r"""() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  const isTeX = (node) => node.nodeType === Node.TEXT_NODE && /\\[(\[]|\$\$|\\begin\{/.test(node.data);
+  const prose = all("main :not(pre, pre *, code, code *, script, style, mjx-container, mjx-container *)");
+  return {
+    equations: all("main mjx-container").length,
+    raw: [
+      ...prose.filter((e) => [...e.childNodes].some(isTeX)),
+      ...all("main .math").filter((e) => !e.querySelector("mjx-container")),
+    ].map((e) => e.outerHTML.slice(0, 200)),
+    errors: all("mjx-merror, [data-mml-node='merror']").map((e) => e.outerHTML),
+    undescribed: all("img").filter((e) => !e.alt).map((e) => e.outerHTML),
+    broken: all("img").filter((e) => e.complete && !e.naturalWidth).map((e) => e.outerHTML),
+    overflow: document.documentElement.scrollWidth - window.innerWidth,
+    cut: all(".bd-article :is(table, pre, figure, img, svg, canvas, button, input, mjx-container, dt, p, li)")
+      .filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1 && !scrolls(e.parentElement))
+      .map((e) => e.outerHTML.slice(0, 80)),
+    theme: document.documentElement.dataset.theme,
+    paper: all(".bd-article :is(figure, .cell_output) img").map((e) => getComputedStyle(e).backgroundColor),
+  };
+}"""
+
+#: On paper nothing can be scrolled or opened.
+INSPECT_PAPER = """() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const controls = ".bd-sidebar, .bd-header-article, .skip-link, .prev-next-footer, .headerlink, button, dialog";
+  return {
+    controls: all(controls).filter((e) => e.checkVisibility() && e.getClientRects().length).map((e) => e.className),
+    cut: all(".bd-article, .bd-article *").filter((e) => e.clientWidth && !e.closest("svg, mjx-assistive-mml")
+      && (e.getBoundingClientRect().right > window.innerWidth + 1
+        || (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")))
+      .map((e) => e.outerHTML.slice(0, 80)),
+    closed: all(".bd-article details > :not(summary)").filter((e) => !e.checkVisibility({contentVisibilityAuto: true}))
+      .map((e) => e.outerHTML.slice(0, 80)),
+    theme: document.documentElement.dataset.theme,
+    ground: getComputedStyle(document.body).backgroundColor,
+  };
+}"""
+
+#: Every control in the order of the keyboard, and what is wrong with it. To be run after a key was pressed.
+CONTROLS = """() => {
+  const controls = "a[href], button, input, select, textarea, summary, [tabindex], [onclick], [role=button]";
+  const shown = [...document.querySelectorAll(controls)].filter((e) =>
+    e.checkVisibility({visibilityProperty: true}) && e.getClientRects().length && !e.disabled
+    && e.getAttribute("tabindex") !== "-1");
+  const scrollers = [...document.querySelectorAll(".bd-article *")].filter((e) => e.scrollWidth > e.clientWidth + 1
+    && /auto|scroll/.test(getComputedStyle(e).overflowX) && e.clientWidth);
+  const faults = [];
+  const fault = (e, what) => faults.push(`${what}: ${e.outerHTML.slice(0, 120)}`);
+  for (const e of scrollers) if (e.tabIndex < 0) fault(e, "scrolls, but not by the keyboard");
+  for (const e of shown) {
+    if (e.tabIndex > 0) fault(e, "jumps the queue");
+    if (e.tabIndex < 0) fault(e, "out of the keyboard's reach");
+    e.focus({preventScroll: true});
+    const style = getComputedStyle(e);
+    const lit = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+    if (document.activeElement !== e) fault(e, "takes no focus");
+    else if (!lit) fault(e, "does not show that it has the focus");
+  }
+  return faults;
+}"""
+
+#: For axe, which looks at every element: of the thousands of coloured words in listings one of each kind is enough,
+#: and the strokes of equations have no meaning; their MathML has.
+THIN = """() => {
+  const seen = new Set();
+  for (const word of document.querySelectorAll(".highlight span[class]")) {
+    const kind = `${word.className} ${word.closest(".cell_input, .cell_output, details, article").className}`;
+    if (seen.has(kind)) word.replaceWith(...word.childNodes);
+    seen.add(kind);
+  }
+  for (const drawing of document.querySelectorAll("mjx-container > svg")) drawing.replaceChildren();
+}"""
+
+RUN_AXE = """async (rules) => {
+  const found = await axe.run(document, {resultTypes: ["violations"], preload: false, ...rules});
+  return found.violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target} ${n.html.slice(0, 120)}`));
+}"""
+COLOURS_ONLY = {"runOnly": ["color-contrast"]}
+ALL_BUT_COLOURS = {"rules": {"color-contrast": {"enabled": False}}}
+
+
+@dataclass
+class Seen:
+    """One page as it was seen. `console`: what it printed there; `asked`: addresses on other hosts it asked for."""
+
+    console: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    keyboard: list[str] = field(default_factory=list)
+    desk: dict[str, Any] = field(default_factory=dict)
+    dark: dict[str, Any] = field(default_factory=dict)
+    phone: dict[str, Any] = field(default_factory=dict)
+    paper: dict[str, Any] = field(default_factory=dict)
+    axe: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; the test is skipped where there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=[f"--{name}" for name in (*QUIET, "no-first-run")])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Any, address: str, size: dict[str, int] = DESK) -> Iterator[tuple[Any, Seen]]:
+    """A page as on a reader's first visit, typeset, and a `Seen` that goes on listening."""
+    context = browser.new_context(viewport=size, color_scheme="light", reduced_motion="reduce")
+    tab, seen = context.new_page(), Seen()
+    tab.on("console", lambda line: seen.console.append(line.text) if line.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: seen.console.append(str(error)))
+    tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else seen.asked.append(r.url))
+    tab.goto(address, wait_until="load")
+    settle(tab)
+    yield tab, seen
+    context.close()
+
+
+def settle(tab: Any) -> None:
+    """Wait until equations are typeset and what follows from them is drawn."""
+    tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => new Promise(requestAnimationFrame))")
+    tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+
+
+def darken(tab: Any) -> None:
+    """Press the page's own button until it is dark."""
+    for _ in range(3):
+        if tab.evaluate("() => document.documentElement.dataset.theme") == "dark":
+            break
+        tab.click("button.theme-switch-button")
+    tab.mouse.move(0, 0)  # and leave the button, or its tooltip stays
+
+
+def look(browser: Any, page: Path) -> Seen:
+    """Everything that the tests ask about a page, from one visit."""
+    with opened(browser, page.as_uri()) as (tab, seen):
+        seen.desk = tab.evaluate(INSPECT)
+        tab.keyboard.press("Tab")
+        seen.keyboard = tab.evaluate(CONTROLS)
+        darken(tab)
+        seen.dark = tab.evaluate(INSPECT)
+        tab.emulate_media(media="print")
+        tab.set_viewport_size(PAPER)
+        settle(tab)
+        seen.paper = tab.evaluate(INSPECT_PAPER)
+        tab.emulate_media(media="screen")
+        tab.set_viewport_size(PHONE)
+        settle(tab)
+        seen.phone = tab.evaluate(INSPECT)
+        tab.evaluate("() => document.activeElement.blur()")
+        tab.evaluate(THIN)
+        tab.evaluate(AXE)
+        on_phone = tab.evaluate(RUN_AXE, ALL_BUT_COLOURS)
+        tab.set_viewport_size(DESK)
+        in_the_dark = tab.evaluate(RUN_AXE, COLOURS_ONLY)
+        tab.evaluate("() => document.documentElement.dataset.theme = 'light'")
+        seen.axe = [*tab.evaluate(RUN_AXE, {}), *in_the_dark, *on_phone]
+    return seen

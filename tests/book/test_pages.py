@@ -1,0 +1,137 @@
+"""The rendered pages as files: links, launch buttons, weight, and what the search knows."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from rendered import pages, soup
+from small_book import ROOT
+
+REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+URL, BRANCH = REPOSITORY["url"], REPOSITORY["branch"]
+OWNER = URL.removeprefix("https://github.com/")
+HEAVIEST = 500_000  # bytes
+REFERENCES = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src", "object": "data"}
+
+
+def references(page: Path, *tags: str) -> list[str]:
+    """The addresses in a page's elements, those of `tags` only if asked."""
+    return [e[REFERENCES[e.name]] for e in soup(page).select(",".join(tags or REFERENCES)) if e.get(REFERENCES[e.name])]
+
+
+def is_local(address: str) -> bool:
+    parts = urlsplit(address)
+    return not parts.scheme and not parts.netloc
+
+
+def target(page: Path, address: str) -> Path:
+    """The file that a relative address names."""
+    path = unquote(urlsplit(address).path)
+    return (page.parent / path).resolve() if path else page
+
+
+@cache
+def identifiers(page: Path) -> set[str]:
+    return {str(e["id"]) for e in soup(page).select("[id]")}
+
+
+def test_every_link_within_the_book_leads_somewhere(html: Path) -> None:
+    missing = []
+    for page in pages(html):
+        for address in filter(is_local, references(page)):
+            there, anchor = target(page, address), unquote(urlsplit(address).fragment)
+            found = there.is_file() and (not anchor or anchor in identifiers(there))
+            missing += [] if found else [f"{page.relative_to(html)}: {address}"]
+    assert missing == []
+
+
+def test_no_address_leaves_the_book_s_folder(html: Path) -> None:
+    """Then it works from a disk, and below any address of a server."""
+    for page in [html / "index.html", *pages(html)]:
+        for address in filter(is_local, references(page)):
+            assert not address.startswith("/"), page
+            assert target(page, address).is_relative_to(html.resolve()), (page, address)
+
+
+def test_the_index_leads_on_to_the_first_page(html: Path) -> None:
+    refresh = str(soup(html / "index.html").select_one("meta[http-equiv=Refresh]")["content"])
+    assert (html / refresh.partition("url=")[2]).is_file()
+
+
+def test_no_page_loads_anything_from_another_host(html: Path) -> None:
+    for page in pages(html):
+        loaded = references(page, "script", "link", "img", "source", "object")
+        loaded += [str(e["src"]) for e in soup(page).select("iframe[src], video[src], audio[src]")]
+        assert [address for address in loaded if not is_local(address) and not address.startswith("data:")] == [], page
+        assert "https://" not in "".join(e.text for e in soup(page).select("script:not([src])")), page
+
+
+def test_a_notebook_can_be_launched_and_edited_where_it_is_committed(html: Path) -> None:
+    notebooks = [page for page in pages(html) if page.parent.name == "notebooks"]
+    assert notebooks
+    for page in notebooks:
+        path = f"notebooks/{page.stem}.ipynb"
+        wanted = {
+            f"https://mybinder.org/v2/gh/{OWNER}/{BRANCH}?urlpath=lab/tree/{path}",
+            f"https://colab.research.google.com/github/{OWNER}/blob/{BRANCH}/{path}",
+            f"{URL}/edit/{BRANCH}/{path}",
+            URL,
+        }
+        assert wanted <= set(references(page, "a")), page
+
+
+def test_a_page_of_prose_can_be_edited_where_it_is_committed(html: Path) -> None:
+    for page in pages(html):
+        if page.parent == html / "book":
+            assert f"{URL}/edit/{BRANCH}/book/{page.stem}.md" in references(page, "a")
+
+
+def test_every_link_into_the_repository_names_a_committed_path(whole_book: Path) -> None:
+    committed = re.compile(rf"{OWNER}/(?:(?:edit|blob|tree)/)?{BRANCH}(?:\?urlpath=lab/tree)?/(?P<path>[^?#]+)")
+    found = {
+        match["path"]
+        for page in pages(whole_book)
+        for address in references(page, "a")
+        if (match := committed.search(unquote(address)))
+    }
+    assert found
+    assert [path for path in sorted(found) if not (ROOT / path).exists()] == []
+
+
+def test_every_page_has_a_title_of_its_own(html: Path) -> None:
+    titles = [soup(page).title.text for page in pages(html)]
+    assert len(set(titles)) == len(titles)
+    assert all(title.strip() and "<no title>" not in title for title in titles)
+
+
+def test_every_page_names_its_icon(html: Path) -> None:
+    """Or browsers ask the host for /favicon.ico."""
+    for page in pages(html):
+        (icon,) = soup(page).select("link[rel=icon]")
+        assert target(page, str(icon["href"])).suffix == ".svg"
+
+
+def test_pages_are_light(html: Path) -> None:
+    """A page with its pictures and our own styles and scripts; what the theme and MathJax add is loaded once."""
+    own = [path for path in (ROOT / "book" / "_static").iterdir() if path.suffix in (".css", ".js")]
+    shared = sum(path.stat().st_size for path in own)
+    assert shared > 0
+    weights = {}
+    for page in pages(html):
+        pictures = {target(page, address) for address in references(page, "img") if is_local(address)}
+        weights[str(page.relative_to(html))] = shared + sum(path.stat().st_size for path in {page, *pictures})
+    assert {page: weight for page, weight in weights.items() if weight > HEAVIEST} == {}
+
+
+def test_the_search_knows_every_page_of_the_book(html: Path) -> None:
+    text = (html / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    known = dict(zip(index["docnames"], index["titles"], strict=True))
+    for page in pages(html):
+        if page.parent.name in ("book", "notebooks"):
+            assert known[page.relative_to(html).with_suffix("").as_posix()]
