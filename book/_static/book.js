@@ -3,7 +3,7 @@
 
 // A box that scrolls must be reachable by the keyboard.
 function reachScrollers() {
-  const boxes = document.querySelectorAll(".bd-article :is(pre, div.math, .pst-scrollable-table-container)");
+  const boxes = document.querySelectorAll(".bd-article :is(pre, div.math, mjx-container, .pst-scrollable-table-container)");
   for (const box of boxes) {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
     if (scrolls) box.tabIndex = 0;
@@ -21,6 +21,14 @@ function nameParts() {
   const modes = "Color mode: Light, Dark or System Settings";
   for (const button of document.querySelectorAll("button.theme-switch-button")) button.setAttribute("aria-label", modes);
   for (const entry of document.querySelectorAll(".citation-list, .citation")) entry.removeAttribute("role");
+}
+
+// The name of a column that is a formula: not every screen reader, and no checker, takes it from MathML.
+function nameColumns() {
+  for (const formula of document.querySelectorAll("th mjx-container")) {
+    formula.role = "math";
+    formula.ariaLabel = formula.textContent;
+  }
 }
 
 // Paper is light. A reader's dark page comes back afterwards.
@@ -42,5 +50,5 @@ document.addEventListener("DOMContentLoaded", () => {
   printLight();
   addEventListener("resize", reachScrollers);
   // equations have their width only when they are typeset
-  addEventListener("load", () => window.MathJax?.startup?.promise?.then(reachScrollers));
+  addEventListener("load", () => window.MathJax?.startup?.promise?.then(nameColumns).then(reachScrollers));
 });
