@@ -3,7 +3,8 @@
 
 // A box that scrolls must be reachable by the keyboard.
 function reachScrollers() {
-  const boxes = document.querySelectorAll(".bd-article :is(pre, div.math, mjx-container, .pst-scrollable-table-container)");
+  const kinds = "pre, figure, mjx-container, .pst-scrollable-table-container";
+  const boxes = document.querySelectorAll(`.bd-article :is(${kinds})`);
   for (const box of boxes) {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
     if (scrolls) box.tabIndex = 0;

@@ -132,6 +132,7 @@ def chromium() -> Iterator[Any]:
 def opened(browser: Any, address: str, size: dict[str, int] = DESK) -> Iterator[tuple[Any, Seen]]:
     """A page as on a reader's first visit, typeset, and a `Seen` that goes on listening."""
     context = browser.new_context(viewport=size, color_scheme="light", reduced_motion="reduce")
+    context.set_default_timeout(120_000)  # a busy machine is no fault of the page
     tab, seen = context.new_page(), Seen()
     tab.on("console", lambda line: seen.console.append(line.text) if line.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: seen.console.append(str(error)))
