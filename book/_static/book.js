@@ -50,6 +50,7 @@ document.addEventListener("DOMContentLoaded", () => {
   reachScrollers();
   printLight();
   addEventListener("resize", reachScrollers);
+  document.addEventListener("toggle", reachScrollers, true); // what was closed had no width
   // equations have their width only when they are typeset
   addEventListener("load", () => window.MathJax?.startup?.promise?.then(nameColumns).then(reachScrollers));
 });

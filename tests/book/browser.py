@@ -82,6 +82,12 @@ CONTROLS = """() => {
   return faults;
 }"""
 
+#: Shows what a reader would open, and what shows itself only at times.
+OPEN = """() => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  document.getElementById("pst-back-to-top").style.display = "block";
+}"""
+
 #: For axe, which looks at every element: of the thousands of coloured words in listings one of each kind is enough,
 #: and the strokes of equations have no meaning; their MathML has.
 THIN = """() => {
@@ -172,6 +178,7 @@ def look(browser: Any, page: Path) -> Seen:
         seen.paper = tab.evaluate(INSPECT_PAPER)
         tab.emulate_media(media="screen")
         tab.set_viewport_size(PHONE)
+        tab.evaluate(OPEN)
         settle(tab)
         seen.phone = tab.evaluate(INSPECT)
         tab.evaluate("() => document.activeElement.blur()")
