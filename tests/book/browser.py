@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +10,9 @@ from typing import Any
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python, which carries axe-core, is missing")
 
 AXE = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
 DESK, PHONE, PAPER = ({"width": width, "height": 900} for width in (1280, 390, 718))  # A4 less its margins
 
 #: What a page shows, as one object. `cut` are elements that reach out of the screen and not out of a box that scrolls.
@@ -120,18 +117,6 @@ class Seen:
     phone: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, Any] = field(default_factory=dict)
     axe: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser; the test is skipped where there is none."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=[f"--{name}" for name in (*QUIET, "no-first-run")])
-        yield browser
-        browser.close()
 
 
 @contextmanager

@@ -1,13 +1,18 @@
-"""The books that several tests look at are built once: a small one, with all that is difficult, and the whole one."""
+"""The small book and the whole one that several tests look at are built once; the browser they look with."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_book import ROOT, Built, make_book
 
 from nadam_ref.book.build import build
+
+QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +38,16 @@ def html(request: pytest.FixtureRequest) -> Path:
     if request.param == "small":
         return Path(request.getfixturevalue("built").html)
     return Path(request.getfixturevalue("whole_book"))
+
+
+@pytest.fixture(scope="module")  # not longer: while playwright runs, no other test can have an event loop
+def browser() -> Iterator[Any]:
+    """Chromium, headless; the test is skipped where it or playwright is absent."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=[f"--{name}" for name in (*QUIET, "no-first-run")])
+        yield chromium
+        chromium.close()
