@@ -1,4 +1,4 @@
-"""The small book and the whole one that several tests look at are built once; the browser they look with."""
+"""Two books, a small one and the whole one, are built once for all tests; a browser is started for each module."""
 
 from __future__ import annotations
 
