@@ -66,7 +66,7 @@ def stream(seed: int, name: str, device: str = "cpu") -> torch.Generator:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let this process keep up to a gigabyte of the memory that it frees; nothing where the C library has no mallopt.
+    """Let this process keep up to 256 MB of the memory that it frees; nothing where the C library has no mallopt.
 
     glibc hands large blocks back at once, and so eagerly under the settings that Dask gives its workers that a step
     spends as long on page faults as on arithmetic.
@@ -75,7 +75,7 @@ def keep_freed_memory() -> None:
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(mmap_threshold, 32 << 20)  # the most it takes
-        mallopt(trim_threshold, 1 << 30)
+        mallopt(trim_threshold, 256 << 20)
 
 
 @contextlib.contextmanager
