@@ -239,18 +239,18 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _checkout() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that the package was imported from; None where it was not."""
-    package = Path(nadam_ref.__file__).parent
-    top = _git(package, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != package.parent.resolve():
+def checkout(top: Path, *parts: str) -> dict[str, Any]:
+    """Commit of the checkout at `top`, and whether `parts` of it were changed since; None where `top` is not one."""
+    found = _git(top, "rev-parse", "--show-toplevel")
+    if found is None or Path(found).resolve() != top.resolve():
         return {"commit": None, "dirty": None}
-    changed = _git(package, "status", "--porcelain", "--", ".")
-    return {"commit": _git(package, "rev-parse", "--verify", "--quiet", "HEAD"), "dirty": bool(changed)}
+    changed = _git(top, "status", "--porcelain", "--", *parts)
+    return {"commit": _git(top, "rev-parse", "--verify", "--quiet", "HEAD"), "dirty": changed != ""}
 
 
 @functools.cache
 def _surroundings() -> dict[str, Any]:
+    package = Path(nadam_ref.__file__).parent
     return {
         "nadam_ref": nadam_ref.__version__,
         "torch": str(torch.__version__),
@@ -259,7 +259,7 @@ def _surroundings() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        **_checkout(),
+        **checkout(package.parent, package.name),
     }
 
 

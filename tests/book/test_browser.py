@@ -84,7 +84,7 @@ def test_the_console_is_silent(seen: dict[str, Any]) -> None:
 def test_equations_are_typeset(seen: dict[str, Any]) -> None:
     assert (seen["raw"], seen["errors"]) == (0, 0)
     if seen["page"].startswith("notebooks/"):
-        assert seen["equations"] == 4  # ℝ in the text, two displayed, and a reference to one of them
+        assert seen["equations"] == 5  # ℝ in the text, two displayed, a reference to one of them, μ in a caption
 
 
 def test_images_are_there_and_described(seen: dict[str, Any]) -> None:
@@ -103,5 +103,26 @@ def test_in_the_dark_a_figure_lies_on_light_paper(browser: Any, built: Built) ->
     root = built.root / "_build" / "html"
     light, dark = (look(browser, root, "notebooks/01_first", mode=mode) for mode in ("light", "dark"))
     assert (light["theme"], dark["theme"]) == ("light", "dark")
-    assert light["paper"] == ["rgba(0, 0, 0, 0)"]
-    assert dark["paper"] == ["rgb(251, 251, 248)"]
+    assert set(light["paper"]) == {"rgba(0, 0, 0, 0)"}
+    assert set(dark["paper"]) == {"rgb(251, 251, 248)"}
+
+
+def test_the_keyboard_reaches_a_figure_s_address_and_its_citation(browser: Any, built: Built) -> None:
+    tab = browser.new_page()
+    tab.goto((built.root / "_build" / "html" / "notebooks" / "01_first.html").as_uri())
+    link = tab.locator("#fig-picture-01-first figcaption a.headerlink")
+    assert link.evaluate("e => getComputedStyle(e).opacity") == "0"
+    for _ in range(2):  # out and back, as with the tabulator key: focus that is to be seen
+        link.focus()
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Shift+Tab")
+    assert link.evaluate("e => document.activeElement === e && getComputedStyle(e).opacity") == "1"
+    seen = []
+    for _ in range(5):
+        tab.keyboard.press("Tab")
+        seen.append(tab.evaluate("() => document.activeElement.textContent"))
+    assert seen == ["SVG", "PDF", "PNG", "CSV", "Cite Figure 1.2"]
+    tab.keyboard.press("Enter")
+    assert tab.locator(".cite-row details[open] pre").inner_text().startswith("@misc{nadam_ref:fig-picture-01-first,")
+    assert tab.locator(".cite-row details[open] button.copybtn").is_visible()
+    tab.close()
