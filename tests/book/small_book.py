@@ -57,12 +57,12 @@ picture.note = "profile live · data digits · seeds 0, 1 · A CPU"
 picture
 """
 PICTURE_METADATA = {
-    "figure": {"caption": f"Two lines. {RUDE}".replace("<", "&lt;"), "name": "fig-picture-NAME"},
+    "figure": {"caption": f"Two lines. Rude: {RUDE}".replace("<", "&lt;"), "name": "fig-picture-NAME"},
     "image": {"alt": "One line falls, one rises."},
 }
 NAMED = r"""
 rows = [["`Nadam`", "0.25"], [rude, "–"]]
-show.table(["rule", "loss"], rows, "lr", name="tab-NAME", caption=rf"Losses at $\mu = 0.9$. {rude}")
+show.table(["rule", "loss"], rows, "lr", name="tab-NAME", caption=rf"Losses at $\mu = 0.9$. Rude: {rude}")
 """
 
 

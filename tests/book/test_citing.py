@@ -104,7 +104,7 @@ def test_names_are_stable(files: Path) -> None:
 def test_the_pdf(files: Path) -> None:
     found = pypdf.PdfReader(files / "fig-picture-01-first.pdf", strict=True).metadata
     assert found.title == "Two lines"
-    assert found.subject == f"Figure 1.2. Two lines. {MEANT}"
+    assert found.subject == f"Figure 1.2. Two lines. Rude: {MEANT}"
     assert found["/Provenance"] == f"{NOTE} · {UNKNOWN}"
 
 
