@@ -31,14 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Item:
-    """A figure or a table as the notebook carries it: `image` and `png` are empty for a table."""
+    """A figure or a table as the notebook carries it: `svg` is empty for a table."""
 
     kind: str
     name: str
     caption: str
     cargo: dict[str, Any]
     svg: str = ""
-    png: str = ""
 
 
 def items(notebook: dict[str, Any]) -> Iterator[Item]:
@@ -49,8 +48,8 @@ def items(notebook: dict[str, Any]) -> Iterator[Item]:
             if "image/svg+xml" not in data:
                 yield Item("table", cargo["name"], cargo["caption"], cargo)
             elif figure := cell["metadata"].get("mystnb", {}).get("figure"):
-                svg, png = ("".join(data[kind]) for kind in ("image/svg+xml", "image/png"))
-                yield Item("figure", figure.get("name", ""), figure.get("caption", ""), cargo, svg, png)
+                svg = "".join(data["image/svg+xml"])
+                yield Item("figure", figure.get("name", ""), figure.get("caption", ""), cargo, svg)
 
 
 def _loaded(cell: dict[str, Any]) -> list[dict[str, Any]]:
@@ -154,7 +153,7 @@ def files(item: Item, facts: downloads.Facts) -> dict[str, bytes]:
     return {
         "svg": downloads.svg_file(item.svg, facts, item.cargo["alt"]),
         "pdf": downloads.pdf_file(base64.b64decode(item.cargo["pdf"]), facts),
-        "png": downloads.png_file(base64.b64decode(item.png), facts),
+        "png": downloads.png_file(base64.b64decode(item.cargo["png"]), facts),
         **table,
     }
 

@@ -75,17 +75,15 @@ class Picture(Figure):
         self.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        png = self._encoded(format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         cargo = {
             "alt": self.alt,
             "note": self.note,
             "rows": self.rows(),
+            "png": self._encoded(format="png", dpi=DPI, facecolor="white", metadata={"Software": None}),
             "pdf": self._encoded(format="pdf", metadata={"CreationDate": None}),
         }
-        width, height = (round(100 * inches) for inches in self.get_size_inches())
-        bundle = {"image/svg+xml": self._repr_svg_(), "image/png": png, CARGO: cargo}
-        return bundle, {"image/png": {"width": width, "height": height}}
+        return {"image/svg+xml": self._repr_svg_(), CARGO: cargo}
 
     def _encoded(self, **options: Any) -> str:
         buffer = io.BytesIO()

@@ -119,7 +119,7 @@ def test_the_png_is_fit_for_print_on_white(files: Path) -> None:
 def test_the_svg_on_the_page_and_the_download_draw_the_same(built: Built, page: BeautifulSoup, files: Path) -> None:
     shown = built.root / "_build" / "html" / "notebooks" / page.find(id="fig-picture-01-first").img["src"]
     own, theirs = (path.read_text(encoding="utf-8") for path in (files / "fig-picture-01-first.svg", shown))
-    assert own.partition("</metadata>")[2] == theirs.partition("</metadata>")[2] != ""
+    assert own.partition("</metadata>")[2].strip() == theirs.partition("</metadata>")[2].strip() != ""
     assert UNKNOWN in own
 
 
