@@ -35,6 +35,7 @@ Shapes = list[tuple[int, ...]]
 Case = tuple[str, str, Shapes]
 Progress = Callable[[list[Case]], Iterable[Case]]
 
+PACKAGE = Path(__file__).parent
 #: Shapes of the parameters of a step.
 LISTS: dict[str, Shapes] = {
     "resnet50": [(64, 3, 7, 7), *[(256, 256, 3, 3)] * 40, *[(256,)] * 119, (1000, 2048)],
@@ -317,7 +318,7 @@ def _report(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
             "flops": _peak(args.device),
         },
         "versions": {"nadam_ref": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        **checkout(),
+        **checkout(PACKAGE.parent, PACKAGE.name),
         "results": [x._asdict() for x in results],
     }
 

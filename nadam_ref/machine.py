@@ -20,14 +20,13 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def checkout() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that the package was imported from; None where it was not."""
-    package = Path(__file__).parent
-    top = _git(package, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != package.parent.resolve():
+def checkout(top: Path, *parts: str) -> dict[str, Any]:
+    """Commit of the checkout at `top`, and whether `parts` of it were changed since; None where `top` is not one."""
+    found = _git(top, "rev-parse", "--show-toplevel")
+    if found is None or Path(found).resolve() != top.resolve():
         return {"commit": None, "dirty": None}
-    changed = _git(package, "status", "--porcelain", "--", ".")
-    return {"commit": _git(package, "rev-parse", "--verify", "--quiet", "HEAD"), "dirty": bool(changed)}
+    changed = _git(top, "status", "--porcelain", "--", *parts)
+    return {"commit": _git(top, "rev-parse", "--verify", "--quiet", "HEAD"), "dirty": changed != ""}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

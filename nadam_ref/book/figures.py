@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from .. import paper
 from ..files import write_whole
 from ..rules import DIALECTS, RULES
+from .downloads import CARGO
 
 __all__ = [
     "RAVINE",
@@ -58,20 +61,79 @@ PENS = (
 RAVINE = np.array([1.0, 20.0])
 
 
+#: Of a picture as PNG, in pixels an inch.
+DPI = 200
+
+
 class Picture(Figure):
     """A matplotlib figure that shows itself in a notebook as SVG, with the same bytes every time.
 
     `data`: the numbers that it draws, as columns by name, which may differ in length.
+    `alt`: what it shows, told from these numbers; on the page it follows the cell's own ``image.alt``.
+    `note`: where the numbers come from (profile, data, seeds, machine); empty where formulas alone give them.
+
+    In an executed notebook it carries, beside the SVG, what a reader of the page may download.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.data: dict[str, Array] = {}
+        self.alt = ""
+        self.note = ""
 
     def _repr_svg_(self) -> str:
         buffer = io.StringIO()
         self.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        cargo = {
+            "alt": self.alt,
+            "note": self.note,
+            "rows": self.rows(),
+            "png": self._encoded(format="png", dpi=DPI, facecolor="white", metadata={"Software": None}),
+            "pdf": self._encoded(format="pdf", metadata={"CreationDate": None}),
+        }
+        return {"image/svg+xml": self._repr_svg_(), CARGO: cargo}
+
+    def _encoded(self, **options: Any) -> str:
+        buffer = io.BytesIO()
+        self.savefig(buffer, **options)
+        return base64.b64encode(buffer.getvalue()).decode()
+
+    def rows(self) -> list[list[str]]:
+        """`data` as text: the header, then a row for each place, empty in the columns that ended above."""
+        columns = ([repr(float(x)) for x in column] for column in self.data.values())
+        return [list(self.data), *map(list, zip_longest(*columns, fillvalue=""))]
+
+
+def _ranked(what: str, values: Mapping[str, float]) -> str:
+    """A sentence: numbers by label, the lowest first."""
+    finite = {label: x for label, x in values.items() if np.isfinite(x)}
+    told = ", ".join(f"{_spoken(label)} {x:.3g}" for label, x in sorted(finite.items(), key=lambda item: item[1]))
+    lost = ", ".join(_spoken(label) for label in values if label not in finite)
+    sentences = [f"{what}, from lowest to highest: {told}."] * bool(told) + [f"No finite value: {lost}."] * bool(lost)
+    return " ".join(sentences)
+
+
+def _course(label: str, x: Array, y: Array) -> str:
+    """A sentence: where a line begins and ends, and its lowest and highest places in between."""
+    ok = np.isfinite(y)
+    if not ok.any():
+        return f"{_spoken(label)}: no finite value."
+    x, y = np.asarray(x)[ok], np.asarray(y)[ok]
+    text = f"{_spoken(label)} goes from {y[0]:.3g} to {y[-1]:.3g}"
+    for word, place in (("lowest", int(y.argmin())), ("highest", int(y.argmax()))):
+        if y[place] not in (y[0], y[-1]):
+            text += f", {word} {y[place]:.3g} at {x[place]:.3g}"
+    return f"{text}."
+
+
+def _spoken(label: str) -> str:
+    """A label as it is read aloud: without dollars, and with letters for their TeX names."""
+    for letter, name in (("η", "eta"), ("θ", "theta"), ("μ", "mu"), ("ν", "nu"), ("ε", "varepsilon"), ("ψ", "psi")):
+        label = label.replace(f"\\{name}", letter)
+    return label.replace("$", "")
 
 
 def use_style() -> None:
@@ -95,6 +157,7 @@ def use_style() -> None:
             "lines.markersize": 4.5,
             "svg.hashsalt": "nadam_ref",
             "svg.fonttype": "path",
+            "pdf.fonttype": 42,  # TrueType: what publishers take
         }
     )
 
@@ -161,6 +224,8 @@ def paths(
     plane.grid(False)
     loss.set(xlabel="step", ylabel=r"$f(\theta)$", yscale="log")
     figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(found), 5))
+    steps = max(len(θ) for θ in found.values()) - 1
+    figure.alt = _ranked(f"f(θ) at the end of the paths, after {steps} steps", {k: f(θ)[-1] for k, θ in found.items()})
     return figure
 
 
@@ -178,7 +243,7 @@ def curves(
 
     `panels` groups the names under titles, side by side on one logarithmic scale; without it there is one panel.
     `looks` names, for a label that is no class name, the optimizer or the dialect whose look it takes.
-    `note` says below the panels what is shown: profile, data, seeds, hardware.
+    `note` says, below the panels and the figure, what is shown: profile, data, seeds, machine.
     """
     groups = panels or {"": list(found)}
     figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
@@ -195,6 +260,9 @@ def curves(
         ax.legend()
     axes[0].set_ylabel(ylabel)
     figure.supxlabel(note, fontsize=8.5, color="#57606a")
+    figure.note = note
+    last = {name: mean[-1] for name, (mean, _, _) in found.items()}
+    figure.alt = _ranked(f"Mean {_spoken(ylabel)} at {_spoken(xlabel)} {x[-1]:g}", last)
     return figure
 
 
@@ -219,6 +287,9 @@ def lines(
         places = np.geomspace(1, len(x), 9) if xscale == "log" else np.linspace(1, len(x), 9)
         ax.plot(x, y, **style, markevery=list(np.unique(places.astype(int)) - 1), label=label)
         figure.data |= {f"{label} {xlabel}": np.asarray(x), f"{label} {ylabel}": np.asarray(y)}
+    figure.alt = " ".join(
+        [f"{_spoken(ylabel)} against {_spoken(xlabel)}.", *(_course(k, *xy) for k, xy in found.items())]
+    )
     if level is not None:
         ax.axhline(level, color="#57606a", linewidth=0.8)
     ax.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel=ylabel)

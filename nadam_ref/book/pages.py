@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from . import BookError, notebooks
+from . import BookError, citation, notebooks
 from .execute import plain, python_path
 from .keys import PACKAGE, package_hash, sha256, tree_hash
 
@@ -89,7 +89,8 @@ def _render_key(root: Path, staged: Path) -> str:
     beside = [(root / name).read_bytes() for name in ("_config.yml", "CITATION.cff")]
     tools = [version(name) for name in ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb")]
     programs = tree_hash(PACKAGE / "book", (".js", ".css"))
-    return sha256(repr([tree_hash(staged), package_hash(), programs, *map(sha256, beside), *tools]))
+    sources = [tree_hash(staged), package_hash(), programs, citation.commit(root)]
+    return sha256(repr([*sources, *map(sha256, beside), *tools]))
 
 
 def _jupyter_book(root: Path, staged: Path, output: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the pages need from Sphinx beyond Jupyter Book: the version, the citation, and docstrings as written."""
+"""What the pages need from Sphinx beyond Jupyter Book: the version, citations, and docstrings as written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -15,6 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import nadam_ref
 
+from . import citation, citing
 from .build import find_root
 
 #: Theme options that _config.yml has no word for; ``html_theme_options`` there would delete the launch buttons.
@@ -25,35 +25,14 @@ THEME: dict[str, Any] = {
 }
 
 
-def bibtex(citation: dict[str, Any], version: str) -> str:
-    """CITATION.cff as a BibTeX entry of this version."""
-    authors = " and ".join(_author(person) for person in citation["authors"])
-    released = citation.get("date-released")
-    lines = {
-        "author": f"{{{authors}}}",
-        "title": f"{{{citation['title']}}}",
-        "version": f"{{{version}}}",
-        "year": f"{{{str(released)[:4]}}}" if released else None,
-        "url": f"{{{citation['repository-code']}}}",
-    }
-    body = ",\n".join(f"  {name:<7} = {value}" for name, value in lines.items() if value)
-    return f"@software{{nadam_ref,\n{body}\n}}"
-
-
-def _author(person: dict[str, str]) -> str:
-    if "name" in person:
-        return f"{{{person['name']}}}"  # braces keep BibTeX from taking a group's name apart
-    return f"{person['family-names']}, {person['given-names']}"
-
-
 class CiteThisBook(SphinxDirective):
     """``{cite-this-book}``: the book's own BibTeX entry, from CITATION.cff and the package's version."""
 
     def run(self) -> list[nodes.Node]:
         """The entry as a code block."""
-        path = find_root(Path(self.env.srcdir)) / "CITATION.cff"
-        self.env.note_dependency(str(path))
-        entry = bibtex(yaml.safe_load(path.read_text(encoding="utf-8")), nadam_ref.__version__)
+        root = find_root(Path(self.env.srcdir))
+        self.env.note_dependency(str(root / "CITATION.cff"))
+        entry = citation.bibtex(citation.read(root), nadam_ref.__version__)
         return [nodes.literal_block(entry, entry, language="bibtex")]
 
 
@@ -138,4 +117,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", _drop_thebe, priority=900)
     app.connect("autodoc-process-signature", _process_signature)
     app.connect("autodoc-process-docstring", _process_docstring)
+    citing.connect(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -224,6 +224,7 @@ def _strict(value: Any) -> Any:
 
 @functools.cache
 def _surroundings() -> dict[str, Any]:
+    package = Path(nadam_ref.__file__).parent
     return {
         "nadam_ref": nadam_ref.__version__,
         "torch": str(torch.__version__),
@@ -232,7 +233,7 @@ def _surroundings() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        **checkout(),
+        **checkout(package.parent, package.name),
     }
 
 

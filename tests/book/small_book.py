@@ -63,6 +63,27 @@ class Table:
 
 Table()
 """
+#: What a label and a caption must not break: markup of HTML, CSV, LaTeX and BibTeX.
+RUDE = '<b>&amp; "x", 5 % {of} a_b # $'
+PICTURE = """
+from nadam_ref.book import figures, show
+
+figures.use_style()
+rude = RUDE
+steps = [1.0, 2.0, 4.0]
+found = {"Nadam": (steps, [3.0, 0.1, 0.25]), rude: (steps, [1.0, 2.0, float("inf")])}
+picture = figures.lines(found, xlabel="t", ylabel="loss")
+picture.note = "profile live · data digits · seeds 0, 1 · A CPU"
+picture
+"""
+PICTURE_METADATA = {
+    "figure": {"caption": f"Two lines. Rude: {RUDE}".replace("<", "&lt;"), "name": "fig-picture-NAME"},
+    "image": {"alt": "One line falls, one rises."},
+}
+NAMED = r"""
+rows = [["`Nadam`", "0.25"], [rude, "–"]]
+show.table(["rule", "loss"], rows, "lr", name="tab-NAME", caption=rf"Losses at $\mu = 0.9$. Rude: {rude}")
+"""
 
 
 def make_notebook(*cells: str | tuple[str, dict[str, Any]], parameters: str = PARAMETERS) -> Any:
@@ -84,10 +105,20 @@ def save(notebook: Any, path: Path) -> Path:
 
 
 def chapter(name: str) -> Any:
-    """A chapter with an equation, a figure, a wide table and wide code."""
-    metadata = yaml.safe_load(yaml.safe_dump(FIGURE_METADATA).replace("NAME", name))
-    notebook = make_notebook((FIGURE, {"mystnb": metadata}), TABLE, f'print("{"x" * 200}", profile, seed)')
-    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(MATHS.replace("NAME", name).strip(), id="text"))
+    """A chapter with an equation, figures, a wide table, wide code, a picture and a named table."""
+
+    def named(metadata: dict[str, Any]) -> dict[str, Any]:
+        return {"mystnb": yaml.safe_load(yaml.safe_dump(metadata).replace("NAME", short))}
+
+    short = name.replace("_", "-")
+    notebook = make_notebook(
+        (FIGURE, named(FIGURE_METADATA)),
+        TABLE,
+        f'print("{"x" * 200}", profile, seed)',
+        (PICTURE.replace("RUDE", repr(RUDE)), named(PICTURE_METADATA)),
+        NAMED.replace("NAME", short),
+    )
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(MATHS.replace("NAME", short).strip(), id="text"))
     return notebook
 
 

@@ -141,3 +141,24 @@ def test_the_search_works_without_a_server(browser: Any, whole_book: Path) -> No
         assert "notebooks/08_nadam.html" in found
         assert all((whole_book / path).is_file() for path in found)
         assert (seen.console, seen.asked) == ([], [])
+
+
+def test_the_keyboard_reaches_a_figure_s_address_and_its_citation(browser: Any, built: Built) -> None:
+    tab = browser.new_page()
+    tab.goto((built.html / "notebooks" / "01_first.html").as_uri())
+    link = tab.locator("#fig-picture-01-first figcaption a.headerlink")
+    assert link.evaluate("e => getComputedStyle(e).opacity") == "0"
+    for _ in range(2):  # out and back, as with the tabulator key: focus that is to be seen
+        link.focus()
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Shift+Tab")
+    assert link.evaluate("e => document.activeElement === e && getComputedStyle(e).opacity") == "1"
+    seen = []
+    for _ in range(5):
+        tab.keyboard.press("Tab")
+        seen.append(tab.evaluate("() => document.activeElement.textContent"))
+    assert seen == ["SVG", "PDF", "PNG", "CSV", "Cite Figure 1.2"]
+    tab.keyboard.press("Enter")
+    assert tab.locator(".cite-row details[open] pre").inner_text().startswith("@misc{nadam_ref:fig-picture-01-first,")
+    assert tab.locator(".cite-row details[open] button.copybtn").is_visible()
+    tab.close()

@@ -1,4 +1,4 @@
-"""The Sphinx extension: docstrings as they are written, and the book's own citation."""
+"""The Sphinx extension: docstrings as they are written."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import textwrap
 
 import docutils.core
 import docutils.nodes
-import pytest
 from docutils.utils import Reporter
 
-from nadam_ref.book.sphinx_extension import bibtex, readable
+from nadam_ref.book.sphinx_extension import readable
 
 DOCSTRING = """
 Of `code`, |g| and *arg; also update_ and μ_t, ``two`` and :emphasis:`role`.
@@ -53,32 +52,3 @@ def test_formulas_keep_their_lines() -> None:
 def test_directives_are_left_as_they_are() -> None:
     (note,) = parse(DOCSTRING).findall(docutils.nodes.note)
     assert note.astext() == "A substituted stays."
-
-
-CITATION = {
-    "title": "A title",
-    "authors": [{"name": "The A authors"}, {"family-names": "Roe", "given-names": "Jane"}],
-    "repository-code": "https://example.org/a",
-    "date-released": "2026-02-03",
-}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "author  = {{The A authors} and Roe, Jane}",
-        "title   = {A title}",
-        "version = {1.2.3}",
-        "year    = {2026}",
-        "url     = {https://example.org/a}",
-    ],
-)
-def test_bibtex_says_what_the_citation_file_says(line: str) -> None:
-    assert f"  {line}" in bibtex(CITATION, "1.2.3").replace(",\n", "\n").splitlines()
-
-
-def test_bibtex_is_read_by_a_bibtex_parser() -> None:
-    from pybtex.database import parse_string
-
-    entry = parse_string(bibtex(CITATION, "1.2.3"), "bibtex").entries["nadam_ref"]
-    assert [str(person) for person in entry.persons["author"]] == ["{The A authors}", "Roe, Jane"]

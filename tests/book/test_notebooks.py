@@ -158,6 +158,11 @@ import matplotlib.pyplot as plt
 figure, axes = plt.subplots()
 axes.plot([0, 1]);
 """
+DRAWN = """
+from nadam_ref.book import figures
+figures.use_style()
+figures.landing()
+"""
 ELSEWHERE = """
 import locale, pathlib, time
 print((pathlib.Path.cwd() / "_config.yml").exists(), time.tzname[0], 1.5)
@@ -179,7 +184,7 @@ RUDE = 'raise ValueError("<script>alert(1)</script> \\x1b[31mred\\x07")'
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[tuple[str, int, int]]]:
     """Five notebooks in one go: two equal ones, and three that fail each in its way."""
     folder = tmp_path_factory.mktemp("run {with} braces")
-    same = make_notebook(SAME, PICTURE, ELSEWHERE)
+    same = make_notebook(SAME, PICTURE, DRAWN, ELSEWHERE)
     sources = {
         "same_1": same,
         "same_2": same,
@@ -245,7 +250,7 @@ def test_fault_76_an_exception_is_shown_as_plain_text(run: Run) -> None:
 def test_progress_counts_to_the_end(run: Run) -> None:
     steps = [(done, of) for name, done, of in run[2] if name == "same_1"]
     assert steps == sorted(steps)
-    assert steps[-1] == (5, 5)  # four cells and the injected one
+    assert steps[-1] == (6, 6)  # five cells and the injected one
 
 
 def test_fault_77_the_environment_of_a_kernel(tmp_path: Path) -> None:

@@ -224,17 +224,17 @@ def test_fault_62_a_store_may_be_moved(make_record, tmp_path):
 
 def test_fault_65_git_absent_dirty_or_elsewhere(monkeypatch):
     package = Path(machine.__file__).parent
-    answers = {"rev-parse --show-toplevel": str(package.parent), "status --porcelain -- .": " M x.py"}
+    answers = {"rev-parse --show-toplevel": str(package.parent), "status --porcelain -- nadam_ref": " M x.py"}
     answers["rev-parse --verify --quiet HEAD"] = "abc"
     monkeypatch.setattr(machine, "_git", lambda folder, *a: answers[" ".join(a)])
-    assert machine.checkout() == {"commit": "abc", "dirty": True}
-    answers["status --porcelain -- ."] = ""
-    assert machine.checkout() == {"commit": "abc", "dirty": False}
+    assert machine.checkout(package.parent, "nadam_ref") == {"commit": "abc", "dirty": True}
+    answers["status --porcelain -- nadam_ref"] = ""
+    assert machine.checkout(package.parent, "nadam_ref") == {"commit": "abc", "dirty": False}
     # an installed package inside somebody's repository is not that repository's commit
     answers["rev-parse --show-toplevel"] = str(package.parent.parent)
-    assert machine.checkout() == {"commit": None, "dirty": None}
+    assert machine.checkout(package.parent, "nadam_ref") == {"commit": None, "dirty": None}
     answers["rev-parse --show-toplevel"] = None
-    assert machine.checkout() == {"commit": None, "dirty": None}
+    assert machine.checkout(package.parent, "nadam_ref") == {"commit": None, "dirty": None}
 
 
 def test_fault_65_no_git_program(monkeypatch, tmp_path):

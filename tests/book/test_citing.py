@@ -1,0 +1,192 @@
+"""The row under a figure or a table on a rendered page, and the files it leads to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pypdf
+import pytest
+from bs4 import BeautifulSoup, Tag
+from PIL import Image
+from pybtex.database import parse_string
+from small_book import RUDE, Built, chapter, make_book, save
+
+import nadam_ref
+from nadam_ref.book import BookError, citing, notebooks, pages
+
+NOTE = "profile live · data digits · seeds 0, 1 · A CPU"
+UNKNOWN = f"nadam-ref {nadam_ref.__version__}, commit unknown (made outside a git checkout)"
+MEANT = RUDE.replace("&amp;", "&")
+FILES = {"fig-picture-01-first": ("svg", "pdf", "png", "csv"), "tab-01-first": ("csv", "tex")}
+
+
+@pytest.fixture(scope="module")
+def page(built: Built) -> BeautifulSoup:
+    path = built.root / "_build" / "html" / "notebooks" / "01_first.html"
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def row(page: BeautifulSoup, name: str) -> Tag:
+    place = page.find(id=name)
+    found = place.find_next(class_="cite-row")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_has_a_link_to_itself(page: BeautifulSoup, name: str) -> None:
+    (link,) = page.find(id=name).select("a.headerlink")
+    assert (link["href"], link.text) == (f"#{name}", "#")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_row_leads_to_files_that_are_there(built: Built, page: BeautifulSoup, name: str) -> None:
+    links = row(page, name).select(".files a[download]")
+    assert [link["href"] for link in links] == [f"../_downloads/{name}.{suffix}" for suffix in FILES[name]]
+    for link in links:
+        assert (built.root / "_build" / "html" / "notebooks" / link["href"]).stat().st_size > 100
+
+
+def test_a_figure_without_numbers_has_no_row(page: BeautifulSoup) -> None:
+    assert len(page.select(".cite-row")) == len(FILES)
+
+
+def test_where_it_comes_from(page: BeautifulSoup) -> None:
+    assert row(page, "fig-picture-01-first").select_one(".provenance").text == f"{NOTE} · {UNKNOWN}"
+    assert row(page, "tab-01-first").select_one(".provenance").text == f"Computed on this page · {UNKNOWN}"
+
+
+@pytest.mark.parametrize(("name", "label"), [("fig-picture-01-first", "Figure 1.2"), ("tab-01-first", "Table 1.1")])
+def test_the_entry_is_read_by_a_bibtex_parser(page: BeautifulSoup, name: str, label: str) -> None:
+    details = row(page, name).select_one("details")
+    assert details.summary.text == f"Cite {label}"
+    entry = parse_string(details.pre.text, "bibtex").entries[f"nadam_ref:{name}"]
+    assert entry.fields["howpublished"].startswith(f"{label} of nadam-ref")
+    assert entry.fields["version"] == nadam_ref.__version__
+    assert entry.fields["url"] == "https://github.com/nadam-ref/nadam-ref/blob/main/notebooks/01_first.ipynb"
+    assert entry.fields["title"] == ("Two lines" if name.startswith("fig") else r"Losses at $\mu = 0.9$")
+
+
+def test_the_figure_is_described_from_its_numbers(page: BeautifulSoup) -> None:
+    alt = page.find(id="fig-picture-01-first").img["alt"]
+    assert alt.startswith("One line falls, one rises. loss against t. Nadam goes from 3 to 0.25, lowest 0.1 at 2.")
+
+
+def test_fault_76_captions_and_labels_are_text(page: BeautifulSoup) -> None:
+    for name in FILES:
+        place = page.find(id=name)
+        caption = place.select_one(".caption-text")
+        assert not caption.find("b")
+        assert "<b>& " in caption.text
+        assert "{of} a_b # $" in caption.text
+    assert not page.find(id="tab-01-first").tbody.find("b")
+    assert "<b>&" in page.find(id="fig-picture-01-first").img["alt"]
+
+
+# ---------------------------------------------------------------- the files
+
+
+@pytest.fixture(scope="module")
+def files(built: Built) -> Path:
+    return built.root / "_build" / "html" / "_downloads"
+
+
+def test_names_are_stable(files: Path) -> None:
+    numbers = [name.replace("01-first", f"{n}") for name in FILES for n in ("01-first", "02-second")]
+    expected = {f"{name}.{suffix}" for name in numbers for suffix in FILES[name.replace("02-second", "01-first")]}
+    assert {path.name for path in files.iterdir()} == expected
+
+
+def test_the_pdf(files: Path) -> None:
+    found = pypdf.PdfReader(files / "fig-picture-01-first.pdf", strict=True).metadata
+    assert found.title == "Two lines"
+    assert found.subject == f"Figure 1.2. Two lines. Rude: {MEANT}"
+    assert found["/Provenance"] == f"{NOTE} · {UNKNOWN}"
+
+
+def test_the_png_is_fit_for_print_on_white(files: Path) -> None:
+    with Image.open(files / "fig-picture-01-first.png") as image:
+        assert image.size == (1400, 720)
+        assert round(image.info["dpi"][0]) == 200
+        assert image.convert("RGBA").getpixel((2, 2)) == (255, 255, 255, 255)
+        assert image.text["Copyright"].startswith("CC BY 4.0")
+
+
+def test_the_svg_on_the_page_and_the_download_draw_the_same(built: Built, page: BeautifulSoup, files: Path) -> None:
+    shown = built.root / "_build" / "html" / "notebooks" / page.find(id="fig-picture-01-first").img["src"]
+    own, theirs = (path.read_text(encoding="utf-8") for path in (files / "fig-picture-01-first.svg", shown))
+    assert own.partition("</metadata>")[2].strip() == theirs.partition("</metadata>")[2].strip() != ""
+    assert UNKNOWN in own
+
+
+def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = [line for line in lines if line.startswith("# ")]
+    return comments, list(csv.reader(io.StringIO("\n".join(lines[len(comments) :]))))
+
+
+def test_the_numbers(files: Path) -> None:
+    comments, (header, *rows) = read_csv(files / "fig-picture-01-first.csv")
+    assert f"# Provenance: {NOTE} · {UNKNOWN}" in comments
+    assert header == ["Nadam t", "Nadam loss", f"{MEANT} t", f"{MEANT} loss"]
+    assert np.array(rows, float).tolist() == [[1, 3, 1, 1], [2, 0.1, 2, 2], [4, 0.25, 4, np.inf]]
+
+
+def test_the_table(files: Path) -> None:
+    comments, rows = read_csv(files / "tab-01-first.csv")
+    assert "# Title: Losses at $\\mu = 0.9$" in comments
+    assert rows == [["rule", "loss"], ["Nadam", "0.25"], [MEANT, "–"]]
+    text = (files / "tab-01-first.tex").read_text(encoding="utf-8")
+    assert f"% Provenance: Computed on this page · {UNKNOWN}\n" in text
+    assert "\n    \\texttt{Nadam} & 0.25 \\\\\n" in text
+
+
+# ---------------------------------------------------------------- the cargo does not reach the page
+
+
+def test_the_page_is_light(built: Built) -> None:
+    html = built.root / "_build" / "html"
+    assert (html / "notebooks" / "01_first.html").stat().st_size < 500_000
+    images = {path.suffix for path in (html / "_images").iterdir()}
+    assert images == {".svg", ".png"}  # the PNG is that of the figure which pyplot drew
+
+
+def test_a_notebook_without_cargo_is_as_it_was() -> None:
+    notebook = json.loads(json.dumps(chapter("01_only")))
+    before = json.dumps(notebook)
+    assert json.dumps(citing.unload(notebook)) == before
+    assert list(citing.items(notebook)) == []
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_what_is_refused_is_named(tmp_path: Path, built: Built) -> None:
+    root = make_book(tmp_path, "01_first", "02_second")
+    first, second = (
+        notebooks.read(built.root / "_build" / "src" / "notebooks" / f"{name}.ipynb")
+        for name in ("01_first", "02_second")
+    )
+    for notebook in (first, second):
+        for cell in notebooks.code_cells(notebook):
+            cell.metadata.get("mystnb", {}).pop("image", None)
+            if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-picture-01-first":
+                cell.metadata.mystnb.figure.name = "picture One"
+            if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-picture-02-second":
+                cell.metadata.mystnb.figure.name = "fig-01-first"
+    executed = {
+        "notebooks/01_first": save(first, tmp_path / "1.ipynb"),
+        "notebooks/02_second": save(second, tmp_path / "2.ipynb"),
+    }
+    staged = tmp_path / "_build" / "src"
+    pages.stage(root, staged, executed)
+    with pytest.raises(BookError) as failure:
+        pages.render(root, staged, tmp_path / "_build")
+    message = str(failure.value)
+    assert message.count("an image without a text alternative") == 2  # pyplot's; a picture tells of its own numbers
+    assert "'picture One'" in message
+    assert "duplicate label fig-01-first" in message
