@@ -10,7 +10,7 @@ from IPython.display import Markdown
 from matplotlib.transforms import blended_transform_factory
 
 from ..experiments import pack, protocol
-from ..experiments.evidence import Arm, Evidence, gather
+from ..experiments.evidence import TUNING_FROM, Arm, Evidence, gather
 from ..experiments.records import Record
 from ..experiments.released import folder
 from ..experiments.report import TABLES
@@ -46,12 +46,9 @@ def primary(found: Evidence) -> list[Verdict]:
 
 
 def note(found: Evidence) -> str:
-    """Profile, data, seeds and hardware of the reported runs: what must stand beside every figure of them."""
+    """Profile, data, seeds, machine and commit of the reported runs: what must stand beside every figure of them."""
     (arms,) = found.values()
-    records = [record for arm in arms.values() for record in arm.runs.values()]
-    spec, cpus = records[0].spec, sorted({str(r.provenance.get("cpu")) for r in records})
-    seeds = sorted({r.spec.seed for r in records})
-    return f"profile {spec.profile} · {spec.data} · seeds {seeds[0]}–{seeds[-1]} · {', '.join(cpus)}"
+    return show.whence((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
 def table(found: Evidence, name: str) -> Markdown:
@@ -65,7 +62,8 @@ def table(found: Evidence, name: str) -> Markdown:
         rows,
         align="l" * several + "".join(column.align for column in made.columns),
         name=f"tab-{'-'.join(found)}-{name}",
-        caption=f"{made.caption}. {note(found)}.",
+        caption=f"{made.caption}.",
+        note=note(found),
     )
 
 
@@ -117,9 +115,9 @@ def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
     )
 
 
-def rates(found: Evidence) -> Picture:
+def rates(records: Sequence[Record]) -> Picture:
     """Mean development loss of the tuning runs against the learning rate: how forgiving each method is of its rate."""
-    (arms,) = found.values()
+    (arms,) = evidence(records).values()
     panels = _panels(arms)
     figure = Picture(figsize=(2.4 + 2.6 * len(panels), 3.6))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -134,7 +132,7 @@ def rates(found: Evidence) -> Picture:
         ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
         ax.legend()
     axes[0].set_ylabel("development loss")
-    figure.supxlabel(f"{note(found)}; tuning seeds", fontsize=8.5, color="#57606a")
+    figure.note = show.whence((r for r in records if r.spec.seed >= TUNING_FROM), recorded=True)
     return figure
 
 

@@ -84,8 +84,8 @@ def roofline(run: Recorded, what: str = "resnet50") -> Picture:
     x = np.geomspace(0.05, 2 * run.machine["flops"] / bandwidth, 100)
     roof = np.minimum(bandwidth * x, run.machine["flops"])
     ax.plot(x, roof / 1e9, color="#57606a", linewidth=1.2)
-    ax.annotate("memory", (0.07, bandwidth * 0.07 / 1e9), xytext=(0, 7), textcoords="offset points", color="#57606a")
-    ax.annotate("arithmetic", (x[-1], roof[-1] / 1e9), xytext=(-4, -13), textcoords="offset points", ha="right")
+    ax.annotate("memory", (0.07, bandwidth * 0.07 / 1e9), xytext=(-14, 10), textcoords="offset points")
+    ax.annotate("arithmetic", (x[-1], roof[-1] / 1e9), xytext=(-4, -14), textcoords="offset points", ha="right")
     figure.data |= {"roof operations/byte": x, "roof GFLOP/s": roof / 1e9}
     for rule in RULES:
         found = run.of(what, rule)
@@ -97,6 +97,7 @@ def roofline(run: Recorded, what: str = "resnet50") -> Picture:
             figure.data[f"{rule} {path}: operations/byte, GFLOP/s"] = np.array([intensity(rule), height])
     ax.set(xscale="log", yscale="log", xlabel="operations for each byte", ylabel="billion operations a second")
     ax.legend(ncols=2, loc="lower right", fontsize=9)
+    figure.note = note(run)
     return figure
 
 
@@ -109,6 +110,7 @@ def cost(run: Recorded) -> Picture:
     _costs(size, run, by_size, "parameters in one tensor", figure)
     _costs(number, run, million, "tensors that share a million parameters", figure)
     size.set_ylabel("nanoseconds a parameter")
+    figure.note = note(run)
     figure.legend(*size.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
     return figure
 

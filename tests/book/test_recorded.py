@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -12,6 +13,7 @@ import pytest
 from nadam_ref.book import recorded
 from nadam_ref.experiments.evidence import Evidence, gather
 from nadam_ref.experiments.hypotheses import log_differences
+from nadam_ref.experiments.records import Record
 from nadam_ref.rules import RULES
 
 SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))
@@ -20,13 +22,19 @@ GAPS = {("Adam", "Nadam"): 0.1, ("Momentum", "NAG"): 0.3, ("AdaMax", "NadaMax"):
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
+def records() -> list[Record]:
     records = []
     for (classical, nesterov), gap in GAPS.items():
         noise = 0.01 * np.linspace(-1, 1, 10)
         records += constructed.arm("images", classical, list(SEEDS))
         records += constructed.arm("images", nesterov, list(SEEDS * np.exp(gap + noise)))
     records += constructed.arm("images", "Nadam-iclr", list(SEEDS * 0.9))
+    place = {"nadam_ref": "0.1.0", "commit": "c" * 40, "dirty": False}
+    return [dataclasses.replace(r, provenance={**r.provenance, **place}) for r in records]
+
+
+@pytest.fixture(scope="module")
+def evidence(records: list[Record]) -> Evidence:
     return gather(records, "small")
 
 
@@ -47,9 +55,9 @@ def test_the_forest_plot_carries_the_means_it_draws(evidence: Evidence) -> None:
     assert printed == pytest.approx(math.log(0.0183 / 0.0175))
 
 
-def test_curves_and_rates_have_each_method_and_no_dialect(evidence: Evidence) -> None:
+def test_curves_and_rates_have_each_method_and_no_dialect(evidence: Evidence, records: list[Record]) -> None:
     methods = {name for pair in GAPS for name in pair}
-    learning, rates = recorded.learning(evidence), recorded.rates(evidence)
+    learning, rates = recorded.learning(evidence), recorded.rates(records)
     assert {name.removesuffix(" mean") for name in learning.data if name.endswith(" mean")} == methods
     assert {name.removesuffix(" rate") for name in rates.data if name.endswith(" rate")} == methods
     assert list(rates.data["Adam rate"]) == list(constructed.RATES)
@@ -65,7 +73,8 @@ def test_a_rate_that_diverged_is_left_out_of_the_figure() -> None:
         r for r in constructed.arm("images", "Adam", list(SEEDS)) if not (r.spec.lr == 1.0 and r.spec.seed >= 1000)
     ]
     records += [constructed.record("images", "Adam", 1.0, seed, math.inf) for seed in constructed.TUNING]
-    data = recorded.rates(gather(records, "small")).data
+    place = {"nadam_ref": "0.1.0", "commit": None, "dirty": None}
+    data = recorded.rates([dataclasses.replace(r, provenance={**r.provenance, **place}) for r in records]).data
     assert list(data["Adam rate"]) == [0.01, 0.1]
 
 
@@ -74,11 +83,19 @@ def test_a_table_has_the_rows_of_the_task_alone(evidence: Evidence, name: str) -
     text = recorded.table(evidence, name).data
     assert f":name: tab-images-{name}" in text
     assert "word2vec" not in text and "language" not in text
-    assert "profile small · mnist · seeds 0–9 · a CPU" in text
     if name == "verdicts":
         row = next(line for line in text.splitlines() if "NAG vs Momentum" in line)
         assert re.search(r"\+35\.0", row)  # exp(.3) − 1
         assert "Reproduced" in row
+
+
+def test_tables_and_figures_say_where_their_runs_come_from(evidence: Evidence, records: list[Record]) -> None:
+    assert recorded.note(evidence).startswith("profile small · data mnist · seeds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 · a CPU")
+    assert recorded.note(evidence).endswith("runs of nadam-ref 0.1.0, commit cccccccccc")
+    assert (
+        recorded.table(evidence, "methods").cargo["note"] == recorded.learning(evidence).note == recorded.note(evidence)
+    )
+    assert "seeds 1000, 1001" in recorded.rates(records).note
 
 
 def test_panels_hold_every_method_once() -> None:
