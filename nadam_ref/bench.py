@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import OPTIMIZERS, __version__, flatten_
 from .files import write_whole
@@ -129,19 +129,17 @@ class _Net(nn.Module):
 
 
 def _optimizers(name: str, shapes: Shapes, device: str) -> Iterator[tuple[str, Step]]:
-    def params(flat: bool = False) -> list[Tensor]:
-        net = _Net(shapes, device)
-        return list((flatten_(net) if flat else net).parameters())
-
+    """The ways of one step. All but the flattened one share parameters and gradients: where these lie has an effect."""
+    params = list(_Net(shapes, device).parameters())
     ours: Any = OPTIMIZERS[name]
-    yield "default", ours(params(), lr=RATE).step
-    yield "fused", ours(params(), lr=RATE, fused=True).step
-    yield "flattened", ours(params(flat=True), lr=RATE, fused=True).step
+    yield "default", ours(params, lr=RATE).step
+    yield "fused", ours(params, lr=RATE, fused=True).step
+    yield "flattened", ours(list(flatten_(_Net(shapes, device)).parameters()), lr=RATE, fused=True).step
     if name in TORCH:
         theirs, keywords = TORCH[name]
         for path, flags in (("torch", {}), ("torch foreach", {"foreach": True})):
-            yield path, getattr(torch.optim, theirs)(params(), lr=RATE, **keywords, **flags).step
-    yield "torch fused Adam", torch.optim.Adam(params(), lr=RATE, fused=True).step
+            yield path, getattr(torch.optim, theirs)(params, lr=RATE, **keywords, **flags).step
+    yield "torch fused Adam", torch.optim.Adam(params, lr=RATE, fused=True).step
 
 
 def step(

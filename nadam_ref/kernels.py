@@ -115,8 +115,8 @@ def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
         torch._foreach_mul_(ns, k.nu)
         torch._foreach_addcmul_(ns, grads, grads, k.one_minus_nu)
     elif rule.norm == "max":
+        scratch = torch._foreach_abs(grads)  # while g is still in the cache
         torch._foreach_mul_(ns, k.nu)
-        scratch = torch._foreach_abs(grads)
         _maximum_(ns, scratch)
 
     terms = [(ms, k.alpha)] if ms else []

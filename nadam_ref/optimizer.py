@@ -410,7 +410,8 @@ def _portions(lists: Lists, group: Group) -> Iterable[Lists]:
     for i, n in enumerate(sizes, start=1):
         size += n
         if size >= PORTION or i - start == TENSORS or i == len(params):
-            portions += _parts(_cut(lists, start, i)) if n >= 2 * PORTION else [_cut(lists, start, i)]
+            portion = _cut(lists, start, i)
+            portions += _parts(portion) if n >= 2 * PORTION and lists[3] else [portion]
             start, size = i, 0
     return portions
 
@@ -421,7 +422,7 @@ def _cut(lists: Lists, start: int, stop: int) -> Lists:
 
 
 def _parts(lists: Lists) -> list[Lists]:
-    """The lists, and instead of a large last tensor its parts one by one: a temporary of its size is slow to get."""
+    """The lists, and instead of a large last tensor its parts one by one: a denominator of its size is slow to get."""
     *_, last = zip(*filter(None, lists), strict=True)
     if not all(x.is_contiguous() for x in last):
         return [lists]
