@@ -23,6 +23,7 @@ from nadam_ref.experiments import (
     intervals,
     known,
     luck,
+    pack,
     protocol_file,
     reported,
     sweep,
@@ -30,6 +31,7 @@ from nadam_ref.experiments import (
     worker,
 )
 from nadam_ref.experiments import records as run_records
+from nadam_ref.experiments.released import folder
 
 from . import show
 from .keys import sha256
@@ -223,12 +225,27 @@ def _reported_rates() -> str:
 
 
 def _known() -> str:
-    rows = [
-        [x.source, "; ".join(f"{_words(metric)} {value:g}" for metric, value in x.published.items()), f"`{name}`"]
-        for name, x in known.KNOWN.items()
-    ]
-    caption = "Results of others, for one optimizer each, that were read in their sources."
-    return _table(["source", "published", "`nadam-ref known`"], rows, "lll", "known", caption)
+    """Published results beside those of the recorded runs that were to reach them."""
+    records = {record.spec.task: record for record in pack.read(folder("known"))}
+    rows = []
+    for name, x in known.KNOWN.items():
+        record = records.get(x.task)
+        found = x.measured(record) if record else {}
+        reached = "yes" if record and x.reached(record) else "not yet"
+        rows += [
+            [
+                x.source,
+                _words(metric),
+                f"{value:g}",
+                f"{found[metric]:.4g}" if metric in found else "",
+                reached,
+                f"`{name}`",
+            ]
+            for metric, value in x.published.items()
+        ]
+    caption = "Results of others, for one optimizer each, as read in their sources; and those of our recorded runs."
+    header = ["source", "metric", "published", "ours", "reached", "`nadam-ref known`"]
+    return _table(header, rows, "llrrll", "known", caption)
 
 
 # ---------------------------------------------------------------- errata

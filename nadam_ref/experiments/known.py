@@ -22,8 +22,9 @@ SECONDS = 60.0  # between two checkpoints, and two calls of `progress`
 
 @dataclass(frozen=True)
 class Known:
-    """A published result: `published` by metric, lower is better; `measured` reads the same from a record."""
+    """A published result on a task: `published` by metric, lower is better; `measured` reads the same from a record."""
 
+    task: str
     source: str
     spec: Callable[[], RunSpec]
     published: Mapping[str, float]
@@ -93,12 +94,14 @@ def _perplexities(record: Record) -> dict[str, float]:
 
 KNOWN = {
     "jones": Known(
+        task="autoencoder",
         source="Jones (2015), convolutional autoencoder of MNIST: NAG, rate .01, μ .975, batch 128, 20 epochs",
         spec=_jones,
         published={"train_loss": 0.01808, "dev_loss": 0.01784},
         measured=_jones_losses,
     ),
     "ptb": Known(
+        task="language_model",
         source="TensorFlow's language-model tutorial, small configuration, Penn Treebank: gradient descent, 13 epochs",
         spec=_ptb,
         published={"dev_perplexity": 121.39, "test_perplexity": 115.91},

@@ -22,7 +22,9 @@ def tiny(monkeypatch, make_spec):
 
     def make(published):
         measured = lambda record: {"dev_loss": record.metrics["dev_loss"]}  # noqa: E731
-        monkeypatch.setitem(KNOWN, "ptb", Known("a made-up source", make_spec, {"dev_loss": published}, measured))
+        monkeypatch.setitem(
+            KNOWN, "ptb", Known("images", "a made-up source", make_spec, {"dev_loss": published}, measured)
+        )
 
     return make
 
@@ -48,7 +50,7 @@ def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
 
 
 def test_reached_is_at_most_a_twentieth_above_in_every_metric():
-    both = Known("", lambda: None, {"a": 100.0, "b": 10.0}, lambda record: record.metrics)
+    both = Known("images", "", lambda: None, {"a": 100.0, "b": 10.0}, lambda record: record.metrics)
 
     def reached(status, **metrics):
         return both.reached(types.SimpleNamespace(status=status, metrics=metrics))
