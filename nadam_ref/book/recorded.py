@@ -54,13 +54,15 @@ def note(found: Evidence) -> str:
 def table(found: Evidence, name: str) -> Markdown:
     """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of the tasks at hand."""
     made = TABLES[name](found)
-    groups = {heading: rows for heading, rows in made.groups.items() if heading.split(":")[0].split(",")[0] in found}
-    several = len(groups) > 1
-    rows = [[heading] * several + list(row) for heading, group in groups.items() for row in group]
+    rows = []
+    for heading, group in made.groups.items():
+        if heading.split(":")[0].split(",")[0] in found:
+            mark = " *(exploratory)*" if heading.endswith("exploratory") else ""
+            rows += [[f"{first}{mark}", *rest] for first, *rest in group]
     return show.table(
-        ["" for _ in range(several)] + [column.head for column in made.columns],
+        [column.head for column in made.columns],
         rows,
-        align="l" * several + "".join(column.align for column in made.columns),
+        align="".join(column.align for column in made.columns),
         name=f"tab-{'-'.join(found)}-{name}",
         caption=f"{made.caption}.",
         note=note(found),
