@@ -22,6 +22,8 @@ function nameParts() {
   const modes = "Color mode: Light, Dark or System Settings";
   for (const button of document.querySelectorAll("button.theme-switch-button")) button.setAttribute("aria-label", modes);
   for (const entry of document.querySelectorAll(".citation-list, .citation")) entry.removeAttribute("role");
+  // the list of modules has lists where it should have items with lists
+  for (const list of document.querySelectorAll("article ul > ul")) list.previousElementSibling?.append(list);
 }
 
 // The name of a column that is a formula: not every screen reader, and no checker, takes it from MathML.
