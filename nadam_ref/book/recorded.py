@@ -100,6 +100,8 @@ def gaps(verdicts: Sequence[Verdict]) -> Picture:
         frame = blended_transform_factory(ax.transAxes, ax.transAxes)
         ax.text(place, 1.02, text, transform=frame, ha="left" if place < 0.5 else "right", fontsize=9, color="#57606a")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    arms = [arm for v in verdicts for arm in v.arms or ()]
+    figure.note = show.whence((r for arm in arms for r in arm.runs.values()), recorded=True)
     return figure
 
 

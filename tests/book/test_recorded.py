@@ -95,6 +95,7 @@ def test_tables_and_figures_say_where_their_runs_come_from(evidence: Evidence, r
     assert (
         recorded.table(evidence, "methods").cargo["note"] == recorded.learning(evidence).note == recorded.note(evidence)
     )
+    assert recorded.gaps(recorded.primary(evidence)).note == recorded.note(evidence)
     assert "seeds 1000, 1001" in recorded.rates(records).note
 
 
