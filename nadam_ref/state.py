@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
@@ -39,11 +38,7 @@ def state_keys(rule: Rule, group: Mapping[str, Any]) -> StateKeys:
 
     Momentum and NAG in sum form count steps only under a schedule; GD keeps nothing.
     """
-    return _state_keys(rule, rule.momentum != "none" and group.get("momentum_decay") is not None)
-
-
-@functools.cache
-def _state_keys(rule: Rule, scheduled: bool) -> StateKeys:
+    scheduled = rule.momentum != "none" and group.get("momentum_decay") is not None
     counted = rule.norm != "none" or rule.momentum == "mean" or scheduled
     rms = "square_avg" if rule.momentum == "none" else "exp_avg_sq"
     counts = ("step",) * counted + ("mu_product",) * (scheduled and rule.momentum == "mean")

@@ -49,7 +49,8 @@ INSPECT_PAPER = """() => {
       && (e.getBoundingClientRect().right > window.innerWidth + 1
         || (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")))
       .map((e) => e.outerHTML.slice(0, 80)),
-    closed: all(".bd-article details > :not(summary)").filter((e) => !e.checkVisibility({contentVisibilityAuto: true}))
+    closed: all(".bd-article details:not(.cite) > :not(summary)")
+      .filter((e) => !e.checkVisibility({contentVisibilityAuto: true}))
       .map((e) => e.outerHTML.slice(0, 80)),
     theme: document.documentElement.dataset.theme,
     ground: getComputedStyle(document.body).backgroundColor,
