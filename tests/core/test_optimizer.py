@@ -424,3 +424,24 @@ def test_the_vocabulary():
         assert cls.rule is nadam_ref.RULES[name]
         assert cls.__doc__
         assert set(nadam_ref.__all__) >= {name}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)
+@pytest.mark.parametrize("name", ["AdaGrad", "RMSProp", "MaxProp", "Adam", "AdaMax", "Nadam", "NadaMax"])
+def test_a_large_tensor_in_parts_is_updated_as_in_one_piece(name, dtype):
+    """By default a tensor of more than 2^19 elements is cut; foreach=True takes it whole: the same bits."""
+
+    def trained(**keywords):
+        torch.manual_seed(0)
+        large, image = torch.randn(9, 70_001), torch.randn(2, 3, 320, 320)
+        of = [torch.randn(5), large, image.to(memory_format=torch.channels_last), torch.randn(7)]
+        of = [p.to(dtype).requires_grad_() for p in of]
+        optimizer = nadam_ref.OPTIMIZERS[name](of, **keywords)
+        for _ in range(2):
+            for p in of:
+                p.grad = torch.randn_like(p)
+            optimizer.step()
+        return of
+
+    for whole, parts in zip(trained(foreach=True), trained(), strict=True):
+        assert torch.equal(whole, parts)
