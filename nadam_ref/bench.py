@@ -234,7 +234,12 @@ def _result(
 def add(commands: Any) -> None:
     """Add `bench` to the commands of the parser."""
     parser = commands.add_parser("bench", help="how long a step takes, beside memory's floor and torch's optimizers")
-    parser.add_argument("what", choices=("step", "size", "sparse", "replicas"))
+    parser.add_argument(
+        "what",
+        choices=("step", "size", "sparse", "replicas"),
+        help="step: each rule over three lists; size: 10^3 to 10^8 parameters, 1 to 10,000 tensors; "
+        "sparse: rows of an embedding; replicas: 16 runs in one step",
+    )
     parser.add_argument(
         "--list", action="append", choices=tuple(LISTS), help="of `step`; may be repeated (default: all)"
     )

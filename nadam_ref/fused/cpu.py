@@ -62,7 +62,7 @@ extern "C" void update(int64_t rows, const int64_t *row, const double *all_numbe
 
 
 def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
-    """The kernel in C++: `update(rows, table, numbers)`; the numbers of a step are one or several sets of eight."""
+    """The kernel in C++: `update(rows, table, numbers)`; a row names its set of numbers."""
     ctype, suffix = C_TYPES[dtype]
     numbers = ", ".join(f"{name} = (T)k[{i}]" for i, name in enumerate(Coefficients._fields))
     body = "\n            ".join(_body(spell(rule, prelude)))
