@@ -110,6 +110,7 @@ def _set_version(_app: Sphinx, config: Config) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.setup_extension("nadam_ref.book.facts")
+    app.setup_extension("nadam_ref.book.typography")
     app.add_directive("cite-this-book", CiteThisBook)
     app.setup_extension("nadam_ref.book.widgets.directive")
     app.connect("config-inited", _set_version)

@@ -1,13 +1,15 @@
-"""The Sphinx extension: docstrings as they are written."""
+"""The Sphinx extension: docstrings as they are written, formulas with the marks beside them."""
 
 from __future__ import annotations
 
 import textwrap
+from types import SimpleNamespace
 
 import docutils.core
 import docutils.nodes
 from docutils.utils import Reporter
 
+from nadam_ref.book import typography
 from nadam_ref.book.sphinx_extension import readable
 
 DOCSTRING = """
@@ -52,3 +54,14 @@ def test_formulas_keep_their_lines() -> None:
 def test_directives_are_left_as_they_are() -> None:
     (note,) = parse(DOCSTRING).findall(docutils.nodes.note)
     assert note.astext() == "A substituted stays."
+
+
+def test_no_line_ends_between_a_formula_and_the_mark_beside_it() -> None:
+    parts = ["The ", "p", "-th root (", "a", ") of ", "b", "; ", "c", " stands ", "d", ""]
+    kinds = (docutils.nodes.Text, lambda formula: docutils.nodes.math("", formula))
+    document = docutils.core.publish_doctree("")
+    document += docutils.nodes.paragraph("", "", *(kinds[n % 2](part) for n, part in enumerate(parts)))
+    typography._glue(SimpleNamespace(builder=SimpleNamespace(format="html")), document, "page")
+    kept = [x.astext() for x in document.findall(docutils.nodes.inline) if "unbroken" in x["classes"]]
+    assert kept == ["p-th", "(a)", "b;"]
+    assert document.astext() == "".join(parts)

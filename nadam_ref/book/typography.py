@@ -1,0 +1,40 @@
+"""Formulas and the marks beside them, which a browser would part at the end of a line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+
+def _glue(app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    """Keep `($x$),` together: to a browser a formula is a picture, after and before which a line may end."""
+    if app.builder.format != "html":
+        return
+    for formula in list(doctree.findall(nodes.math)):
+        parent, at = formula.parent, formula.parent.index(formula)
+        before = _text(parent, at - 1)
+        after = _text(parent, at + 1)
+        left = re.search(r"\S*$", before)[0] if before else ""  # type: ignore[index]
+        right = re.match(r"\S*", after)[0] if after else ""  # type: ignore[index]
+        if not left and not right:
+            continue
+        whole = nodes.inline("", "", nodes.Text(left), formula.deepcopy(), nodes.Text(right), classes=["unbroken"])
+        if after:
+            parent[at + 1] = nodes.Text(after[len(right) :])
+        parent[at] = whole
+        if before:
+            parent[at - 1] = nodes.Text(before[: len(before) - len(left)])
+
+
+def _text(parent: nodes.Element, at: int) -> str:
+    there = 0 <= at < len(parent) and isinstance(parent[at], nodes.Text)
+    return str(parent[at]) if there else ""
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("doctree-resolved", _glue)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
