@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -26,6 +26,8 @@ from .build import find_root
 from .downloads import CARGO
 
 FOLDER = "_downloads"
+#: Whence a table comes that an author wrote.
+WRITTEN = "Compiled for this book"
 logger = logging.getLogger(__name__)
 
 
@@ -88,19 +90,46 @@ def _check_images(_app: Sphinx, doctree: nodes.document, _page: str) -> None:
 
 
 def _cite(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    path = _notebook(app, page)
-    if app.builder.format != "html" or path is None:
+    if app.builder.format != "html":
         return
+    path = _notebook(app, page)
     places = {
         name: node for node in doctree.findall() if isinstance(node, nodes.Element) for name in node.get("names", [])
     }
-    for item in items(json.loads(path.read_text(encoding="utf-8"))):
+    carried = list(items(json.loads(path.read_text(encoding="utf-8")))) if path else []
+    for item in [*carried, *written(places, {item.name for item in carried})]:
         place = places.get(item.name)
         if place is None or not re.fullmatch(r"(fig|tab)-[a-z0-9-]+", item.name):
             text = "a figure or table needs a name like `fig-nadam-ravine` (small letters, digits, hyphens), not %r"
             logger.warning(text, item.name, location=page)
             continue
         place.parent.insert(place.parent.index(place) + 1, _row(app, page, item, place["ids"][0]))
+
+
+def written(places: Mapping[str, nodes.Element], carried: Container[str]) -> Iterator[Item]:
+    """What the page itself says: its named tables, and figures whose directive left them their `cargo`."""
+    for name, node in places.items():
+        if name in carried:
+            continue
+        caption = next(
+            (_markdown(part) for part in node.children if isinstance(part, (nodes.title, nodes.caption))), ""
+        )
+        if isinstance(node, nodes.table) and name.startswith("tab-"):
+            entries = [list(row.findall(nodes.entry)) for row in node.findall(nodes.row)]
+            align = "".join("r" if "text-right" in entry["classes"] else "l" for entry in entries[0])
+            rows = [[_markdown(entry) for entry in row] for row in entries]
+            yield Item("table", name, caption, {"rows": rows, "align": align, "note": node.get("note", WRITTEN)})
+        elif "cargo" in node:
+            yield Item("figure", name, caption, node["cargo"], node["svg"])
+
+
+def _markdown(node: nodes.Node) -> str:
+    """Text with its formulas and code marked as `downloads.plain` and `downloads.latex` read them."""
+    if isinstance(node, nodes.math):
+        return f"${node.astext()}$"
+    if isinstance(node, nodes.literal):
+        return f"`{node.astext()}`"
+    return "".join(map(_markdown, node.children)) if node.children else node.astext()
 
 
 def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from . import reference
+from .show import NamedTable
 
 
 class Facts(SphinxDirective):
@@ -25,7 +26,14 @@ class Facts(SphinxDirective):
         (name,) = self.arguments
         if name not in reference.BLOCKS:
             raise self.error(f"no block is called {name!r}; there are: {', '.join(reference.BLOCKS)}")
-        return self.parse_text_to_nodes(reference.BLOCKS[name]())
+        block = reference.BLOCKS[name]()
+        if isinstance(block, str):
+            return self.parse_text_to_nodes(block)
+        found = self.parse_text_to_nodes(block.data)
+        if isinstance(block, NamedTable):
+            for table in (table for node in found for table in node.findall(nodes.table)):
+                table["note"] = block.cargo["note"]
+        return found
 
 
 class Fact(SphinxRole):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from IPython.display import Markdown
 
 from nadam_ref import paper
 from nadam_ref.experiments import (
@@ -44,6 +45,8 @@ PROFILES = ("live", "small", "paper")
 #: The task whose settings stand for all three of the report's: they share their arms and rates.
 REPORT = "images"
 NO_BREAK = "\u00a0"
+#: Whence a table comes that says what a data file of the package says.
+SAID = "From the package's own data"
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -71,8 +74,10 @@ def _percent(log_gap: float) -> str:
     return f"{100 * math.expm1(log_gap):+.1f} %".replace("-", "−")
 
 
-def _table(header: list[str], rows: Iterable[list[Any]], align: str, name: str, caption: str) -> str:
-    return str(show.table(header, list(rows), align, name=f"tab-{name}", caption=caption).data)
+def _table(
+    header: list[str], rows: Iterable[list[Any]], align: str, name: str, caption: str, note: str = SAID
+) -> Markdown:
+    return show.table(header, list(rows), align, name=f"tab-{name}", caption=caption, note=note)
 
 
 # ---------------------------------------------------------------- the protocol
@@ -97,7 +102,7 @@ def _last_momentum(task: str, steps: int) -> float:
     return paper.schedule(settings["momentum"], steps, settings["momentum_decay"])
 
 
-def _sizes() -> str:
+def _sizes() -> Markdown:
     rows = []
     for task in protocol_file.tasks():
         for profile in PROFILES:
@@ -112,7 +117,7 @@ def _sizes() -> str:
     return _table(header, rows, "lllrrrr", "sizes", caption)
 
 
-def _seeds() -> str:
+def _seeds() -> Markdown:
     rows = []
     for profile in PROFILES:
         said = _profile(REPORT, profile)
@@ -124,7 +129,7 @@ def _seeds() -> str:
     return _table(header, rows, "lrllr", "seeds", "Rates and seeds of each profile.")
 
 
-def _arms(task: str, caption: str) -> str:
+def _arms(task: str, caption: str) -> Markdown:
     rows = []
     for name, arm in protocol_file.section(task)["arms"].items():
         said = arm["hyperparameters"]
@@ -136,13 +141,13 @@ def _arms(task: str, caption: str) -> str:
     return _table(header, rows, "llrrrrl", f"arms-{task}", caption)
 
 
-def _rates() -> str:
+def _rates() -> Markdown:
     windows = _profile(REPORT, "small")["rates"]
     rows = [list(map(_rate, rates)) for rates in zip(*windows.values(), strict=True)]
     return _table(list(windows), rows, "l" * len(windows), "rates", "The learning rates of each window.")
 
 
-def _primary() -> str:
+def _primary() -> Markdown:
     rules, rows = claims.rules(), []
     for claim in _family():
         (side,) = claim.sides
@@ -159,7 +164,7 @@ def _family() -> list[claims.Claim]:
     return [claim for claim in claims.claims() if claim.primary]
 
 
-def _exploratory() -> str:
+def _exploratory() -> Markdown:
     rows = [
         [f"{_words(claim.task)}, {_words(claim.metric)}", claim.sentence, "recalled" if claim.recalled else "found"]
         for claim in claims.claims()
@@ -169,13 +174,13 @@ def _exploratory() -> str:
     return _table(header, rows, "lll", "exploratory", "What the papers say in words.")
 
 
-def _confound() -> str:
+def _confound() -> Markdown:
     rows = [[x.method, x.part, f"{x.first} against {x.second}"] for x in claims.parts()]
     caption = "Where the gain of Nadam and of NadaMax comes from."
     return _table(["gain of", "part", "comparison"], rows, "lll", "confound", caption)
 
 
-def _fingerprints() -> str:
+def _fingerprints() -> Markdown:
     rows = [
         [_words(task), *(f"`{protocol_file.sha256(task, profile)[:12]}`" for profile in PROFILES)]
         for task in protocol_file.tasks()
@@ -201,7 +206,7 @@ def _open_details(task: str) -> str:
     return "\n\n".join(parts)
 
 
-def _reported() -> str:
+def _reported() -> Markdown:
     tasks = [task for task in protocol_file.tasks() if task != "autoencoder"]
     tasks.sort(key=["word2vec", "images", "language_model"].index)
     tables = {task: reported.reported("cs229", task) for task in tasks}
@@ -217,14 +222,14 @@ def _reported() -> str:
     return _table(header, rows, "lrrrr", "reported", caption)
 
 
-def _reported_rates() -> str:
+def _reported_rates() -> Markdown:
     table = reported.reported("iclr", "autoencoder")
     rows = [[name, row, "yes" if row.confirmed else "no"] for name, row in table.items()]
     caption = "The workshop paper's best learning rates, as recalled where there is a question mark."
     return _table(["method", "learning rate", "confirmed"], rows, "lrl", "reported-rates", caption)
 
 
-def _known() -> str:
+def _known() -> Markdown:
     """Published results beside those of the recorded runs that were to reach them."""
     there = any(path.startswith("known/") for path in registry())
     records = {record.spec.task: record for record in (pack.read(folder("known")) if there else [])}
@@ -234,19 +239,16 @@ def _known() -> str:
         found = x.measured(record) if record else {}
         reached = "yes" if record and x.reached(record) else "not yet"
         rows += [
-            [
-                x.source,
-                _words(metric),
-                f"{value:g}",
-                f"{found[metric]:.4g}" if metric in found else "",
-                reached,
-                f"`{name}`",
-            ]
+            [f"`{name}`", _words(metric), f"{value:g}", f"{found[metric]:.4g}" if metric in found else "", reached]
             for metric, value in x.published.items()
         ]
-    caption = "Results of others, for one optimizer each, as read in their sources; and those of our recorded runs."
-    header = ["source", "metric", "published", "ours", "reached", "`nadam-ref known`"]
-    return _table(header, rows, "llrrll", "known", caption)
+    caption = "Results of others, for one optimizer each; and those of our recorded runs, made by `nadam-ref known`."
+    note = show.whence(records.values(), recorded=True) if records else ""
+    return _table(["run", "metric", "published", "ours", "reached"], rows, "llrrl", "known", caption, note)
+
+
+def _known_sources() -> str:
+    return "\n\n".join(f"`{name}`\n: {x.source}." for name, x in known.KNOWN.items())
 
 
 # ---------------------------------------------------------------- errata
@@ -305,7 +307,7 @@ def _papers_names(symbol: Mapping[str, str]) -> str:
     return f"{report}; at ICLR {iclr}" if iclr != "–" else f"{report}, in the report"
 
 
-def _symbols() -> str:
+def _symbols() -> Markdown:
     rows = [
         [
             f"[{_formula(x['symbol'])}]{{#symbol-{x['id']}}}",
@@ -320,7 +322,7 @@ def _symbols() -> str:
     return _table(header, rows, "lllll", "symbols", "The symbols, and what others call them.")
 
 
-def _optimizers() -> str:
+def _optimizers() -> Markdown:
     rows = [
         [f"`{name}`", report, "–" if torch == "–" else f"`{torch}`"]
         for name, (report, torch) in _names()["optimizers"].items()
@@ -331,7 +333,7 @@ def _optimizers() -> str:
 
 # ---------------------------------------------------------------- what there is
 
-BLOCKS: dict[str, Callable[[], str]] = {
+BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "sizes": _sizes,
     "seeds": _seeds,
     "arms-report": partial(_arms, REPORT, "The arms of word2vec, images and the language model."),
@@ -345,6 +347,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
+    "known-sources": _known_sources,
     "symbols": _symbols,
     "optimizers": _optimizers,
 }

@@ -30,6 +30,14 @@ It cites {cite:t}`dozat2015`, and refers to {eq}`eq-NAME`, to {numref}`fig-NAME`
 $$ a = b \tag{*} \label{star-NAME} $$
 
 MathJax resolves $\eqref{star-NAME}$.
+
+:::{table} Written, at $\mu$.
+:name: tab-written-NAME
+
+| rule | rate $\eta$ |
+|:--|--:|
+| *Nadam*, `lr` | 5 % |
+:::
 """
 INDEX = """
 # A small book

@@ -21,7 +21,11 @@ from nadam_ref.book import BookError, citing, notebooks, pages
 NOTE = "profile live · data digits · seeds 0, 1 · A CPU"
 UNKNOWN = f"nadam-ref {nadam_ref.__version__}, commit unknown (made outside a git checkout)"
 MEANT = RUDE.replace("&amp;", "&")
-FILES = {"fig-picture-01-first": ("svg", "pdf", "png", "csv"), "tab-01-first": ("csv", "tex")}
+FILES = {
+    "fig-picture-01-first": ("svg", "pdf", "png", "csv"),
+    "tab-01-first": ("csv", "tex"),
+    "tab-written-01-first": ("csv", "tex"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +62,10 @@ def test_a_figure_without_numbers_has_no_row(page: BeautifulSoup) -> None:
 def test_where_it_comes_from(page: BeautifulSoup) -> None:
     assert row(page, "fig-picture-01-first").select_one(".provenance").text == f"{NOTE} · {UNKNOWN}"
     assert row(page, "tab-01-first").select_one(".provenance").text == f"Computed on this page · {UNKNOWN}"
+    assert row(page, "tab-written-01-first").select_one(".provenance").text == f"Compiled for this book · {UNKNOWN}"
 
 
-@pytest.mark.parametrize(("name", "label"), [("fig-picture-01-first", "Figure 1.2"), ("tab-01-first", "Table 1.1")])
+@pytest.mark.parametrize(("name", "label"), [("fig-picture-01-first", "Figure 1.2"), ("tab-01-first", "Table 1.2")])
 def test_the_entry_is_read_by_a_bibtex_parser(page: BeautifulSoup, name: str, label: str) -> None:
     details = row(page, name).select_one("details")
     assert details.summary.text == f"Cite {label}"
@@ -77,7 +82,7 @@ def test_the_figure_is_described_from_its_numbers(page: BeautifulSoup) -> None:
 
 
 def test_fault_76_captions_and_labels_are_text(page: BeautifulSoup) -> None:
-    for name in FILES:
+    for name in ("fig-picture-01-first", "tab-01-first"):
         place = page.find(id=name)
         caption = place.select_one(".caption-text")
         assert not caption.find("b")
@@ -96,9 +101,11 @@ def files(built: Built) -> Path:
 
 
 def test_names_are_stable(files: Path) -> None:
-    numbers = [name.replace("01-first", f"{n}") for name in FILES for n in ("01-first", "02-second")]
-    expected = {f"{name}.{suffix}" for name in numbers for suffix in FILES[name.replace("02-second", "01-first")]}
-    assert {path.name for path in files.iterdir()} == expected
+    first = {f"{name}.{suffix}" for name in FILES for suffix in FILES[name]}
+    second = {name.replace("01-first", "02-second") for name in first}
+    assert {path.name for path in files.iterdir()} >= first | second
+    others = {path.stem for path in files.iterdir()} - {name.rpartition(".")[0] for name in first | second}
+    assert {"fig-play", "tab-sizes", "tab-symbols", "tab-known"} <= others
 
 
 def test_the_pdf(files: Path) -> None:
@@ -146,6 +153,35 @@ def test_the_table(files: Path) -> None:
 
 
 # ---------------------------------------------------------------- the cargo does not reach the page
+
+
+def test_a_table_that_the_page_itself_has(files: Path) -> None:
+    numbers = (files / "tab-written-01-first.csv").read_text(encoding="utf-8")
+    assert [line for line in numbers.splitlines() if not line.startswith("#")] == [
+        r"rule,rate $\eta$",
+        '"Nadam, lr",5 %',
+    ]
+    text = (files / "tab-written-01-first.tex").read_text(encoding="utf-8")
+    assert r"\caption{Written, at $\mu$.}" in text
+    assert r"\begin{tabular}{lr}" in text
+    assert r"Nadam, \texttt{lr} & 5 \%" in text
+
+
+def test_a_table_of_the_package_s_data_says_so(built: Built, files: Path) -> None:
+    page = BeautifulSoup((built.html / "book" / "papers.html").read_text(encoding="utf-8"), "html.parser")
+    assert row(page, "tab-reported-rates").select_one(".provenance").text == f"From the package's own data · {UNKNOWN}"
+    numbers = (files / "tab-reported-rates.csv").read_text(encoding="utf-8")
+    assert "method,learning rate,confirmed\n" in numbers
+    assert "Momentum,.5?,no\n" in numbers
+
+
+def test_what_the_widget_begins_with_can_be_had_too(built: Built, files: Path) -> None:
+    page = BeautifulSoup((built.html / "book" / "index.html").read_text(encoding="utf-8"), "html.parser")
+    links = row(page, "fig-play").select(".files a[download]")
+    assert [link["href"] for link in links] == [f"../_downloads/fig-play.{x}" for x in ("svg", "pdf", "png", "csv")]
+    assert row(page, "fig-play").summary.text == "Cite Figure 1"
+    header = next(line for line in (files / "fig-play.csv").read_text(encoding="utf-8").splitlines() if line[0] != "#")
+    assert header.startswith("GD")
 
 
 def test_the_page_is_light(built: Built) -> None:

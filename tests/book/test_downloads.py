@@ -172,3 +172,8 @@ def test_a_table_s_name_is_a_file_name(name: str) -> None:
 def test_a_named_table_has_a_caption() -> None:
     with pytest.raises(ValueError, match="and a caption"):
         show.table(["a"], [["1"]], name="tab-a")
+
+
+def test_a_number_keeps_to_its_line_and_an_interval_may_take_the_next() -> None:
+    text = str(show.table(["a", "b"], [["-2 % (-9, 3)", "-2 % (-9, 3)"]], align="lr").data)
+    assert text.splitlines()[-1] == "| -2 % (-9, 3) | -2\u00a0% (-9,\u00a03) |"

@@ -50,6 +50,20 @@ def test_every_link_within_the_book_leads_somewhere(html: Path) -> None:
     assert missing == []
 
 
+def test_everything_that_is_numbered_can_be_cited_and_taken_along(whole_book: Path) -> None:
+    bare = []
+    for page in pages(whole_book):
+        for number in soup(page).select("article .caption-number"):
+            thing = number.find_parent(["figure", "table"])
+            holder = (
+                thing if thing.name == "figure" else thing.find_parent(class_="pst-scrollable-table-container") or thing
+            )
+            after = holder.find_next_sibling()
+            cited = after is not None and "cite-row" in after.get("class", []) and after.select("a[download]")
+            bare += [] if cited else [f"{page.name}: {number.text}"]
+    assert bare == []
+
+
 def test_no_address_leaves_the_book_s_folder(html: Path) -> None:
     """Then it works from a disk, and below any address of a server."""
     for page in [html / "index.html", *pages(html)]:

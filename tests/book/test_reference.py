@@ -31,9 +31,14 @@ PAGES = {path.stem: path.read_text(encoding="utf-8") for path in BOOK.glob("*.md
 EVERYTHING = "\n".join(PAGES.values())
 
 
+def markdown(name: str) -> str:
+    block = reference.BLOCKS[name]()
+    return block if isinstance(block, str) else str(block.data)
+
+
 def cells(name: str) -> list[list[str]]:
     """The rows of a block's table, without its header."""
-    lines = [line for line in reference.BLOCKS[name]().splitlines() if line.startswith("|")]
+    lines = [line for line in markdown(name).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
@@ -255,7 +260,7 @@ def test_the_glossary_has_every_optimizer_and_its_twin(names: dict[str, Any]) ->
 def test_symbols_can_be_linked_and_terms_are_in_order(names: dict[str, Any]) -> None:
     identifiers = [symbol["id"] for symbol in names["symbols"]]
     assert len(identifiers) == len(set(identifiers))
-    assert re.findall(r"\{#symbol-([\w-]+)\}", reference.BLOCKS["symbols"]()) == identifiers
+    assert re.findall(r"\{#symbol-([\w-]+)\}", markdown("symbols")) == identifiers
     (glossary,) = re.findall(r"```\{glossary\}\n(.*?)```", PAGES["glossary"], re.DOTALL)
     terms = re.findall(r"^(\S.*)$", glossary, re.MULTILINE)
     assert terms == sorted(terms, key=str.lower)

@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from ...files import write_whole
 from ...rules import RULES
 from .. import figures
+from ..downloads import CARGO
 from ..keys import sha256
 from .presets import PRESETS, State, knowledge, picture
 from .surfaces import SURFACES
@@ -50,7 +51,9 @@ class Optimizers(SphinxDirective):
         self.set_source_info(figure)
         name = self.options.get("name", f"optimizers-{self.env.new_serialno('optimizers')}")
         self.add_name(figure)
-        figure += nodes.image(uri=self._picture(state), alt=self.options.get("alt", alt))
+        drawn = self._draw(state)
+        figure["svg"], figure["cargo"] = drawn["image/svg+xml"], drawn[CARGO]
+        figure += nodes.image(uri=self._save(state, drawn["image/svg+xml"]), alt=self.options.get("alt", alt))
         figure += optimizers(
             told={**knowledge(), "name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
             label=self.options.get("alt", alt),
@@ -77,13 +80,17 @@ class Optimizers(SphinxDirective):
             state = replace(state, show=shown, of=state.of if state.of in shown else shown[-1])
         return alt, state
 
-    def _picture(self, state: State) -> str:
-        """Draw the picture among the staged sources, and return its address for an image node of any page."""
+    def _draw(self, state: State) -> dict[str, Any]:
+        """What the widget begins with, as a picture and as what a reader may download of it."""
         figures.use_style()
+        return picture(state)._repr_mimebundle_()
+
+    def _save(self, state: State, svg: str) -> str:
+        """Put the picture among the staged sources, and return its address for an image node of any page."""
         address = f"/_optimizers/{sha256(repr(state))[:16]}.svg"
         path = Path(f"{self.env.srcdir}{address}")
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, picture(state)._repr_svg_())
+        write_whole(path, svg)
         return address
 
 
