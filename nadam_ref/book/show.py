@@ -40,7 +40,7 @@ def table(
     Raises `ValueError` for a name that is not `tab-` with small letters, digits and hyphens, or has no caption.
 
     Text is escaped, so that no label or message can break out of its cell; `$…$` and backticks keep their meaning.
-    Cells of right-aligned columns do not wrap.
+    Cells of right-aligned columns wrap nowhere but before an interval in brackets.
     """
     marks = {"l": ":--", "r": "--:"}
     letters = align or "l" * len(header)
@@ -81,7 +81,7 @@ def whence(records: Iterable[Record], *, recorded: bool = False) -> str:
     parts = [
         f"profile {each(lambda r: r.spec.profile)}",
         f"data {each(lambda r: r.spec.data)}",
-        f"seeds {each(lambda r: r.spec.seed)}",
+        f"seed{'s' if ', ' in (seeds := each(lambda r: r.spec.seed)) else ''} {seeds}",
         each(lambda r: r.provenance.get("gpu") or r.provenance["cpu"]),
     ]
     if recorded:
@@ -96,5 +96,7 @@ def _commit(record: Record) -> str:
 
 def _cell(x: Any, letter: str) -> str:
     text = str(x).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-    # no-break space, and word joiners beside a dash
-    return text.replace(" ", "\u00a0").replace("–", "\u2060–\u2060") if letter == "r" else text
+    if letter == "l":
+        return text
+    # no-break spaces, but before an interval, and word joiners beside a dash
+    return text.replace(" ", "\u00a0").replace("\u00a0(", " (").replace("–", "\u2060–\u2060")

@@ -482,19 +482,24 @@ def read_idx(path: Path, ndim: int) -> UInt8:
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
+#: MNIST's training, development and test images, as TensorFlow's `convolutional.py` splits them.
+MNIST = (55_000, 5_000, 10_000)
+
+
 def _mnist() -> ImageData:
-    """55,000/5,000/10,000; the first 5,000 training images are the dev set, as in TensorFlow's `convolutional.py`."""
+    """The first 5,000 of the 60,000 training images are the development set."""
     place = folder("mnist")
+    dev = MNIST[1]
     images = read_idx(place / "train-images-idx3-ubyte.gz", 3)
     labels = read_idx(place / "train-labels-idx1-ubyte.gz", 1).astype(np.int64)
     return ImageData(
         name="mnist",
         label="MNIST",
         white=255,
-        train_images=images[5000:],
-        train_labels=labels[5000:],
-        dev_images=images[:5000],
-        dev_labels=labels[:5000],
+        train_images=images[dev:],
+        train_labels=labels[dev:],
+        dev_images=images[:dev],
+        dev_labels=labels[:dev],
         test_images=read_idx(place / "t10k-images-idx3-ubyte.gz", 3),
         test_labels=read_idx(place / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int64),
     )

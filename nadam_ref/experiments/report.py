@@ -185,11 +185,17 @@ def _method_table(evidence: Evidence) -> Table:
 
 def _method_cells(m: Method, metric: str) -> list[str]:
     x = m.metrics[metric]
-    ends = f"(n = {m.n})" if x.interval is None else f"({x.interval[0]:.4g}, {x.interval[1]:.4g})"
     rate = f"{m.lr:g}{' edge' if m.edge else ''}"
     steps = "–" if m.steps is None else "never" if math.isinf(m.steps) else f"{m.steps:g}"
-    last = f"{_number(x.mean)} {ends}"
+    last = f"{_number(x.mean)} (n = {m.n})" if x.interval is None else _with_ends(x.mean, x.interval)
     return [m.name, rate, last, f"{m.diverged} of {m.n}", steps, _number(m.area), f"{m.decades:.1f}"]
+
+
+def _with_ends(mean: float, ends: Interval) -> str:
+    """A mean with its interval, to the second digit of the interval's half."""
+    half = (ends[1] - ends[0]) / 2
+    places = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 4
+    return f"{mean:.{places}f} ({ends[0]:.{places}f}, {ends[1]:.{places}f})".replace("-", "−")
 
 
 def _number(x: float) -> str:

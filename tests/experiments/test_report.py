@@ -217,6 +217,20 @@ def test_fault_66_the_number_of_seeds_stands_in_place_of_an_interval(n):
     assert f"+10.0 % (n = {n}) {n} 1.000 Inconclusive; approximate set-up" in text
 
 
+@pytest.mark.parametrize(
+    ("mean", "ends", "text"),
+    [
+        (0.053461, (0.04883, 0.05812), "0.0535 (0.0488, 0.0581)"),  # half of the interval: .0046
+        (-2.0004, (-2.5, -1.5), "−2.00 (−2.50, −1.50)"),
+        (105.31, (103.2, 107.4), "105.3 (103.2, 107.4)"),
+        (1234.5, (1000.0, 1469.0), "1234 (1000, 1469)"),
+        (1.0, (1.0, 1.0), "1.0000 (1.0000, 1.0000)"),
+    ],
+)
+def test_a_mean_has_the_digits_that_its_interval_bears(mean, ends, text):
+    assert report._with_ends(mean, ends) == text
+
+
 def test_fault_68_diverged_runs_are_counted_in_the_open():
     ours = [*SEEDS[:8], math.inf, math.inf]
     records = constructed.arm("images", "Momentum", list(SEEDS)) + constructed.arm("images", "NAG", ours)
