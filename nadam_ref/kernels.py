@@ -168,9 +168,14 @@ def prepare(prelude: Prelude, p: Tensor, g: Tensor, k: Coefficients) -> tuple[Te
 
 
 def expression(
-    rule: Rule, p: Tensor, g: Tensor, m: Tensor | None, n: Tensor | None, k: Coefficients
+    rule: Rule,
+    p: Tensor,
+    g: Tensor,
+    m: Tensor | None,
+    n: Tensor | None,
+    k: Coefficients,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """One step as new tensors (θ, m, n): differentiable, and what the fused kernels are spelled from."""
+    """One step as new tensors (θ, m, n): what the fused kernels are spelled from."""
     if m is None:
         step = k.gamma * g
     else:

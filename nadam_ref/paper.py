@@ -74,7 +74,14 @@ def gradient_descent(θ: Array, grad: Gradient, *, η: float = 1e-3) -> Path:
         yield θ
 
 
-def momentum(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9, ψ: float | None = None) -> Path:
+def momentum(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    μ: float = 0.9,
+    ψ: float | None = None,
+) -> Path:
     """CS229 Algorithm 2: classical momentum, a decaying sum."""
     m = np.zeros_like(θ)
     for t in count(1):
@@ -85,8 +92,15 @@ def momentum(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9, ψ
         yield θ
 
 
-def nag_lookahead(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9, ψ: float | None = None) -> Path:
-    """CS229 Algorithm 3: the gradient is taken where momentum alone would lead."""
+def nag_lookahead(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    μ: float = 0.9,
+    ψ: float | None = None,
+) -> Path:
+    """CS229 Algorithm 3: the gradient, taken where momentum would lead."""
     m = np.zeros_like(θ)
     for t in count(1):
         μ_t = schedule(μ, t, ψ)
@@ -96,7 +110,13 @@ def nag_lookahead(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.
         yield θ
 
 
-def adagrad(θ: Array, grad: Gradient, *, η: float = 1e-2, ε: float = 1e-10) -> Path:
+def adagrad(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-2,
+    ε: float = 1e-10,
+) -> Path:
     """CS229 Algorithm 4."""
     n = np.zeros_like(θ)
     for t in count(1):
@@ -107,9 +127,15 @@ def adagrad(θ: Array, grad: Gradient, *, η: float = 1e-2, ε: float = 1e-10) -
 
 
 def rmsprop(
-    θ: Array, grad: Gradient, *, η: float = 1e-2, ν: float = 0.99, ε: float = 1e-8, corrected: bool = False
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-2,
+    ν: float = 0.99,
+    ε: float = 1e-8,
+    corrected: bool = False,
 ) -> Path:
-    """CS229 Algorithm 5; `corrected` divides n by 1 − νᵗ, as in the report's experiments."""
+    """CS229 Algorithm 5; its experiments are `corrected`: n / (1 − νᵗ)."""
     n = np.zeros_like(θ)
     for t in count(1):
         g = grad(θ, t)
@@ -130,7 +156,7 @@ def adam(
     ψ: float | None = None,
     corrected: bool = True,
 ) -> Path:
-    """CS229 Algorithm 6; under a schedule m decays by μ_t and its correction is 1 − P_t."""
+    """CS229 Algorithm 6; under a schedule m is corrected by 1 − P_t."""
     m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
     for t in count(1):
         μ_t = schedule(μ, t, ψ)
@@ -144,8 +170,15 @@ def adam(
         yield θ
 
 
-def nag(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9, ψ: float | None = None) -> Path:
-    """CS229 Algorithm 7: NAG rewritten, so that the gradient is taken at the stored θ."""
+def nag(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    μ: float = 0.9,
+    ψ: float | None = None,
+) -> Path:
+    """CS229 Algorithm 7: NAG, with the gradient at the stored θ."""
     m = np.zeros_like(θ)
     for t in count(1):
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
@@ -166,7 +199,7 @@ def nadam(
     ε: float = 1e-8,
     ψ: float | None = 1 / 250,
 ) -> Path:
-    """CS229 Algorithm 8, as printed: constant μ in the recursion of m, scheduled μ_t everywhere else."""
+    """CS229 Algorithm 8, as printed: μ in the recursion, μ_t elsewhere."""
     m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
     for t in count(1):
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
@@ -194,7 +227,7 @@ def adamax(
     ψ: float | None = None,
     corrected: bool = True,
 ) -> Path:
-    """CS229, after Kingma and Ba's Algorithm 2: no square root, and no bias correction of n."""
+    """CS229, after Kingma and Ba's Algorithm 2: n has no root, no correction."""
     m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
     for t in count(1):
         μ_t = schedule(μ, t, ψ)
@@ -207,7 +240,14 @@ def adamax(
         yield θ
 
 
-def maxprop(θ: Array, grad: Gradient, *, η: float = 1e-2, ν: float = 0.99, ε: float = 1e-8) -> Path:
+def maxprop(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-2,
+    ν: float = 0.99,
+    ε: float = 1e-8,
+) -> Path:
     """CS229's MaxaProp: RMSProp with the norm of AdaMax."""
     n = np.zeros_like(θ)
     for t in count(1):
@@ -227,7 +267,10 @@ def nadamax(
     ε: float = 1e-8,
     ψ: float | None = 1 / 250,
 ) -> Path:
-    """CS229's N-max: AdaMax with Nadam's m̄. The other dialects of it are `nadam_iclr` … with `norm=max_norm`."""
+    """CS229's N-max: AdaMax with Nadam's m̄.
+
+    Its other dialects are `nadam_iclr` … with `norm=max_norm`.
+    """
     m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
     for t in count(1):
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
@@ -476,8 +519,14 @@ def row_lazy(
 # -- the reader's note that this project began from: verbatim, with its faults -----------------------------------------
 
 
-def note_nadam(θ: Array, grad: Gradient, *, α: float = 1e-3, β: float = 0.9) -> Path:
-    """The note's Nadam: v stands where s belongs, so s can turn negative and √s is NaN; nothing is corrected."""
+def note_nadam(
+    θ: Array,
+    grad: Gradient,
+    *,
+    α: float = 1e-3,
+    β: float = 0.9,
+) -> Path:
+    """The note's Nadam: v where s belongs, so √s can be NaN; no corrections."""
     v = np.zeros_like(θ)
     for t in count(1):
         g = grad(θ - β * v, t)
@@ -487,8 +536,15 @@ def note_nadam(θ: Array, grad: Gradient, *, α: float = 1e-3, β: float = 0.9) 
         yield θ
 
 
-def note_adamax(θ: Array, grad: Gradient, *, α: float = 1e-3, β: float = 0.9, β2: float = 0.999) -> Path:
-    """The note's AdaMax form of Nadam: a root over the max norm, which needs none."""
+def note_adamax(
+    θ: Array,
+    grad: Gradient,
+    *,
+    α: float = 1e-3,
+    β: float = 0.9,
+    β2: float = 0.999,
+) -> Path:
+    """The note's AdaMax form of Nadam: a root over the max norm."""
     v, s = np.zeros_like(θ), np.zeros_like(θ)
     for t in count(1):
         g = grad(θ - β * v, t)

@@ -127,13 +127,16 @@ def scalars(
     dialect: str = "iclr",
     lr_decay: float = 0.0,
 ) -> tuple[Scalars, Real]:
-    """The six numbers of step t = 1, 2, …, and the running product ∏_{i≤t} μ_i to hand in at the next step.
+    """The six numbers of step t = 1, 2, …, and the product ∏_{i≤t} μ_i.
 
-    `product` is ∏_{i<t} μ_i; it is read only where there is a schedule, since without one the product is μᵗ.
-    `lr_decay` is AdaGrad's: η / (1 + (t−1) · lr_decay). `dialect` matters to rules with nesterov and a decaying mean;
-    every other rule with a schedule decays m by μ_t.
+    `product` is ∏_{i<t} μ_i, which the step before returned; it is read only
+    where there is a schedule, since without one it is a power of μ.
+    `lr_decay` is AdaGrad's: η / (1 + (t−1) · lr_decay). `dialect` matters to
+    rules with nesterov and a decaying mean; every other rule with a schedule
+    decays m by μ_t.
     """
-    d = one_minus_power(nu, t) ** -0.5 if rule.norm == "rms" and bias_correction else 1.0
+    roots = rule.norm == "rms" and bias_correction
+    d = one_minus_power(nu, t) ** -0.5 if roots else 1.0
     rate = lr / (1 + (t - 1) * lr_decay)
     if rule.momentum == "none":
         return Scalars(mu, nu, 0.0, 1.0, d, rate), product
@@ -141,16 +144,21 @@ def scalars(
     kind = DIALECTS[dialect]
     mu_t = schedule(mu, t, momentum_decay)
     mu_next = schedule(mu, t + 1, momentum_decay)
-    here = mu**t if momentum_decay is None else product * mu_t
-    rest = one_minus_power(mu, t) if momentum_decay is None else 1 - here
+    if momentum_decay is None:
+        here, rest = mu**t, one_minus_power(mu, t)
+    else:
+        here = product * mu_t
+        rest = 1 - here
     rest_ahead = rest + here * (1 - mu_next) if kind.corrects_ahead else rest
 
     recursion, a, c = mu_t, 1.0, 0.0
     if rule.momentum == "sum" and rule.nesterov:
         a, c = mu_next, 1.0
-    elif rule.momentum == "mean" and kind.interpolation is not None and rule.nesterov:
-        a, c = (1 - kind.interpolation) / (rest if bias_correction else 1.0), kind.interpolation
-    elif rule.momentum == "mean" and rule.nesterov:
+    elif rule.nesterov and kind.interpolation is not None:
+        a, c = 1 - kind.interpolation, kind.interpolation
+        if bias_correction:
+            a = a / rest
+    elif rule.nesterov:
         recursion = mu_t if kind.scheduled_recursion else mu
         a, c = mu_next, 1 - mu_t
         if bias_correction:
