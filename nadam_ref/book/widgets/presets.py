@@ -53,6 +53,7 @@ PRESETS: dict[str, tuple[str, State]] = {
         "Five optimizers in a ravine: their paths over its contours, and the loss at each step",
         on("ravine", "GD", "Momentum", "NAG", "Adam", "Nadam", of="NAG", mu=0.8),
     ),
+    "descent": ("Gradient descent in a ravine", on("ravine", "GD")),
     "momentum": ("Gradient descent and momentum in a ravine", on("ravine", "GD", "Momentum", mu=0.8)),
     "nesterov": ("Classical and Nesterov momentum in a ravine", on("ravine", "Momentum", "NAG", mu=0.8)),
     "adagrad": ("Gradient descent and AdaGrad in a ravine", on("ravine", "GD", "AdaGrad", lrn=0.4)),
