@@ -175,7 +175,7 @@ def expression(
     n: Tensor | None,
     k: Coefficients,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """One step as new tensors (θ, m, n): what the fused kernels are spelled from."""
+    """One step as new tensors (θ, m, n); fused kernels are spelled from it."""
     if m is None:
         step = k.gamma * g
     else:

@@ -35,7 +35,8 @@ INSPECT = r"""() => {
       .filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1 && !scrolls(e.parentElement))
       .map((e) => e.outerHTML.slice(0, 80)),
     theme: document.documentElement.dataset.theme,
-    paper: all(".bd-article :is(figure, .cell_output) img").map((e) => getComputedStyle(e).backgroundColor),
+    drawings: all(".bd-article :is(figure, .cell_output) img").map((e) => [e.src.split(".").pop(), getComputedStyle(e)])
+      .map(([kind, style]) => [kind, style.backgroundColor, style.filter]),
   };
 }"""
 

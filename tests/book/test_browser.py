@@ -14,6 +14,7 @@ from small_book import Built
 
 Book = dict[str, Seen]
 LIGHT_PAPER = "rgb(251, 251, 248)"
+NOTHING = "rgba(0, 0, 0, 0)"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_equations_are_typeset(book: Book) -> None:
 
 def test_images_are_there_and_described(book: Book) -> None:
     assert faults(book, lambda seen: seen.desk["undescribed"] + seen.desk["broken"]) == {}
-    assert sum(len(seen.desk["paper"]) for seen in book.values()) > 0
+    assert sum(len(seen.desk["drawings"]) for seen in book.values()) > 0
 
 
 @pytest.mark.parametrize("screen", ["desk", "phone"])
@@ -56,11 +57,13 @@ def test_nothing_reaches_out_of_the_screen(book: Book, screen: str) -> None:
     assert faults(book, lambda seen: getattr(seen, screen)["overflow"]) == {}
 
 
-def test_in_the_dark_a_figure_lies_on_light_paper(book: Book) -> None:
+def test_in_the_dark_a_figure_turns_light_and_any_other_picture_lies_on_light_paper(book: Book) -> None:
     assert {seen.desk["theme"] for seen in book.values()} == {"light"}
     assert {seen.dark["theme"] for seen in book.values()} == {"dark"}
-    assert {ground for seen in book.values() for ground in seen.desk["paper"]} == {"rgba(0, 0, 0, 0)"}
-    assert {ground for seen in book.values() for ground in seen.dark["paper"]} == {LIGHT_PAPER}
+    by_day = {tuple(drawing) for seen in book.values() for drawing in seen.desk["drawings"]}
+    by_night = {tuple(drawing) for seen in book.values() for drawing in seen.dark["drawings"]}
+    assert by_day == {("svg", NOTHING, "none"), ("png", NOTHING, "none")}
+    assert by_night == {("svg", NOTHING, "invert(0.87) hue-rotate(180deg)"), ("png", LIGHT_PAPER, "none")}
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(book: Book) -> None:
