@@ -153,14 +153,13 @@ class _Driver:
 
     def records(self, specs: Sequence[RunSpec]) -> Generator[Record]:
         """Records as they come, in any order."""
-        queue, told = _jobs(specs), False
+        queue = _jobs(specs)
         while queue or self.running:
             self.control.check()
             if self.control.finish or self.control.stop:
                 queue.clear()
-            if self.control.stop and not told:
-                self.stop()
-                told = True
+            if self.control.stop:
+                self.stop()  # again and again: a worker that replaces another has not heard it
             yield from self._submit(queue)
             with contextlib.suppress(Empty):
                 future = self.answers.get(timeout=0.2)
@@ -173,7 +172,9 @@ class _Driver:
 
     def _submit(self, queue: deque[Job]) -> Iterator[Record]:
         """Fill the workers. Runs that another driver has finished meanwhile are handed on; those it is making wait."""
-        free = max(1, sum(self.client.nthreads().values())) - len(self.running)
+        threads = self.client.nthreads()
+        self._replace_lost(len(threads))
+        free = max(1, sum(threads.values())) - len(self.running)
         for _ in range(len(queue)):
             if free <= 0:
                 return
@@ -188,6 +189,12 @@ class _Driver:
             if left := tuple(spec for spec in claimed if spec not in made):
                 self._begin(left)
                 free -= 1
+
+    def _replace_lost(self, workers: int) -> None:
+        """Open workers of this machine's cluster anew: Dask gives up one that does not come back within seconds."""
+        cluster = self.client.cluster
+        if cluster is not None and workers < len(cluster.worker_spec):
+            cluster.scale(len(cluster.worker_spec))
 
     def _begin(self, job: Job) -> None:
         checkpoint = (self.store.folder / "checkpoints" / f"{job[0].id}.pt").absolute()

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import dask
 import pytest
 import torch
 from distributed import LocalCluster
@@ -116,6 +117,18 @@ def test_fault_48_sigkill_of_a_worker_costs_nothing_but_time(make_spec, tmp_path
         killer.join()
     assert [record.status for record in records] == ["finished"] * 2
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
+
+
+def test_a_worker_that_is_slow_to_come_back_is_replaced(make_spec, tmp_path):
+    """A process may take longer to start than Dask waits, and a sweep without workers would wait for ever."""
+    specs, records = [make_spec(steps=300), make_spec(seed=1)], []
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}), executor(1) as client:
+        killer = when_busy(client, lambda: os.kill(pids(client)[0], signal.SIGKILL))
+        sweeper = threading.Thread(target=lambda: records.extend(sweep(specs, Store(tmp_path), client=client)))
+        sweeper.start()
+        sweeper.join(60)
+        killer.join()
+    assert [record.status for record in records] == ["finished"] * 2
 
 
 @pytest.mark.slow
