@@ -66,14 +66,23 @@ def _escaped(line: str) -> str:
     parts = re.split(r"(:[\w:]+:`[^`]*`|`[^`]*`_|``[^`]*``|`[^`]*`)", line)
     for i, part in enumerate(parts):
         if re.fullmatch(r"`[^`]+`", part):
-            parts[i] = f"`{part}`"
+            before, after = parts[i - 1][-1:], parts[i + 1][:1]
+            left = "\\ " if before and not before.isspace() and before not in "([{/-:" else ""  # not seen on the page
+            parts[i] = f"{left}`{part}`" + ("\\ " if after.isalnum() else "")
         elif i % 2 == 0:
             parts[i] = re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)
     return "".join(parts)
 
 
-def _process_docstring(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+def _process_docstring(_app: Sphinx, what: str, name: str, _object: Any, _options: Any, lines: list[str]) -> None:
     lines[:] = readable(lines)
+    if what == "module":  # else it would run on from the module before
+        lines[:0] = [f".. rubric:: {name}", ""]
+
+
+def _skip_member(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
+    """Leave out the fields of named tuples, of which Python says but a number; the class's docstring explains them."""
+    return True if (inspect.getdoc(member) or "").startswith("Alias for field number") else None
 
 
 def _process_signature(
@@ -118,5 +127,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", _drop_thebe, priority=900)
     app.connect("autodoc-process-signature", _process_signature)
     app.connect("autodoc-process-docstring", _process_docstring)
+    app.connect("autodoc-skip-member", _skip_member)
     citing.connect(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,7 @@ from nadam_ref.book import typography
 from nadam_ref.book.sphinx_extension import readable
 
 DOCSTRING = """
-Of `code`, |g| and *arg; also update_ and μ_t, ``two`` and :emphasis:`role`.
+Of `code`, ±`delta`s, |g| and *arg; also update_ and μ_t, ``two`` and :emphasis:`role`.
 
 `name`
     What the name means,
@@ -41,8 +41,8 @@ def parse(text: str) -> docutils.nodes.document:
 def test_docstrings_read_as_they_are_written() -> None:
     document = parse(DOCSTRING)
     first = next(document.findall(docutils.nodes.paragraph))
-    assert first.astext() == "Of code, |g| and *arg; also update_ and μ_t, two and role."
-    assert [code.astext() for code in document.findall(docutils.nodes.literal)] == ["code", "two", "name"]
+    assert first.astext() == "Of code, ±deltas, |g| and *arg; also update_ and μ_t, two and role."
+    assert [code.astext() for code in document.findall(docutils.nodes.literal)] == ["code", "delta", "two", "name"]
     assert [e.astext() for e in document.findall(docutils.nodes.emphasis)] == ["role"]
 
 
