@@ -116,7 +116,7 @@ def test_loaded_arrays_cannot_be_changed():
 @real_mnist
 def test_real_mnist_has_its_known_labels_and_the_tutorials_split():
     mnist = data.load("mnist")
-    assert [len(mnist.split(s)[0]) for s in ("train", "dev", "test")] == [55_000, 5_000, 10_000]
+    assert [len(mnist.split(s)[0]) for s in ("train", "dev", "test")] == [55_000, 5_000, 10_000] == [*data.MNIST]
     assert mnist.dev_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]  # the training file begins so
     assert mnist.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     both = np.bincount(np.concatenate([mnist.train_labels, mnist.dev_labels]))
