@@ -135,8 +135,8 @@ def scalars(
     rules with nesterov and a decaying mean; every other rule with a schedule
     decays m by μ_t.
     """
-    roots = rule.norm == "rms" and bias_correction
-    d = one_minus_power(nu, t) ** -0.5 if roots else 1.0
+    corrected = rule.norm == "rms" and bias_correction
+    d = one_minus_power(nu, t) ** -0.5 if corrected else 1.0
     rate = lr / (1 + (t - 1) * lr_decay)
     if rule.momentum == "none":
         return Scalars(mu, nu, 0.0, 1.0, d, rate), product

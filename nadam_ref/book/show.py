@@ -78,10 +78,11 @@ def whence(records: Iterable[Record], *, recorded: bool = False) -> str:
     def each(of: Callable[[Record], Any]) -> str:
         return ", ".join(map(str, sorted({of(record) for record in found})))
 
+    seeds = each(lambda r: r.spec.seed)
     parts = [
         f"profile {each(lambda r: r.spec.profile)}",
         f"data {each(lambda r: r.spec.data)}",
-        f"seed{'s' if ', ' in (seeds := each(lambda r: r.spec.seed)) else ''} {seeds}",
+        f"seeds {seeds}" if "," in seeds else f"seed {seeds}",
         each(lambda r: r.provenance.get("gpu") or r.provenance["cpu"]),
     ]
     if recorded:

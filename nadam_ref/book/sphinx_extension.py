@@ -66,8 +66,9 @@ def _escaped(line: str) -> str:
     parts = re.split(r"(:[\w:]+:`[^`]*`|`[^`]*`_|``[^`]*``|`[^`]*`)", line)
     for i, part in enumerate(parts):
         if re.fullmatch(r"`[^`]+`", part):
+            # Code may touch a letter or a sign only across an escaped space, which the page does not show.
             before, after = parts[i - 1][-1:], parts[i + 1][:1]
-            left = "\\ " if before and not before.isspace() and before not in "([{/-:" else ""  # not seen on the page
+            left = "\\ " if before and not before.isspace() and before not in "([{/-:" else ""
             parts[i] = f"{left}`{part}`" + ("\\ " if after.isalnum() else "")
         elif i % 2 == 0:
             parts[i] = re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)

@@ -191,9 +191,9 @@ class _Driver:
                 free -= 1
 
     def _replace_lost(self, workers: int) -> None:
-        """Open workers of this machine's cluster anew: Dask gives up one that does not come back within seconds."""
+        """Open workers of a cluster on this machine anew: Dask gives up one that does not come back within seconds."""
         cluster = self.client.cluster
-        if cluster is not None and workers < len(cluster.worker_spec):
+        if isinstance(cluster, LocalCluster) and workers < len(cluster.worker_spec):
             cluster.scale(len(cluster.worker_spec))
 
     def _begin(self, job: Job) -> None:

@@ -55,10 +55,7 @@ def test_everything_that_is_numbered_can_be_cited_and_taken_along(whole_book: Pa
     for page in pages(whole_book):
         for number in soup(page).select("article .caption-number"):
             thing = number.find_parent(["figure", "table"])
-            holder = (
-                thing if thing.name == "figure" else thing.find_parent(class_="pst-scrollable-table-container") or thing
-            )
-            after = holder.find_next_sibling()
+            after = (thing.find_parent(class_="pst-scrollable-table-container") or thing).find_next_sibling()
             cited = after is not None and "cite-row" in after.get("class", []) and after.select("a[download]")
             bare += [] if cited else [f"{page.name}: {number.text}"]
     assert bare == []
