@@ -12,15 +12,10 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import (
-    Optimizer,
-    ParamsT,
-    _default_to_fused_or_foreach,
-    _device_dtype_check_for_fused,
-    _use_grad_for_differentiable,
-)
+from torch.optim.optimizer import Optimizer, ParamsT
 
 from .checks import BOUNDS, check_as_torchs_adam, check_number, check_parameter
+from .compat import check_for_fused, check_graph_capture, defaults_to_foreach, use_grad_for_differentiable
 from .fused import fused_update_, run
 from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, prepare_and_update_
 from .packing import Pack
@@ -225,13 +220,13 @@ class PaperOptimizer(Optimizer):
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
-    @_use_grad_for_differentiable
+    @use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every parameter that has a gradient; the others keep their state and their step count.
 
         `closure` re-evaluates the model and returns the loss, which is returned.
         """
-        self._accelerator_graph_capture_health_check()
+        check_graph_capture(self)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -262,7 +257,7 @@ class PaperOptimizer(Optimizer):
                 with_rows.append(p)
                 continue
             if group["fused"] and not p.is_complex():
-                _device_dtype_check_for_fused(p)
+                check_for_fused(p)
             state = self._state(p, group, keys)
             key: list[Any] = [p.dtype, p.device]
             for name in keys.counts:
@@ -323,7 +318,7 @@ class PaperOptimizer(Optimizer):
             self._packings[id(group)] += 1
             for p in params:
                 if not p.is_complex():
-                    _device_dtype_check_for_fused(p)
+                    check_for_fused(p)
             try:
                 pack = Pack(params, [self._state(p, group, keys) for p in params], keys.counts, keys.m, keys.n)
             except ValueError:
@@ -397,7 +392,7 @@ def _portions(lists: Lists, group: Group) -> Iterable[Lists]:
     params = lists[0]
     together = group["fused"] or group["foreach"]
     if together is None and not params[0].is_cpu:
-        _, together = _default_to_fused_or_foreach(params, group["differentiable"])
+        together = defaults_to_foreach(params, group["differentiable"])
     one_pass = not (lists[2] or lists[3])  # nothing is read again
     if together or one_pass:
         return [lists]
