@@ -278,8 +278,8 @@ class PaperOptimizer(Optimizer):
         if group["differentiable"] or Tensor in set(map(type, numbers)):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
-        # A compiler at work fuses by itself.
-        update = fused_update_ if group["fused"] and not torch.compiler.is_compiling() else prepare_and_update_
+        # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
+        update = fused_update_ if group["fused"] and not _symbolic(group) else prepare_and_update_
         for portion in _portions(lists, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)

@@ -18,6 +18,8 @@ from .table import NoKernelError, Row, rows
 
 __all__ = ["fused_update_", "run"]
 
+#: The module that has the kernel of a device type.
+LANGUAGES = {"cpu": cpu, "cuda": cuda}
 #: Device types on which no kernel could be compiled.
 _WITHOUT_COMPILER: set[str] = set()
 
@@ -43,7 +45,9 @@ def run(
     if device.type in _WITHOUT_COMPILER:
         return False
     try:
-        kernel = (cuda if device.type == "cuda" else cpu).kernel(rule, prelude, dtype)
+        if device.type not in LANGUAGES:
+            raise NoKernelError("only a CPU and CUDA have one")
+        kernel = LANGUAGES[device.type].kernel(rule, prelude, dtype)
     except NoKernelError as error:
         _give_up(device.type, error)
         return False
