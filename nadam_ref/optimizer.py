@@ -7,7 +7,6 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -152,7 +151,7 @@ class PaperOptimizer(Optimizer):
 
     def _rule(self, group: Group) -> Rule:
         """The rule of a group: `form` turns a decaying sum into a decaying mean."""
-        return replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
+        return Rule(group["form"], self.rule.norm, self.rule.nesterov) if "form" in group else self.rule
 
     def _state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
         """The parameter's state, with what is missing created."""
@@ -262,7 +261,7 @@ class PaperOptimizer(Optimizer):
             key: list[Any] = [p.dtype, p.device]
             for name in keys.counts:
                 count = state[name]
-                key.append(id(count) if symbolic or count.dim() else count.item())
+                key.append(id(p) if symbolic or count.dim() else count.item())
             cohort = cohorts[tuple(key)]
             cohort.params.append(p)
             cohort.grads.append(grad)
