@@ -26,6 +26,9 @@ __all__ = ["OPTIMIZER_VERSION", "DeviceError", "Log", "RunSpec", "Training", "hy
 
 OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its old records are not taken for new ones
 
+#: Profile of runs that no protocol plans, because they reach a published result; their model says all sizes itself.
+REPRODUCTION = "reproduction"
+
 DIVERGED_FACTOR = 10.0
 DIVERGED_STEPS = 50
 
@@ -115,7 +118,9 @@ class Given:
         data = task.load(spec.data, spec.subset)
         if data.sha256 != spec.data_sha256:
             raise DataError(f"{data.label} has sha256 {data.sha256}; the spec asks for {spec.data_sha256}")
-        size = type(_chosen("profile", spec.profile, task.SIZES))(**spec.model)
+        if spec.profile != REPRODUCTION:
+            _chosen("profile", spec.profile, task.SIZES)
+        size = type(next(iter(task.SIZES.values())))(**spec.model)
         return cls(task, data, size, getattr(torch, spec.dtype), torch.device(spec.device))
 
     def start(self, spec: RunSpec) -> tuple[Params, Iterator[Any], tuple[Tensor, ...]]:
@@ -263,6 +268,8 @@ class Training:
             "run": self.spec.id,
             "step": self.log.step,
             "curves": {name: list(values) for name, values in self.log.curves.items()},
+            "latest": dict(self.log.latest),
+            "reason": self.log.reason,
             "params": {name: x.detach().clone() for name, x in self.params.items()},
             "optimizer": self.optimizer.state_dict(),
             "state": list(self.state),
@@ -273,7 +280,8 @@ class Training:
         """Go on where `state_dict` was taken, bit for bit. Raises `ValueError` for the state of another run."""
         if saved["run"] != self.spec.id:
             raise ValueError(f"the checkpoint is of run {saved['run'][:12]}, not of {self.spec.id[:12]}")
-        self.log = Log({name: list(values) for name, values in saved["curves"].items()}, step=saved["step"])
+        curves = {name: list(values) for name, values in saved["curves"].items()}
+        self.log = Log(curves, saved["latest"], saved["step"], saved["reason"])
         with torch.no_grad():
             for name, x in self.params.items():
                 x.copy_(saved["params"][name])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pickle
 import signal
 import time
 import traceback
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..files import write_whole
+from .checkpoints import load, save
 from .records import Record, RunSpec
 from .replicated import run_together
 from .train import Training, failed, is_out_of_memory, run
@@ -70,7 +69,7 @@ def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | N
         if stopped:
             raise _StoppedError
 
-    found = run(spec, progress=progress, resume=load(checkpoint, spec), limit_seconds=limit_seconds)
+    found = run(spec, progress=progress, resume=load(checkpoint, spec.id), limit_seconds=limit_seconds)
     with contextlib.suppress(OSError):
         checkpoint.unlink(missing_ok=True)
     return found
@@ -93,17 +92,3 @@ def _together(job: tuple[RunSpec, ...], sweep: str, limit_seconds: float | None)
     torch.cuda.empty_cache()
     half = len(job) // 2
     return _together(job[:half], sweep, limit_seconds) + _together(job[half:], sweep, limit_seconds)
-
-
-def save(training: Training, path: Path) -> None:
-    """Write a run's state whole or not at all."""
-    write_whole(path, lambda file: torch.save(training.state_dict(), file))
-
-
-def load(path: Path, spec: RunSpec) -> dict[str, Any] | None:
-    """The state saved at `path`; None where there is none, or none of this run that can be read."""
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-        return None
-    return saved if saved.get("run") == spec.id else None

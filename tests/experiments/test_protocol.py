@@ -70,7 +70,7 @@ def test_the_windows_of_the_rates():
 
 def test_what_tasks_fix_for_their_runs():
     (spec, *_) = protocol.specs("smoke", "chain", "language_model")
-    assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 4), False, 20)
+    assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 5), False, 20)
     (spec, *_) = protocol.specs("smoke", "clusters", "word2vec")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (None, None, True, 128)
 

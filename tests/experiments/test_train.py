@@ -283,6 +283,27 @@ def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
         run(dataclasses.replace(spec, seed=spec.seed + 1), resume=saved)
 
 
+@pytest.mark.parametrize(
+    ("rate", "steps", "reason"), [(0.01, 4, ""), (1e38, 1, "development loss"), (1e30, 4, "training loss")]
+)
+def test_fault_96_a_run_stopped_at_its_end_comes_to_the_record_it_would_have_had(make_spec, rate, steps, reason):
+    """Stopped during its last evaluation, or at the step at which it diverged."""
+    spec = make_spec("GD", hyper={"lr": rate}, steps=steps, evaluate_every=5)
+    saved = []
+
+    def stop(training):
+        if training.ended:
+            saved.append(training.state_dict())
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(spec, progress=stop)
+    whole = run(spec)
+    assert reason in whole.reason and bool(whole.reason) == bool(reason)
+    again = run(spec, resume=saved[0])
+    assert (again.outcome_sha256, again.reason) == (whole.outcome_sha256, whole.reason)
+
+
 def test_fault_36_wall_clock_limit_is_a_status(make_spec):
     record = run(make_spec(steps=100_000), limit_seconds=0.05)
     assert record.status == "timeout" and "0.05 s" in record.reason
