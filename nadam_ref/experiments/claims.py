@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from nadam_ref.rules import DIALECTS, RULES
-
+from . import protocol_file
 from .reported import Reported, reported
 
 __all__ = ["Claim", "ClaimError", "Part", "Rules", "Side", "claims", "parts", "read", "rules"]
@@ -102,9 +101,9 @@ def _content() -> Mapping[str, Any]:
 
 
 def read(text: str) -> Mapping[str, Any]:
-    """The content of a claims file. Raises `ClaimError` for an arm that no optimizer and dialect make."""
+    """The content of a claims file. Raises `ClaimError` for an arm that the protocol does not have."""
     content: Mapping[str, Any] = yaml.safe_load(text)
-    known = {*RULES, *(f"{name}-{dialect}" for name in ("Nadam", "NadaMax") for dialect in DIALECTS)}
+    known = {name for task in protocol_file.tasks() for name in protocol_file.section(task)["arms"]}
     named = [name for pair in content["primary"]["pairs"] for name in pair]
     for entry in content["exploratory"]:
         named += [name for pair in _pairs(entry) for name in pair]

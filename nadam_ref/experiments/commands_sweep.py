@@ -61,7 +61,11 @@ def _sweep(args: argparse.Namespace) -> int:
     control, records, store = Control(deadline=deadline), {}, Store(args.store)
     workers = args.workers or (_cpus() if args.device == "cpu" else 1)
     limit = None if args.run_minutes is None else 60 * args.run_minutes
-    with _signals(control) as caught, _Bar(expected(plans)) as bar, executor(workers, args.scheduler) as client:
+    with (
+        _signals(control) as caught,
+        _Bar(sum(sum(expected(plan).values()) for plan in plans)) as bar,
+        executor(workers, args.scheduler) as client,
+    ):
 
         def make(specs: list[RunSpec]) -> list[Record]:
             specs = [dataclasses.replace(spec, device=args.device) for spec in specs]

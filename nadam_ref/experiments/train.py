@@ -29,6 +29,9 @@ OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its
 #: Profile of runs that no protocol plans, because they reach a published result; their model says all sizes itself.
 REPRODUCTION = "reproduction"
 
+#: Metrics of a finished row-lazy run: how many steps a row of the largest table took, at most and in the median.
+ROW_STEPS = ("row_steps_most", "row_steps_median")
+
 DIVERGED_FACTOR = 10.0
 DIVERGED_STEPS = 50
 
@@ -187,12 +190,25 @@ class Log:
             self.reason = f"development loss {metrics['loss']}"
 
 
-def record(spec: RunSpec, log: Log, test: Mapping[str, float], seconds: float) -> Record:
+def record(
+    spec: RunSpec, log: Log, test: Mapping[str, float], seconds: float, row_steps: Mapping[str, float] | None = None
+) -> Record:
     """The record of a run that came to its end, with the metrics on the test set where it has not diverged."""
     status: Status = "diverged" if log.reason else "finished"
     parts = {} if log.reason else {"dev": log.latest, "test": test}
     metrics = {f"{part}_{name}": value for part, found in parts.items() for name, value in found.items()}
-    return Record(spec, status, log.reason, log.step, log.curves, metrics, provenance(spec, seconds))
+    if not log.reason:
+        metrics |= row_steps or {}
+    return Record(spec, status, log.reason, log.step, _kept(spec, log), metrics, provenance(spec, seconds))
+
+
+def _kept(spec: RunSpec, log: Log) -> dict[str, list[float]]:
+    """The curves as a record has them: of a long run's training losses it has means."""
+    losses, n = log.curves["train_loss"], spec.train_every
+    if n == 1:
+        return log.curves
+    parts = [losses[i : i + n] for i in range(0, len(losses), n)]
+    return {**log.curves, "train_loss": [sum(part) / len(part) for part in parts]}
 
 
 # ---------------------------------------------------------------- the loop
@@ -261,6 +277,14 @@ class Training:
             factor = self.given.rate_factor(self.spec, self.log.step)
             self.optimizer.param_groups[0]["lr"] = self.spec.lr * factor
         self.optimizer.step()
+
+    def row_steps(self) -> dict[str, float]:
+        """The metrics `ROW_STEPS`; empty where rows do not count their own steps."""
+        table = max(self.params.values(), key=Tensor.numel)
+        steps = self.optimizer.state[table].get("step") if self.spec.row_lazy else None
+        if steps is None or steps.dim() == 0:
+            return {}
+        return dict(zip(ROW_STEPS, (float(steps.max()), float(steps.median())), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on, for `load_state_dict`; batches and noise are drawn again there."""
@@ -341,7 +365,7 @@ def run(
                 if progress:
                     progress(training)
             test = {} if log.reason else training.evaluate("test")
-            return record(spec, log, test, before + time.perf_counter() - started)
+            return record(spec, log, test, before + time.perf_counter() - started, training.row_steps())
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -351,7 +375,7 @@ def run(
 def failed(spec: RunSpec, status: Status, reason: str, log: Log | None = None, seconds: float = 0.0) -> Record:
     """The record of a run that could not come to its end: a row, with what it has shown and no metrics."""
     log = log or Log()
-    return Record(spec, status, reason, log.step, log.curves, {}, provenance(spec, seconds))
+    return Record(spec, status, reason, log.step, _kept(spec, log), {}, provenance(spec, seconds))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -31,6 +31,7 @@ class Task(Protocol):
     """What a task module offers. Functions are pure: all state is in their arguments, all chance in a generator."""
 
     VERSION: int  # raised when the same spec would train something else
+    METRIC: str  # what results are about, one of those that `evaluate` gives; lower is better
     SIZES: dict[str, Any]  # profile → dataclass of the model's sizes and named choices; a spec's `model` is its dict
 
     def load(self, name: str, subset: Any) -> Any:

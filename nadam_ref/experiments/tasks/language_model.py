@@ -17,9 +17,23 @@ from ..corpora import Int64, TextData, limited, vocabulary_size
 from ..corpora import load_text as load
 from .choices import PAPER, initial, penalty, uniform, zeros
 
-__all__ = ["SIZES", "VERSION", "Size", "batches", "epoch", "evaluate", "init", "load", "loss", "rows", "state"]
+__all__ = [
+    "METRIC",
+    "SIZES",
+    "VERSION",
+    "Size",
+    "batches",
+    "epoch",
+    "evaluate",
+    "init",
+    "load",
+    "loss",
+    "rows",
+    "state",
+]
 
 VERSION = 2
+METRIC = "perplexity"
 SCALE = 0.1
 STREAMS = {"dev": 20, "test": 1}  # pieces that a text is cut into for evaluation
 

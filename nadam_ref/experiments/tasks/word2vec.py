@@ -19,9 +19,23 @@ from ..corpora import Int64, TextData, limited, vocabulary_size
 from ..corpora import load_words as load
 from .choices import PAPER, initial, penalty, truncated_normal, uniform, zeros
 
-__all__ = ["SIZES", "VERSION", "Size", "batches", "epoch", "evaluate", "init", "load", "loss", "rows", "state"]
+__all__ = [
+    "METRIC",
+    "SIZES",
+    "VERSION",
+    "Size",
+    "batches",
+    "epoch",
+    "evaluate",
+    "init",
+    "load",
+    "loss",
+    "rows",
+    "state",
+]
 
 VERSION = 1
+METRIC = "loss"
 SKIPS = 2  # pairs a word makes: with its left and its right neighbour
 DROPOUT = 0.5
 
