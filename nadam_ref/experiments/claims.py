@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from nadam_ref.checks import OLD_NAMES
 from nadam_ref.rules import DIALECTS, RULES
 
 from .reported import Reported, reported
@@ -104,7 +105,8 @@ def _content() -> Mapping[str, Any]:
 def read(text: str) -> Mapping[str, Any]:
     """The content of a claims file. Raises `ClaimError` for an arm that no optimizer and dialect make."""
     content: Mapping[str, Any] = yaml.safe_load(text)
-    known = {*RULES, *(f"{name}-{dialect}" for name in ("Nadam", "NadaMax") for dialect in DIALECTS)}
+    dialects = [*DIALECTS, *OLD_NAMES]
+    known = {*RULES, *(f"{name}-{dialect}" for name in ("Nadam", "NadaMax") for dialect in dialects)}
     named = [name for pair in content["primary"]["pairs"] for name in pair]
     for entry in content["exploratory"]:
         named += [name for pair in _pairs(entry) for name in pair]
