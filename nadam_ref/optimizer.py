@@ -20,12 +20,12 @@ from torch.optim.optimizer import (
     _use_grad_for_differentiable,
 )
 
-from .checks import BOUNDS, check_as_torchs_adam, check_number, check_parameter
+from .checks import BOUNDS, CHOICES, check_as_torchs_adam, check_number, check_parameter, renamed
 from .fused import fused_update_, run
-from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, prepare_and_update_
+from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
 from .packing import Pack
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
-from .state import Shielded, StateKeys, restored, start, state_keys
+from .state import COUNTS, Shielded, StateKeys, restored, start, state_keys
 
 __all__ = ["PaperOptimizer"]
 
@@ -34,7 +34,7 @@ Group = dict[str, Any]
 #: Tensors, and elements, after which a call on a CPU is full: its temporaries are to stay in a cache.
 TENSORS, PORTION = 16, 1 << 18
 #: Keywords that `rules.scalars` takes by the same name.
-SETTINGS = ("momentum_decay", "bias_correction", "dialect", "lr_decay")
+SETTINGS = ("momentum_decay", "bias_correction", "dialect", "gamma", "length", "lr_decay")
 #: How often a group's state is packed anew before that is left be: some loops change their parameters all the time.
 PACKINGS = 8
 
@@ -99,6 +99,7 @@ class PaperOptimizer(Optimizer):
     def __init__(self, params: ParamsT, arguments: dict[str, Any]) -> None:
         """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
         own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
+        _warn_of_old_names(own, stacklevel=4)
         self._forget_packs()
         super().__init__(params, self._checked({**own, **(self.twin.off if self.twin else {})}))
 
@@ -106,6 +107,7 @@ class PaperOptimizer(Optimizer):
 
     def _checked(self, group: Group) -> Group:
         """The group itself, its values checked and its schedule settled by its dialect. Errors speak as torch's do."""
+        group.update(renamed(group))
         lr = group["lr"]
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
@@ -122,15 +124,21 @@ class PaperOptimizer(Optimizer):
             raise RuntimeError("`fused` does not support `differentiable`")
         if group["fused"] and group["foreach"]:
             raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-        for name, choices in (("form", ("sum", "mean")), ("dialect", tuple(DIALECTS))):
+        for name, choices in CHOICES.items():
             if name in group and group[name] not in choices:
                 raise ValueError(f"unknown {name} {group[name]!r}: choose one of {', '.join(choices)}")
+        if group.get("length", "own") != "own" and not group["bias_correction"]:
+            text = f"length={group['length']!r} needs bias_correction=True"
+            raise ValueError(f"{text}: without it m grows from 0, and no step has the length of the gradient")
         if "dialect" in group:
             self._settle_schedule(group)
         return group
 
     def _settle_schedule(self, group: Group) -> None:
         dialect = DIALECTS[group["dialect"]]
+        if group.get("gamma") is not None and dialect.interpolation is None:
+            text = f"dialect {group['dialect']!r} has no gamma, got {group['gamma']!r}"
+            raise ValueError(f"{text}: leave it out, or take dialect 'interpolated'")
         if dialect.free_schedule:
             return
         given, fixed = group["momentum_decay"], dialect.momentum_decay
@@ -143,6 +151,7 @@ class PaperOptimizer(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """As torch's; every value is checked, and so is every parameter: floating point or complex, no overlap."""
         if isinstance(param_group, dict):
+            _warn_of_old_names(param_group, stacklevel=3)
             self._checked({**self.defaults, **param_group})
         super().add_param_group(param_group)
         try:
@@ -156,8 +165,9 @@ class PaperOptimizer(Optimizer):
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def _rule(self, group: Group) -> Rule:
-        """The rule of a group: `form` turns a decaying sum into a decaying mean."""
-        return replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
+        """The rule of a group: `form` turns a decaying sum into a decaying mean, `eps_root` adds to what is rooted."""
+        rule = replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
+        return replace(rule, eps_root=True) if is_on(group.get("eps_root", 0.0)) else rule
 
     def _state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
         """The parameter's state, with what is missing created."""
@@ -185,8 +195,9 @@ class PaperOptimizer(Optimizer):
     def _admit(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The checkpoint, if it fits, its tensors shielded from torch's cast to the parameter's dtype."""
         admitted = dict(state_dict["state"])
-        for saved in state_dict["param_groups"]:
+        for saved, ours in zip(state_dict["param_groups"], self.param_groups, strict=False):  # torch compares lengths
             group = self._checked({**self.defaults, **saved})
+            self._check_row_counts(saved, ours, [admitted[i] for i in saved["params"] if i in admitted])
             if (own := OWN & saved.keys()) and own != OWN & self.defaults.keys():
                 has = f"its groups have {', '.join(sorted(own))}"
                 raise ValueError(f"the checkpoint is of another rule than {type(self).__name__}: {has}")
@@ -205,6 +216,18 @@ class PaperOptimizer(Optimizer):
             raise ValueError(
                 f"the checkpoint's state is of another rule: it has {', '.join(state)}; "
                 f"{type(self).__name__} with these settings keeps {', '.join(ours) or 'no state'}"
+            )
+
+    def _check_row_counts(self, saved: Group, ours: Group, states: list[dict[str, Any]]) -> None:
+        """Refuse a checkpoint whose rows are counted in the other way; one that does not say may have such counts."""
+        wanted = ours.get("row_counts", "own")
+        counts = [state[name] for state in states for name in COUNTS & state.keys()]
+        by_row = any(isinstance(count, Tensor) and count.dim() for count in counts)
+        found = "own" if by_row else saved.get("row_counts", wanted)
+        if found != wanted:
+            raise ValueError(
+                f"the checkpoint's rows live under their {found} counts and this optimizer has row_counts={wanted!r}: "
+                f"make it with row_counts={found!r} to load the checkpoint"
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -334,8 +357,8 @@ class PaperOptimizer(Optimizer):
     def _advance_rows(self, rule: Rule, group: Group, keys: StateKeys, p: Tensor) -> None:
         """Row-lazy: the rows that occur in a sparse gradient take a step, each with its own count; the others rest.
 
-        Rows that occur several times are summed once; weight decay acts on the rows that occur. The box is
-        `paper.row_lazy`.
+        Rows that occur several times are summed once; weight decay acts on the rows that occur. Under a common count
+        they take the parameter's next step instead. The boxes are `paper.row_lazy` and `paper.row_lazy_common`.
         """
         grad = cast(Tensor, p.grad).coalesce()
         if grad.sparse_dim() != 1 or group["differentiable"]:
@@ -345,15 +368,17 @@ class PaperOptimizer(Optimizer):
                 "of nn.Embedding(sparse=True), outside of autograd"
             )
         rows, state = grad.indices()[0], self._state(p, group, keys)
+        common = keys.counts if group.get("row_counts") == "common" else ()
         for name in keys.counts:
-            if state[name].dim() == 0:
+            if name not in common and state[name].dim() == 0:
                 state[name] = state[name].to(p.device).expand(len(p)).clone()
-        part = {name: state[name].index_select(0, rows) for name in keys.names}
+        part = {name: state[name] if name in common else state[name].index_select(0, rows) for name in keys.names}
         values = p.detach().index_select(0, rows)
         self._advance(rule, group, keys, Cohort([values], [grad.values()], [part]))
         p.index_copy_(0, rows, values)
         for name, x in part.items():
-            state[name].index_copy_(0, rows, x)
+            if name not in common:
+                state[name].index_copy_(0, rows, x)
 
     def _count_step(self, rule: Rule, group: Group, keys: StateKeys, cohort: Cohort) -> Scalars:
         """Advance the counts by one and give the scalars: floats, or tensors where the counts stay tensors."""
@@ -389,7 +414,13 @@ class PaperOptimizer(Optimizer):
         """What the kernels take: the scalars folded with ε, and what the group wants done to the gradient before."""
         decay, eps = group["weight_decay"], max(group.get("eps", 0.0), torch.finfo(dtype).tiny)
         prelude = Prelude.of(group["maximize"], decay, group["decoupled_weight_decay"])
-        return prelude, fold(k, eps, prelude, decay)
+        return prelude, fold(k, eps, prelude, decay, group.get("eps_root", 0.0))
+
+
+def _warn_of_old_names(keywords: Group, stacklevel: int) -> None:
+    if renamed(keywords).get("dialect") != (old := keywords.get("dialect")):
+        text = f"dialect {old!r} is now called {renamed(keywords)['dialect']!r}; the next version does not know {old!r}"
+        warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
 
 
 def _portions(lists: Lists, group: Group) -> Iterable[Lists]:

@@ -18,6 +18,7 @@ from torch.func import grad_and_value, vmap
 import nadam_ref
 from nadam_ref.replicas import Replicas
 
+from ..checks import renamed
 from .records import Record, RunSpec
 from .tasks import pick, scatter
 from .train import Given, Log, failed, record, threads
@@ -73,7 +74,7 @@ class _Batch:
         self.batches = [start[1] for start in starts]
         self.state = tuple(torch.stack(parts) for parts in zip(*(start[2] for start in starts), strict=True))
         optimizer = nadam_ref.OPTIMIZERS[self.spec.optimizer]
-        self.optimizer = Replicas(optimizer, self.params, **_keywords(specs))
+        self.optimizer = Replicas(optimizer, self.params, **renamed(_keywords(specs)))
         self.rates = torch.tensor([spec.lr for spec in specs], dtype=torch.float64, device=self.given.device)
         self.optimizer.numbers["lr"] = self.rates.clone()
         self.logs = [Log() for _ in specs]

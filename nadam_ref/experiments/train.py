@@ -18,6 +18,7 @@ from torch import Tensor
 
 import nadam_ref
 
+from ..checks import renamed
 from .data import DataError
 from .records import Record, RunSpec, Status, provenance
 from .tasks import TASKS, Params, Task, pick, scatter
@@ -38,6 +39,9 @@ DIVERGED_STEPS = 50
 # how an update is executed, not what it computes
 EXECUTION = {"foreach", "fused", "capturable", "differentiable"}
 
+# keywords that came later: at their default they are left out, so that runs keep their names
+LATER = {"eps_root", "gamma", "length", "row_counts"}
+
 
 class DeviceError(RuntimeError):
     """The device that a run asks for is not there. The message names the command that runs it on the CPU."""
@@ -52,6 +56,8 @@ def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
 def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every argument that enters the optimizer's arithmetic: those given, the rest at their defaults.
 
+    Those of `LATER` are left out where they are at their default, given or not.
+
     Raises `ValueError` for an unknown optimizer or argument.
     """
     signature = inspect.signature(_chosen("optimizer", optimizer, nadam_ref.OPTIMIZERS))
@@ -61,7 +67,10 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{optimizer}: {error}") from error
     bound.apply_defaults()
     _, *rest = bound.arguments.items()
-    return {name: value for name, value in rest if name not in EXECUTION}
+    defaults = {name: known.default for name, known in signature.parameters.items()}
+    return {
+        name: value for name, value in rest if name not in EXECUTION and not (name in LATER and value == defaults[name])
+    }
 
 
 def stream(seed: int, name: str, device: str = "cpu") -> torch.Generator:
@@ -222,7 +231,7 @@ class Training:
         self.given = Given.of(spec)
         self.params, self.batches, self.state = self.given.start(spec)
         optimizer = nadam_ref.OPTIMIZERS[spec.optimizer]
-        self.optimizer = optimizer(list(self.params.values()), **spec.hyperparameters)
+        self.optimizer = optimizer(list(self.params.values()), **renamed(spec.hyperparameters))
         self.log = Log()
         self.seconds = 0.0  # spent before this process took over
 

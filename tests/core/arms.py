@@ -71,13 +71,13 @@ ARMS = [
     Arm("Nadam", {"dialect": "constant"}, paper.nadam_constant),
     Arm("Nadam", {"dialect": "keras3"}, paper.nadam_keras3),
     Arm("Nadam", {"dialect": "choi"}, paper.nadam_choi),
-    Arm("Nadam", {"dialect": "radam"}, paper.nadam_radam),
+    Arm("Nadam", {"dialect": "interpolated"}, paper.nadam_interpolated),
     Arm("NadaMax", {}, paper.nadamax),
     Arm("NadaMax", {"dialect": "iclr"}, partial(paper.nadam_iclr, norm=paper.max_norm)),
     Arm("NadaMax", {"dialect": "constant"}, partial(paper.nadam_constant, norm=paper.max_norm)),
     Arm("NadaMax", {"dialect": "keras3"}, partial(paper.nadam_keras3, norm=paper.max_norm)),
     Arm("NadaMax", {"dialect": "choi"}, partial(paper.nadam_choi, norm=paper.max_norm)),
-    Arm("NadaMax", {"dialect": "radam"}, partial(paper.nadam_radam, norm=paper.max_norm)),
+    Arm("NadaMax", {"dialect": "interpolated"}, partial(paper.nadam_interpolated, norm=paper.max_norm)),
 ]
 #: The flags that choose how a step is computed; the result must not depend on them.
 PATHS = {

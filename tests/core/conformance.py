@@ -58,7 +58,7 @@ DIALECTS: dict[str, Keywords] = {
     "constant": {"dialect": "constant"},
     "keras3": {"dialect": "keras3"},
     "choi": {"dialect": "choi"},
-    "radam": {"dialect": "radam"},
+    "interpolated": {"dialect": "interpolated"},
 }
 #: What only some of them take.
 OWN: dict[str, dict[str, Keywords]] = {

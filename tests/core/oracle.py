@@ -83,7 +83,7 @@ class Numerator:
 
     def __init__(self, s: Settings) -> None:
         self.s, self.t, self.product = s, 0, mp.mpf(1)
-        self.ψ = {"keras3": 1, "constant": None, "choi": None, "radam": None}.get(s.dialect, s.ψ)
+        self.ψ = {"keras3": 1, "constant": None, "choi": None, "interpolated": None}.get(s.dialect, s.ψ)
         self.sum = Decaying()
         self.mean = Mean(corrected=s.corrected and s.name in ("Momentum", "Adam", "AdaMax"))
 
@@ -101,7 +101,7 @@ class Numerator:
         m = self.mean.push(g, mp.mpf(s.μ) if s.dialect in ("cs229", "keras3") else here)
         if s.name in ("Momentum", "Adam", "AdaMax"):
             return m
-        if s.dialect == "radam":
+        if s.dialect == "interpolated":
             γ = mp.mpf(0.05)
             return m * ((1 - γ) / (1 - self.product if s.corrected else 1)) + g * γ
         if not s.corrected:

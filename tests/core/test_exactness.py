@@ -129,7 +129,7 @@ def test_every_path_stays_within_1e14_of_the_exact_trajectory(number, path):
         ({"dialect": "constant"}, [1.497, 1.166, 1.033, 1.009, 1, 1, 1, 1]),
         ({"dialect": "keras3"}, [1.007, 0.656, 0.466, 0.406, 0.441, 0.641, 0.867, 0.993]),
         ({"dialect": "choi"}, [1.990, 1.493, 1.194, 1.095, 1.015, 1.006, 1.002, 1]),
-        ({"dialect": "radam"}, [1, 1, 1, 1, 1, 1, 1, 1]),
+        ({"dialect": "interpolated"}, [1, 1, 1, 1, 1, 1, 1, 1]),
     ],
     ids=str,
 )

@@ -357,7 +357,7 @@ def test_fault_28_unknown_choices_list_the_known_ones():
         Momentum(p, form="max")
     with pytest.raises(TypeError, match=r"Adam has no keyword `beta`; it has params, lr, betas, eps"):
         Adam(p, beta=0.9)
-    for dialect in ("constant", "keras3", "choi", "radam"):
+    for dialect in ("constant", "keras3", "choi", "interpolated"):
         with pytest.raises(ValueError, match=f"dialect '{dialect}' fixes momentum_decay at"):
             Nadam(p, dialect=dialect, momentum_decay=0.01)
     with pytest.raises(TypeError):

@@ -5,13 +5,15 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import nadam_ref
-from nadam_ref.experiments import data, protocol, train
+from nadam_ref.experiments import data, pack, protocol, train
+from nadam_ref.experiments.replicated import run_together
 from nadam_ref.experiments.tasks import images
 from nadam_ref.experiments.train import run
 
@@ -181,6 +183,31 @@ def test_hyperparameters_are_all_those_that_decide(monkeypatch):
 
     monkeypatch.setattr(nadam_ref, "OPTIMIZERS", {"Odd": Odd})
     assert train.hyperparameters("Odd", {"lr": 2}) == {"lr": 2, "decay": None}
+
+
+def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_default():
+    plain = train.hyperparameters("Nadam", {"lr": 0.01})
+    assert not train.LATER & plain.keys()
+    assert plain == train.hyperparameters("Nadam", {"lr": 0.01, "eps_root": 0.0, "gamma": None, "length": "own"})
+    assert train.hyperparameters("Nadam", {"lr": 0.01, "length": "unit"}) == {**plain, "length": "unit"}
+    assert train.hyperparameters("Adam", {"row_counts": "common"})["row_counts"] == "common"
+
+
+def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(make_spec):
+    """Warnings are errors here: an old record gives none, and keeps its id."""
+    folder = Path(__file__).parents[2] / "book" / "results" / "images-small"
+    records = pack.read(folder)
+    assert len({protocol.arm(record.spec) for record in records}) == 14
+    old = next(record.spec for record in records if record.spec.hyperparameters.get("dialect") == "radam")
+    assert old.id in (folder / "runs.csv").read_text(encoding="utf-8")
+    assert protocol.arm(old) == "Nadam-radam"
+    today = {**old.hyperparameters, "dialect": "interpolated"}
+    specs = [dataclasses.replace(make_spec(), hyperparameters=hyper) for hyper in (old.hyperparameters, today)]
+    assert specs[0].id != specs[1].id
+    first, second = map(run, specs)
+    assert first.curves == second.curves
+    (together,) = run_together([specs[0]])
+    assert together.status == "finished"
 
 
 def square(monkeypatch, **changes):
