@@ -21,7 +21,7 @@ import nadam_ref
 from ..checks import renamed
 from .data import DataError
 from .records import Record, RunSpec, Status, provenance
-from .tasks import TASKS, Params, Task, pick, scatter
+from .tasks import TASKS, Params, Task, loss_and_gradients, pick, scatter
 
 __all__ = ["OPTIMIZER_VERSION", "DeviceError", "Log", "RunSpec", "Training", "hyperparameters", "run", "stream"]
 
@@ -169,7 +169,7 @@ def _divergence(losses: list[float]) -> str:
     """Why the training loss has diverged, or an empty string."""
     if not math.isfinite(losses[-1]):
         return f"training loss {losses[-1]}"
-    recent = losses[1:][-DIVERGED_STEPS:]
+    recent = losses[max(1, len(losses) - DIVERGED_STEPS) :]
     if len(recent) == DIVERGED_STEPS and min(recent) > DIVERGED_FACTOR * losses[0]:
         return f"training loss above {DIVERGED_FACTOR:g} × its first value for {DIVERGED_STEPS} steps"
     return ""
@@ -230,8 +230,9 @@ class Training:
         self.spec = spec
         self.given = Given.of(spec)
         self.params, self.batches, self.state = self.given.start(spec)
-        optimizer = nadam_ref.OPTIMIZERS[spec.optimizer]
-        self.optimizer = optimizer(list(self.params.values()), **renamed(spec.hyperparameters))
+        optimizer: Any = nadam_ref.OPTIMIZERS[spec.optimizer]
+        fused = spec.row_lazy and spec.device == "cpu"  # the same bits, in less time
+        self.optimizer = optimizer(list(self.params.values()), **renamed(spec.hyperparameters), fused=fused)
         self.log = Log()
         self.seconds = 0.0  # spent before this process took over
 
@@ -249,7 +250,7 @@ class Training:
         if self.ended:
             return
         loss, state = self._backward()
-        log.train(loss.item())
+        log.train(loss)
         if not log.reason:
             self._update()
             self.state = state
@@ -261,23 +262,24 @@ class Training:
         last = self.log.curves["dev_step"][-1:]
         return bool(self.log.reason) or last == [float(self.spec.steps)]
 
-    def _backward(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _backward(self) -> tuple[float, tuple[Tensor, ...]]:
         """The loss of the next batch and the state after it; gradients are left in the parameters."""
-        task, batch = self.given.task, next(self.batches)
-        rows, lazy = task.rows(batch), self.spec.row_lazy
-        self.optimizer.zero_grad()
-        used = pick(self.params, rows)
-        if lazy:
-            used = {name: x.detach().requires_grad_() for name, x in used.items()}
-        loss, state = task.loss(self.given.size, used, batch, self.state)
-        if not math.isfinite(loss.item()):
-            return loss, state
-        loss.backward()  # type: ignore[no-untyped-call]
-        if lazy:
-            grads = {name: x.grad for name, x in used.items() if x.grad is not None}
+        task, size, batch = self.given.task, self.given.size, next(self.batches)
+        rows = task.rows(batch)
+        for x in self.params.values():
+            x.grad = None
+        if self.spec.row_lazy:
+            with torch.no_grad():
+                used = pick(self.params, rows)
+            loss, state, grads = loss_and_gradients(task, size, used, batch, self.state)
             for name, grad in scatter(grads, rows, self.params).items():
                 self.params[name].grad = grad
-        return loss, state
+            return loss.item(), state
+        loss, state = task.loss(size, pick(self.params, rows), batch, self.state)
+        value = loss.item()
+        if math.isfinite(value):
+            loss.backward()  # type: ignore[no-untyped-call]
+        return value, state
 
     def _update(self) -> None:
         if self.spec.clip_norm is not None:

@@ -279,6 +279,18 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
         assert after[4] == pytest.approx(0.9 - 0.1 * (0.5 + 0.25 + 0.125))
 
 
+def test_row_lazy_runs_are_fused_to_the_same_bits():
+    (name, *_) = protocol.data_names("smoke", "word2vec")
+    spec = next(x for x in protocol.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
+    fused, plain = train.Training(spec), train.Training(spec)
+    assert plain.optimizer.param_groups[0]["fused"] is True
+    plain.optimizer.param_groups[0]["fused"] = False
+    for training in (fused, plain):
+        while not training.ended:
+            training.advance()
+    assert fused.log.curves == plain.log.curves and fused.log.step == spec.steps
+
+
 # ---------------------------------------------------------------- long runs
 
 
