@@ -8,6 +8,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -21,7 +22,8 @@ from torch.optim.optimizer import (
 )
 
 from .checks import BOUNDS, CHOICES, check_as_torchs_adam, check_number, check_parameter, renamed
-from .fused import fused_update_, run
+from .fused import fused_update_, rows_kernel, run
+from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, occurring
 from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
 from .packing import Pack
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
@@ -245,6 +247,8 @@ class PaperOptimizer(Optimizer):
     def _forget_packs(self) -> None:
         self._packs: dict[int, Pack] = {}
         self._packings: Counter[int] = Counter()
+        # Numbers of rows by count, of a group and a dtype, beside the settings that they are for.
+        self._sets: dict[tuple[int, torch.dtype], tuple[list[Any], Tensor]] = {}
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -268,6 +272,8 @@ class PaperOptimizer(Optimizer):
                 cohorts, with_rows = self._cohorts(group, keys)
                 for cohort in cohorts:
                     self._advance(rule, group, keys, cohort)
+                if with_rows and group["fused"]:
+                    with_rows = self._advance_rows_fused(rule, group, keys, with_rows)
                 for p in with_rows:
                     self._advance_rows(rule, group, keys, p)
         return loss
@@ -367,11 +373,8 @@ class PaperOptimizer(Optimizer):
                 f"{type(self).__name__} does not support sparse gradients with {what}: it updates whole rows, as those "
                 "of nn.Embedding(sparse=True), outside of autograd"
             )
-        rows, state = grad.indices()[0], self._state(p, group, keys)
+        rows, state = grad.indices()[0], self._row_state(p, group, keys)
         common = keys.counts if group.get("row_counts") == "common" else ()
-        for name in keys.counts:
-            if name not in common and state[name].dim() == 0:
-                state[name] = state[name].to(p.device).expand(len(p)).clone()
         part = {name: state[name] if name in common else state[name].index_select(0, rows) for name in keys.names}
         values = p.detach().index_select(0, rows)
         self._advance(rule, group, keys, Cohort([values], [grad.values()], [part]))
@@ -379,6 +382,95 @@ class PaperOptimizer(Optimizer):
         for name, x in part.items():
             if name not in common:
                 state[name].index_copy_(0, rows, x)
+
+    def _row_state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
+        """The parameter's state, every row with counts of its own unless they are common."""
+        state = self._state(p, group, keys)
+        for name in keys.counts:
+            if state[name].dim() == 0 and group.get("row_counts") != "common":
+                state[name] = state[name].to(p.device).expand(len(p)).clone()
+        return state
+
+    def _advance_rows_fused(self, rule: Rule, group: Group, keys: StateKeys, params: list[Tensor]) -> list[Tensor]:
+        """`_advance_rows` of all parameters at once; gives back those that it cannot take."""
+        if _symbolic(group) or any(isinstance(x, Tensor) for x in (group["weight_decay"], *group.get("betas", ()))):
+            return params
+        rest = []
+        taken: defaultdict[tuple[torch.dtype, bool], list[Occurring]] = defaultdict(list)
+        for p in params:
+            whole = cast(Tensor, p.grad).sparse_dim() == 1
+            found = occurring(p, self._row_state(p, group, keys), *keys[1:]) if whole else None
+            if found:
+                taken[p.dtype, found.by_row].append(found)
+            else:
+                rest.append(p)
+        for (dtype, by_row), tables in taken.items():
+            kernel = rows_kernel(rule, _prelude(group), dtype)
+            steps = (self._by_count, self._by_entry) if by_row else (self._by_parameter,)
+            if not kernel or not any(step(kernel, rule, group, keys, tables) for step in steps):
+                rest += [x.p for x in tables]
+        return rest
+
+    def _by_count(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+        """Rows by a table of the numbers by count, which serves as long as the settings, but for the rate, stay.
+
+        False where they have just changed (some schedules change them at every step), or a row has another past.
+        """
+        dtype = tables[0].p.dtype
+        settings = [x for name, x in group.items() if name not in ("params", "lr")]
+        before, sets = self._sets.get((id(group), dtype), (None, None))
+        if sets is None or settings != before:
+            self._sets[id(group), dtype] = settings, torch.empty(0, 1, dtype=torch.float64)
+            return False
+        firsts, rate = [0] * len(tables), _rate(group)
+        missing = kernel(tables, firsts, BY_COUNT, sets, rate)
+        if missing > 0:
+            t = torch.arange(1.0, max(256, 1 << (missing - 1).bit_length()) + 1, dtype=torch.float64)
+            mus = self._scalars(rule, group, t, torch.ones_like(t))[1]  # where products are kept: each μ_t alone
+            products = torch.cat([torch.ones(1, dtype=torch.float64), mus.cumprod(0)[:-1]])
+            sets = self._rows_numbers(rule, group, dtype, t, products)
+            self._sets[id(group), dtype] = settings, sets
+            missing = kernel(tables, firsts, BY_COUNT, sets, rate)
+        return not missing
+
+    def _by_entry(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+        """Rows by numbers of their own, found for each entry of the gradients from the row's count and product."""
+        t, product = (
+            torch.cat([x.state[name].index_select(0, x.rows[0]) for x in tables]) if name in keys.counts else 1.0
+            for name in ("step", "mu_product")
+        )
+        sets = self._rows_numbers(rule, group, tables[0].p.dtype, t + 1, product)
+        firsts = [0, *accumulate(len(x.values) for x in tables)]
+        return not kernel(tables, firsts[:-1], BY_ENTRY, sets, _rate(group))
+
+    def _by_parameter(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+        """All rows of a parameter by the numbers of its one count, or of none."""
+        pasts: dict[tuple[float, ...], int] = {}
+        firsts = [pasts.setdefault(tuple(x.state[name].item() for name in keys.counts), len(pasts)) for x in tables]
+        sets = []
+        for past in pasts:
+            t, product = (*past, *(0.0, 1.0)[len(past) :])
+            k, product = self._scalars(rule, group, t + 1, product)
+            _, numbers = self._numbers(group, k, tables[0].p.dtype)
+            sets.append([1.0, product, *numbers, *[0.0] * len(numbers)])
+        if kernel(tables, firsts, COMMON, torch.tensor(sets, dtype=torch.float64), 0.0):
+            return False
+        for x, first in zip(tables, firsts, strict=True):
+            for name in keys.counts:
+                x.state[name].copy_(x.state[name] + 1) if name == "step" else x.state[name].fill_(sets[first][1])
+        return True
+
+    def _rows_numbers(self, rule: Rule, group: Group, dtype: torch.dtype, t: Real, product: Real) -> Tensor:
+        """The sets of a rows' kernel for steps t after products of μ: `[len(t), 2 + 2F]`, F the number of numbers.
+
+        Every number is affine in the rate, so that schedulers, which change it at every step, change no set.
+        """
+        made = []
+        for lr in (0.0, 1.0):
+            k, after = self._scalars(rule, {**group, "lr": lr}, t, product)
+            made.append(self._numbers({**group, "lr": lr}, k, dtype)[1])
+        columns = (product, after, *made[0], *(y - x for x, y in zip(*made, strict=True)))
+        return torch.stack([torch.as_tensor(x, dtype=torch.float64).expand(len(t)) for x in columns], dim=1)
 
     def _count_step(self, rule: Rule, group: Group, keys: StateKeys, cohort: Cohort) -> Scalars:
         """Advance the counts by one and give the scalars: floats, or tensors where the counts stay tensors."""
@@ -413,7 +505,7 @@ class PaperOptimizer(Optimizer):
     def _numbers(self, group: Group, k: Scalars, dtype: torch.dtype) -> tuple[Prelude, Coefficients]:
         """What the kernels take: the scalars folded with ε, and what the group wants done to the gradient before."""
         decay, eps = group["weight_decay"], max(group.get("eps", 0.0), torch.finfo(dtype).tiny)
-        prelude = Prelude.of(group["maximize"], decay, group["decoupled_weight_decay"])
+        prelude = _prelude(group)
         return prelude, fold(k, eps, prelude, decay, group.get("eps_root", 0.0))
 
 
@@ -421,6 +513,14 @@ def _warn_of_old_names(keywords: Group, stacklevel: int) -> None:
     if renamed(keywords).get("dialect") != (old := keywords.get("dialect")):
         text = f"dialect {old!r} is now called {renamed(keywords)['dialect']!r}; the next version does not know {old!r}"
         warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+
+
+def _prelude(group: Group) -> Prelude:
+    return Prelude.of(group["maximize"], group["weight_decay"], group["decoupled_weight_decay"])
+
+
+def _rate(group: Group) -> float:
+    return group["lr"].item() if isinstance(group["lr"], Tensor) else group["lr"]
 
 
 def _portions(lists: Lists, group: Group) -> Iterable[Lists]:

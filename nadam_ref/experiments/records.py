@@ -163,8 +163,8 @@ class Record:
 
     `step` is the number of updates made; less than `spec.steps` where the run diverged. `curves` are lists by name:
     `train_loss` (before each update, or its mean over `spec.train_every` of them), and `dev_loss` and the task's other
-    metrics at the updates listed in `dev_step`. `metrics` holds `dev_loss`, `dev_accuracy`, `test_loss`, `test_accuracy` at the last step; it is
-    empty unless the run finished, because a diverged run has no such number and none is made up for it.
+    metrics at the updates listed in `dev_step`. `metrics` holds the task's, `dev_loss`, `test_loss`, …, at the last
+    step; it is empty unless the run finished, because a diverged run has no such number and none is made up for it.
     """
 
     spec: RunSpec

@@ -257,8 +257,8 @@ def _confound_table(evidence: Evidence) -> Table:
         data=[_effect_data(e) for e in found],
         notes=[
             "Below 0 the first arm ends lower. Exploratory: p is not adjusted. At own rates a difference is also one "
-            "of the rates that tuning chose; at one rate, the best of those that the whole family tried, it is about the "
-            "rule."
+            "of the rates that tuning chose; at one rate, the best of those that the whole family tried, it is about "
+            "the rule."
         ],
     )
 

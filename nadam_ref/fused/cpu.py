@@ -24,7 +24,7 @@ from ..rules import Rule
 from .spelling import Spelling, spell
 from .table import NoKernelError, Row
 
-__all__ = ["kernel", "source"]
+__all__ = ["body", "head", "kernel", "source"]
 
 Kernel = Callable[[list[Row], Sequence[Coefficients], torch.device], None]
 
@@ -36,7 +36,8 @@ BYTES_A_THREAD = 1 << 18
 LINE = 64
 
 C_TYPES = {torch.float32: ("float", "f"), torch.float64: ("double", "")}
-TEMPLATE = """\
+#: What every kernel begins with.
+HEAD = """\
 #include <math.h>
 #include <stdint.h>
 
@@ -45,7 +46,9 @@ typedef {type} T;
 static inline T square_root(T x) {{ return sqrt{suffix}(x); }}
 static inline T absolute(T x) {{ return fabs{suffix}(x); }}
 static inline T maximum(T x, T y) {{ return x > y || x != x ? x : y; }}
-
+"""
+TEMPLATE = """\
+{head}
 extern "C" void update(int64_t rows, const int64_t *row, const double *all_numbers) {{
     for (; rows--; row += 6) {{
         const double *k = all_numbers + {count} * row[5];
@@ -63,13 +66,19 @@ extern "C" void update(int64_t rows, const int64_t *row, const double *all_numbe
 
 def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
     """The kernel in C++: `update(rows, table, numbers)`; a row names its set of numbers."""
-    ctype, suffix = C_TYPES[dtype]
     numbers = ", ".join(f"{name} = (T)k[{i}]" for i, name in enumerate(Coefficients._fields))
-    body = "\n            ".join(_body(spell(rule, prelude)))
-    return TEMPLATE.format(type=ctype, suffix=suffix, count=len(Coefficients._fields), numbers=numbers, body=body)
+    lines = "\n            ".join(body(spell(rule, prelude)))
+    return TEMPLATE.format(head=head(dtype), count=len(Coefficients._fields), numbers=numbers, body=lines)
 
 
-def _body(spelling: Spelling) -> list[str]:
+def head(dtype: torch.dtype) -> str:
+    """The type T and its functions."""
+    ctype, suffix = C_TYPES[dtype]
+    return HEAD.format(type=ctype, suffix=suffix)
+
+
+def body(spelling: Spelling) -> list[str]:
+    """One element's update: element i of what `at_p`, `at_g`, `at_m` and `at_n` point to."""
     return [
         *(f"const T {x} = at_{x}[i];" for x in spelling.reads),
         *(f"const T {x} = {operation};" for x, operation in spelling.lines),
