@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ..checks import renamed
 from . import tuning
 from .protocol_file import ProtocolError, section, tasks, version_of
 from .records import FAILED, Record, RunSpec
@@ -138,7 +139,9 @@ def _arm_by_settings(task: str) -> dict[str, str]:
 
 def _settings(optimizer: str, given: Mapping[str, Any], row_lazy: bool) -> str:
     """What makes an arm, comparable however it is typed: all but the rate, defaults filled in."""
-    hyper = {name: list(x) if isinstance(x, tuple) else x for name, x in hyperparameters(optimizer, given).items()}
+    hyper = {
+        name: list(x) if isinstance(x, tuple) else x for name, x in hyperparameters(optimizer, renamed(given)).items()
+    }
     return repr((optimizer, row_lazy, sorted((name, x) for name, x in hyper.items() if name != "lr")))
 
 
