@@ -8,11 +8,12 @@ import torch
 from arms import ARMS, COMMON
 from test_optimizer import parameter
 
-from nadam_ref import OPTIMIZERS, paper
+from nadam_ref import OPTIMIZERS, AdaGrad, Adam, Nadam, paper
 
 ROWS, WIDTH, STEPS = 7, 3, 120
 arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
 TEN = [next(arm for arm in ARMS if arm.name == name) for name in OPTIMIZERS]
+BOXES = {"own": paper.row_lazy, "common": paper.row_lazy_common}
 ten = pytest.mark.parametrize("arm", TEN, ids=lambda arm: arm.name)
 
 
@@ -43,14 +44,15 @@ def step(optimizer, p, grad):
 
 
 @arms
+@pytest.mark.parametrize("counts", BOXES)
 @pytest.mark.parametrize("flags", [{}, {"foreach": True}, {"fused": True}, {"capturable": True}], ids=str)
-def test_fault_15_row_lazy_is_its_box(arm, flags):
-    """Uncoalesced and repeated rows are summed once; every row counts its own steps."""
+def test_fault_15_row_lazy_is_its_box(arm, flags, counts):
+    """Uncoalesced and repeated rows are summed once; every row counts its own steps, or all have one count."""
     p = parameter(ROWS, WIDTH)
-    optimizer = arm.optimizer([p], **flags)
+    optimizer = arm.optimizer([p], **flags, **({} if arm.name == "GD" else {"row_counts": counts}))
     names = {k: COMMON[k] for k in arm.uses}
     occurring = [summed(rows, values) for rows, values in stream()]
-    box = paper.path(paper.row_lazy, p.detach().numpy(), lambda _, s: occurring[s - 1], STEPS, of=arm.box, **names)
+    box = paper.path(BOXES[counts], p.detach().numpy(), lambda _, s: occurring[s - 1], STEPS, of=arm.box, **names)
     for rows, values in stream():
         step(optimizer, p, sparse(rows, values))
     assert np.abs(p.detach().numpy() - box[-1]).max() <= 1e-13 * np.abs(box[-1]).max()
@@ -134,6 +136,75 @@ def test_an_embedding_trains_and_resumes_bitwise(arm):
     train(table, first, 10, seed=2)
     train(twin, second, 10, seed=2)
     assert torch.equal(table.weight, twin.weight)
+
+
+def follow_torch(cls, theirs, **keywords):
+    """Our table and that of torch's class after the stream."""
+    p, q = parameter(ROWS, WIDTH), parameter(ROWS, WIDTH)
+    a, b = cls([p], row_counts="common", **keywords), theirs([q], **keywords)
+    for rows, values in stream():
+        step(a, p, sparse(rows, values))
+        step(b, q, sparse(rows, values))
+    return a, b, p, q
+
+
+def test_under_one_count_adam_is_torchs_sparse_adam_and_takes_over_its_checkpoint():
+    """Where ε does not matter: torch's stands beside the root of n before its correction."""
+    keywords = {"lr": 0.01, "betas": (0.95, 0.98), "eps": 1e-40}
+    a, b, p, q = follow_torch(Adam, torch.optim.SparseAdam, **keywords)
+    torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-13)
+    assert a.state[p]["step"].dim() == 0
+    third = q.detach().clone().requires_grad_()
+    resumed = Adam([third], row_counts="common")
+    resumed.load_state_dict(b.state_dict())
+    for rows, values in stream(seed=1):
+        step(resumed, third, sparse(rows, values))
+        step(b, q, sparse(rows, values))
+    torch.testing.assert_close(third, q, rtol=1e-12, atol=1e-13)
+
+
+def test_under_one_count_adagrad_is_torchs():
+    with torch.sparse.check_sparse_tensor_invariants():
+        _, _, p, q = follow_torch(AdaGrad, torch.optim.Adagrad, lr=0.1, lr_decay=0.05)
+    torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-13)
+
+
+def test_a_step_in_which_no_row_occurs_counts_where_the_count_is_common():
+    nothing = sparse(np.array([], dtype=int), np.zeros((0, WIDTH)))
+    for counts, expected in (("own", 0), ("common", 1)):
+        p = parameter(ROWS, WIDTH)
+        optimizer = Adam([p], row_counts=counts)
+        step(optimizer, p, nothing)
+        assert (optimizer.state[p]["step"] == expected).all()
+
+
+@pytest.mark.parametrize("counts", BOXES)
+def test_a_checkpoint_keeps_its_counts(counts):
+    other = {"own": "common", "common": "own"}[counts]
+    p = parameter(ROWS, WIDTH)
+    optimizer = Nadam([p], row_counts=counts)
+    for rows, values in stream():
+        step(optimizer, p, sparse(rows, values))
+    saved = optimizer.state_dict()
+    second = Nadam([p.detach().clone().requires_grad_()], row_counts=other)
+    message = f"rows live under their {counts} counts .* row_counts='{other}': make it with row_counts='{counts}'"
+    before = copy.deepcopy(second.state_dict())
+    with pytest.raises(ValueError, match=message):
+        second.load_state_dict(copy.deepcopy(saved))
+    assert str(second.state_dict()) == str(before)
+    Nadam([p.detach().clone().requires_grad_()], row_counts=counts).load_state_dict(saved)
+
+
+def test_rows_counted_by_an_older_version_are_told_by_their_shape():
+    p = parameter(ROWS, WIDTH)
+    optimizer = Nadam([p])
+    for rows, values in stream():
+        step(optimizer, p, sparse(rows, values))
+    saved = optimizer.state_dict()
+    del saved["param_groups"][0]["row_counts"]
+    with pytest.raises(ValueError, match="make it with row_counts='own'"):
+        Nadam([parameter(ROWS, WIDTH)], row_counts="common").load_state_dict(copy.deepcopy(saved))
+    Nadam([parameter(ROWS, WIDTH)]).load_state_dict(saved)
 
 
 def test_what_is_not_rows_is_refused():
