@@ -28,6 +28,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--max-minutes", type=_positive(float), metavar="M", help="then save what runs, and stop")
     parser.add_argument("--run-minutes", type=_positive(float), metavar="M", help="longest time for one run")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument("--nice", type=_niceness, default=10, metavar="N", help="of the workers, 0 to 19 (default: 10)")
+    parser.add_argument("--dry-run", action="store_true", help="print arms, runs and hours, and run nothing")
     parser.set_defaults(run=_sweep, extra="experiments")
 
 
@@ -45,7 +47,15 @@ def _positive(kind: type) -> Callable[[str], Any]:
     return read
 
 
+def _niceness(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := int(text)) <= 19:
+            return value
+    raise argparse.ArgumentTypeError(f"must be an integer from 0 to 19, not {text!r}")
+
+
 def _sweep(args: argparse.Namespace) -> int:
+    from .cost import table, total
     from .data import first_available
     from .protocol import data_names, tasks
     from .records import FAILED, Record, RunSpec, Store
@@ -58,10 +68,19 @@ def _sweep(args: argparse.Namespace) -> int:
         check_device(args.device, args.profile, task)
     plans = [Plan(args.profile, args.data or first_available(*data_names(args.profile, task)), task) for task in names]
     deadline = None if args.max_minutes is None else time.monotonic() + 60 * args.max_minutes
-    control, records, store = Control(deadline=deadline), {}, Store(args.store)
     workers = args.workers or (_cpus() if args.device == "cpu" else 1)
+    costs = _costs(plans, args.device)
+    if args.dry_run:
+        print(table(costs, workers))
+        return 0
+    print(total(costs, workers), file=sys.stderr)
+    control, records, store = Control(deadline=deadline), {}, Store(args.store)
     limit = None if args.run_minutes is None else 60 * args.run_minutes
-    with _signals(control) as caught, _Bar(expected(plans)) as bar, executor(workers, args.scheduler) as client:
+    with (
+        _signals(control) as caught,
+        _Bar(expected(plans)) as bar,
+        executor(workers, args.scheduler, nice=args.nice) as client,
+    ):
 
         def make(specs: list[RunSpec]) -> list[Record]:
             specs = [dataclasses.replace(spec, device=args.device) for spec in specs]
@@ -76,6 +95,21 @@ def _sweep(args: argparse.Namespace) -> int:
     if not complete or failures:
         print("nadam-ref: the same command goes on from here; a run that is finished is not repeated", file=sys.stderr)
     return (128 + caught[-1]) if caught else 2 if failures else 0
+
+
+def _costs(plans: list[Any], device: str) -> list[Any]:
+    """What each arm of the plans costs, without extensions of the windows."""
+    from .cost import Cost, seconds_per_run
+    from .protocol import arm, seeds, specs
+
+    costs = []
+    for plan in plans:
+        arms: dict[str, list[Any]] = {}
+        for spec in specs(*plan):
+            arms.setdefault(arm(spec), []).append(dataclasses.replace(spec, device=device))
+        reported = len(seeds(plan.profile, plan.task)[1])
+        costs += [Cost(plan.task, name, len(own) + reported, seconds_per_run(own[0])) for name, own in arms.items()]
+    return costs
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 import time
 import traceback
@@ -22,6 +23,9 @@ __all__ = ["CHECKPOINT_SECONDS", "dask_setup", "stop", "work"]
 #: A run that takes longer than this is saved again and again, so that it can go on after a crash.
 CHECKPOINT_SECONDS = 60.0
 
+#: Environment variable with the niceness of a worker process.
+NICENESS = "NADAM_REF_NICENESS"
+
 _stopped: set[str] = set()
 
 
@@ -30,8 +34,10 @@ class _StoppedError(Exception):
 
 
 def dask_setup(_: Any) -> None:
-    """Called by Dask as a worker process starts: Ctrl-C is the driver's to handle."""
+    """Called by Dask as a worker process starts: Ctrl-C is the driver's to handle, and other work comes first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if NICENESS in os.environ and hasattr(os, "nice"):  # not on Windows
+        os.nice(max(0, int(os.environ[NICENESS]) - os.nice(0)))
 
 
 def stop(sweep: str) -> None:

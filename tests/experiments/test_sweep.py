@@ -91,6 +91,12 @@ def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec, tmp_path):
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
 
 
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="no niceness here")
+def test_workers_leave_the_processor_to_others():
+    with executor(1, nice=13) as client:
+        assert set(client.run(os.nice, 0).values()) == {max(13, os.nice(0))}
+
+
 def test_no_scheduler_at_the_address(monkeypatch):
     monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.5)
     with (
