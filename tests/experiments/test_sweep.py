@@ -248,7 +248,7 @@ def test_fault_54_a_read_only_store_can_be_read(client, make_spec, tmp_path):
         sweep([make_spec(seed=1)], store, client=client)
 
 
-def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, monkeypatch):
+def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, tmp_path, monkeypatch):
     tried = []
 
     def run_together(job, **_):
@@ -261,7 +261,7 @@ def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, monkeyp
 
     monkeypatch.setattr(worker, "run_together", run_together)
     specs = tuple(make_spec(seed=seed) for seed in range(3))
-    records = worker.work(specs, "sweep", None, None)
+    records = worker.work(specs, "sweep", tmp_path / "saved.pt", None)
     assert tried == [3, 1, 2, 1, 1] and [record.spec for record in records] == list(specs)
     assert [record.status for record in records] == ["finished", "finished", "out_of_memory"]
 
