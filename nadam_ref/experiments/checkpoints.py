@@ -13,7 +13,7 @@ import torch
 
 from ..files import write_whole
 
-__all__ = ["load", "save"]
+__all__ = ["Saved", "load", "save"]
 
 
 class Saved(Protocol):

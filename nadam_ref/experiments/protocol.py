@@ -33,6 +33,7 @@ __all__ = [
     "families",
     "methods",
     "most",
+    "pilot",
     "planned_seeds",
     "printed",
     "rates",
@@ -94,6 +95,12 @@ def methods(task: str = "images") -> list[str]:
 def most(profile: str, task: str = "images") -> int:
     """The number of rates after which the search for an arm's rate ends."""
     return int(_profile(task, profile)["most"])
+
+
+def pilot(profile: str, task: str = "images") -> float | None:
+    """The standard deviation over pairs of seeds of log(metric) that a pilot saw; None where there was none."""
+    found: float | None = _profile(task, profile).get("pilot")
+    return found
 
 
 def data_names(profile: str, task: str = "images") -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import functools
 import hashlib
@@ -10,7 +11,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -198,6 +199,15 @@ class Log:
         if not math.isfinite(metrics["loss"]):
             self.reason = f"development loss {metrics['loss']}"
 
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all fields."""
+        return copy.deepcopy(vars(self))
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Log:
+        """The log that `state_dict` was taken from; other keys of `saved` are ignored."""
+        return cls(**{known.name: copy.deepcopy(saved[known.name]) for known in fields(cls)})
+
 
 def record(
     spec: RunSpec, log: Log, test: Mapping[str, float], seconds: float, row_steps: Mapping[str, float] | None = None
@@ -301,10 +311,7 @@ class Training:
         """All that the rest of the run depends on, for `load_state_dict`; batches and noise are drawn again there."""
         return {
             "run": self.spec.id,
-            "step": self.log.step,
-            "curves": {name: list(values) for name, values in self.log.curves.items()},
-            "latest": dict(self.log.latest),
-            "reason": self.log.reason,
+            **self.log.state_dict(),
             "params": {name: x.detach().clone() for name, x in self.params.items()},
             "optimizer": self.optimizer.state_dict(),
             "state": list(self.state),
@@ -315,8 +322,7 @@ class Training:
         """Go on where `state_dict` was taken, bit for bit. Raises `ValueError` for the state of another run."""
         if saved["run"] != self.spec.id:
             raise ValueError(f"the checkpoint is of run {saved['run'][:12]}, not of {self.spec.id[:12]}")
-        curves = {name: list(values) for name, values in saved["curves"].items()}
-        self.log = Log(curves, saved["latest"], saved["step"], saved["reason"])
+        self.log = Log.of(saved)
         with torch.no_grad():
             for name, x in self.params.items():
                 x.copy_(saved["params"][name])

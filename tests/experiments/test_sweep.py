@@ -91,6 +91,12 @@ def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec, tmp_path):
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
 
 
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="no niceness here")
+def test_workers_leave_the_processor_to_others():
+    with executor(1, nice=13) as client:
+        assert set(client.run(os.nice, 0).values()) == {max(13, os.nice(0))}
+
+
 def test_no_scheduler_at_the_address(monkeypatch):
     monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.5)
     with (
@@ -242,7 +248,7 @@ def test_fault_54_a_read_only_store_can_be_read(client, make_spec, tmp_path):
         sweep([make_spec(seed=1)], store, client=client)
 
 
-def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, monkeypatch):
+def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, tmp_path, monkeypatch):
     tried = []
 
     def run_together(job, **_):
@@ -255,7 +261,7 @@ def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, monkeyp
 
     monkeypatch.setattr(worker, "run_together", run_together)
     specs = tuple(make_spec(seed=seed) for seed in range(3))
-    records = worker.work(specs, "sweep", None, None)
+    records = worker.work(specs, "sweep", tmp_path / "saved.pt", None)
     assert tried == [3, 1, 2, 1, 1] and [record.spec for record in records] == list(specs)
     assert [record.status for record in records] == ["finished", "finished", "out_of_memory"]
 
