@@ -87,13 +87,9 @@ def _verdict_cells(v: Verdict) -> list[str]:
         else f"{v.claim.label}: {v.side.first} vs {v.side.second}"
     )
     several = len(v.claim.sides) > 1 and v.comparison is None  # no comparison decides it
-    paper = "–" if several or v.side.gap is None else _percent(v.side.gap) + ("" if _confirmed(v) else "?")
+    paper = "–" if several or v.side.gap is None else _percent(v.side.gap)
     ours = "–" if v.comparison is None else _effect(v.comparison)
     return [label, paper, ours, str(v.n), _p(v.p), "; ".join([_kind(v), *v.suffixes])]
-
-
-def _confirmed(v: Verdict) -> bool:
-    return all(number.confirmed for number in v.side.printed or ())
 
 
 def _kind(v: Verdict) -> str:
@@ -150,8 +146,10 @@ def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
         "one seed. p: exact paired sign-flip test, adjusted by Holm over the primary family; not adjusted where "
         "exploratory. A claim of several comparisons shows the one that decides it."
     ]
-    if not all(map(_confirmed, verdicts)):
-        notes.append("?: the paper's numbers as recalled; check against the PDF.")
+    if any(number.is_recalled for v in verdicts for number in v.side.printed or ()):
+        notes.append(
+            'paper: recalled, not seen in print; the book\'s page "What the papers report" says how sure it is.'
+        )
     return notes
 
 
