@@ -198,6 +198,19 @@ def test_the_degrees_of_certainty_are_all_explained() -> None:
     assert re.findall(r"^(\w+)\n: ", introduction, re.MULTILINE) == list(details.SURELY)
 
 
+def test_every_degree_is_used_by_an_erratum_or_an_open_detail() -> None:
+    errata = PAGES["open_details"].split("## Errata")[1].split("## Left open")[0]
+    assert set(re.findall(r"; \*(\w+)\*", errata)) | {row.surely for row in details.details()} == set(details.SURELY)
+
+
+def test_the_language_model_s_rate_falls_as_the_tutorial_s_did() -> None:
+    """max(i − max_epoch, 0) with i from 0: what the page says of five epochs and of the last of thirteen."""
+    halvings = [max(i - 4, 0) for i in range(13)]
+    assert halvings.count(0) == 5 and halvings[-1] == 8
+    (row,) = (row for row in details.details() if row.detail == "first epoch with a smaller rate")
+    assert "five epochs" in row.paper and "2⁻⁸" in row.paper and "five epochs" in row.chosen
+
+
 def test_every_open_detail_is_on_the_page_once() -> None:
     names = re.findall(r"\{facts\} (open-details-\w+)", PAGES["open_details"])
     text = "\n".join(reference.BLOCKS[name]() for name in names)
