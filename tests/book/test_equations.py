@@ -296,6 +296,15 @@ def test_the_length_of_a_step_on_a_constant_gradient(dialect, box):
         assert env["s_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
 
 
+def test_the_length_of_the_reports_step_on_a_constant_gradient():
+    lengths = -np.diff(paper.path(paper.nadam, [0.0], lambda θ, t: np.ones(1), T, η=1.0, μ=HYPER["μ"], ε=0.0)[:, 0])
+    env = {}
+    for t in range(1, T + 1):
+        environment(t, env)
+        latex.execute(EQUATIONS["eq-report-length"], env)
+        assert env["r_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
+
+
 def test_the_shortfall_of_the_accidental_warm_up():
     lengths = -np.diff(paper.path(paper.nadam, [0.0], lambda θ, t: np.ones(1), 400, η=1.0, μ=0.99, ε=0.0)[:, 0])
     for t in (20, 100, 400):
