@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 __all__ = ["CONFIRMED", "Reported", "reported"]
 
-#: How surely a number is known: seen in the paper or in a source that is named, stated by independent readers who cite
-#: the paper, or recalled.
+#: How surely a number is known. It was seen in the paper or in a source that is named, it is stated by independent
+#: readers who cite the paper, or it is recalled.
 CONFIRMED = ("seen", "secondary", "recalled")
 
 
