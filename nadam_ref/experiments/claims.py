@@ -55,7 +55,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence about one metric of one task, true if all its `sides` are. `recalled`: it was not checked in print."""
+    """A sentence about one metric of one task, true if all its `sides` are. `recalled`: it was not seen in print."""
 
     label: str
     sentence: str
@@ -146,14 +146,16 @@ def _primary(paper: str, task: str, pair: tuple[str, str]) -> Claim:
         metric=printed[0].metric,
         sides=(side,),
         primary=True,
-        recalled=not all(x.confirmed for x in printed),
+        recalled=any(x.is_recalled for x in printed),
     )
 
 
 def _exploratory(entry: Mapping[str, Any]) -> Claim:
     where = (entry["paper"], entry["task"], entry["metric"])
     sides = tuple(Side(*pair, -1, _printed(*where, pair)) for pair in _pairs(entry))
-    return Claim(entry["label"], entry["sentence"], *where, sides, primary=False, recalled=entry["recalled"])
+    return Claim(
+        entry["label"], entry["sentence"], *where, sides, primary=False, recalled=entry["confirmed"] == "recalled"
+    )
 
 
 def claims() -> list[Claim]:

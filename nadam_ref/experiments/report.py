@@ -97,15 +97,11 @@ def _verdict_cells(v: Verdict) -> list[str]:
         else f"{v.claim.label}: {v.side.first} vs {v.side.second}"
     )
     several = len(v.claim.sides) > 1 and v.comparison is None  # no comparison decides it
-    paper = "–" if several or v.side.gap is None else _percent(v.side.gap) + ("" if _confirmed(v) else "?")
+    paper = "–" if several or v.side.gap is None else _percent(v.side.gap)
     ours = "–" if v.comparison is None else _effect(v.comparison)
     raw = _p(None if v.comparison is None else v.comparison.p)
     adjusted = _p(v.p) if v.claim.primary and v.comparison is not None else "–"
     return [label, paper, ours, str(v.n), raw, adjusted, "; ".join([_kind(v), *v.suffixes])]
-
-
-def _confirmed(v: Verdict) -> bool:
-    return all(number.confirmed for number in v.side.printed or ())
 
 
 def _kind(v: Verdict) -> str:
@@ -166,8 +162,10 @@ def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
         "one seed. p: exact paired sign-flip test. Holm p: adjusted over the primary family; exploratory claims are "
         "not adjusted. A claim of several comparisons shows the one that decides it. μ: of the scheduled arms."
     ]
-    if not all(map(_confirmed, verdicts)):
-        notes.append("?: the paper's numbers as recalled; check against the PDF.")
+    if any(number.is_recalled for v in verdicts for number in v.side.printed or ()):
+        notes.append(
+            'paper: recalled, not seen in print; the book\'s page "What the papers report" says how sure it is.'
+        )
     return notes
 
 

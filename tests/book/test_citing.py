@@ -179,7 +179,7 @@ def test_a_table_of_the_package_s_data_says_so(built: Built, files: Path) -> Non
     assert row(page, "tab-reported-rates").select_one(".provenance").text == f"From the package's own data · {UNKNOWN}"
     numbers = (files / "tab-reported-rates.csv").read_text(encoding="utf-8")
     assert "method,learning rate,confirmed\n" in numbers
-    assert "Momentum,.5?,no\n" in numbers
+    assert "Momentum,.5,recalled\n" in numbers
 
 
 def test_what_the_widget_begins_with_can_be_had_too(built: Built, files: Path) -> None:

@@ -17,7 +17,7 @@ def primary():
 
 
 def printed(value):
-    return Reported("cs229", "images", "test_loss", "Adam", value, False)
+    return Reported("cs229", "images", "test_loss", "Adam", value, "recalled")
 
 
 def test_the_primary_family_is_three_pairs_on_three_tasks():
@@ -65,7 +65,7 @@ def test_no_number_of_a_paper_stands_in_the_claims():
 
 
 def test_what_is_recalled_says_so():
-    """No printed number was confirmed against the PDF; the one exploratory claim read in a source is ICLR's."""
+    """No printed result was seen in print; the one exploratory claim read in a source is ICLR's."""
     assert {c.paper for c in claims.claims() if not c.recalled} == {"iclr"}
     assert all(c.recalled for c in primary())
 

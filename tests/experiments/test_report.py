@@ -104,8 +104,9 @@ def test_text_is_aligned_and_fits_a_hundred_columns(store, capsys):
     at = head.index("verdict")
     row = next(line for line in lines if line.startswith("Nadam vs Adam") and "Reproduced" in line)
     assert row[at:].startswith("Reproduced with size;")
-    assert row[:at].split() == ["Nadam", "vs", "Adam", "−12.6", "%?", "−12.6", "%", "(−13.2,", "−12.0)", "10", "0.018"]
+    assert row[:at].split() == ["Nadam", "vs", "Adam", "−12.6", "%", "−12.6", "%", "(−13.2,", "−12.0)", "10", "0.018"]
     assert "Inconclusive (n = " in text and "would decide)" in " ".join(text.split())
+    assert "paper: recalled, not seen in print" in text
     assert "No title yet: 4 of 9 claims were not run." in text
     assert "Profile small: " in text and "Hardware: a CPU, AVX2, cpu." in " ".join(text.split())
 
