@@ -27,13 +27,12 @@ def save(training: Saved, path: Path) -> None:
     """Write the state of a run whole or not at all: a line with the sha256 of the rest, then the rest."""
     buffer = io.BytesIO()
     torch.save(training.state_dict(), buffer)
-    content = buffer.getbuffer()
+    body = buffer.getbuffer()
+    write_whole(path, lambda file: file.writelines([_digest(body), body]))
 
-    def write(file: Any) -> None:
-        file.write(f"{hashlib.sha256(content).hexdigest()}\n".encode())
-        file.write(content)
 
-    write_whole(path, write)
+def _digest(body: memoryview) -> bytes:
+    return f"{hashlib.sha256(body).hexdigest()}\n".encode()
 
 
 def load(path: Path, run: str) -> dict[str, Any] | None:
@@ -47,7 +46,7 @@ def load(path: Path, run: str) -> dict[str, Any] | None:
     except OSError:
         return None
     digest, body = content[:65], content[65:]
-    if hashlib.sha256(body).hexdigest() + "\n" == bytes(digest).decode("ascii", "replace"):
+    if digest == _digest(body):
         saved: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
         if saved["run"] == run:
             return saved

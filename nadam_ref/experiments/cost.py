@@ -30,10 +30,11 @@ class Cost(NamedTuple):
 
 
 def seconds_per_run(spec: RunSpec) -> float:
-    """Wall-clock seconds that a run takes by itself on this machine; one that diverges takes less.
+    """Wall-clock seconds that a run takes by itself on this machine.
 
-    Steps, with the drawing of their batches, are timed once for each kind of optimizer, evaluations once for each task
-    and size. The rate is 0 meanwhile, so that nothing diverges. Raises as `nadam_ref.experiments.train.run`.
+    One that diverges takes less, and so does one that a GPU makes beside others. Steps, with the drawing of their
+    batches, are timed once for each kind of optimizer, evaluations once for each task and size. The rate is 0
+    meanwhile, so that nothing diverges. Raises as `nadam_ref.experiments.train.run`.
     """
     task = dataclasses.replace(spec, optimizer="", hyperparameters={}, seed=0, steps=0, evaluate_every=1).id
     step, dev, test = (f"{task} {what}" for what in (spec.optimizer, "dev", "test"))

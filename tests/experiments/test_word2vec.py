@@ -63,9 +63,11 @@ def test_negatives_are_different_words_and_all_of_them_where_all_are_asked_for()
 def test_draws_are_counted_as_tensorflow_counts_them():
     """Read one by one, words that come again are passed over and counted; the count ends with the last word taken."""
     words, count, batches, stream = 12, 9, 30, generator(3)
-    # the sampler reads 2 · count numbers for every batch at a time, until all batches have enough
-    rounds = [torch.rand(batches, 2 * count, generator=stream, dtype=torch.float64).numpy() for _ in range(40)]
-    read = np.concatenate(rounds, axis=1)
+    # for every batch the sampler reads 2 · count numbers, then as many again as it has, until all batches have enough
+    widths = [2 * count << max(i - 1, 0) for i in range(8)]
+    read = np.concatenate(
+        [torch.rand(batches, width, generator=stream, dtype=torch.float64).numpy() for width in widths], axis=1
+    )
     sampled, draws = word2vec.negatives(words, count, batches, generator(3))
     for u, found, number in zip(read, sampled.tolist(), draws.tolist(), strict=True):
         taken, drawn = [], 0
