@@ -1,4 +1,4 @@
-"""`nadam-ref sweep`: run a profile of the protocol, stage by stage, with a progress bar, until it is done or stopped."""
+"""`nadam-ref sweep`: run a profile of the protocol with a progress bar, stage by stage, until done or stopped."""
 
 from __future__ import annotations
 
