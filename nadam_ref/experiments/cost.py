@@ -30,11 +30,12 @@ class Cost(NamedTuple):
 
 
 def seconds_per_run(spec: RunSpec) -> float:
-    """Wall-clock seconds that a run takes by itself on this machine.
+    """Seconds that a run takes when a core of this machine is free for it.
 
-    One that diverges takes less, and so does one that a GPU makes beside others. Steps, with the drawing of their
-    batches, are timed once for each kind of optimizer, evaluations once for each task and size. The rate is 0
-    meanwhile, so that nothing diverges. Raises as `nadam_ref.experiments.train.run`.
+    One that diverges takes less, and so does one that a GPU makes beside others. On a CPU it is processor time that is
+    measured, so that a busy machine does not make runs look longer. Steps, with the drawing of their batches, are timed
+    once for each kind of optimizer, evaluations once for each task and size. The rate is 0 meanwhile, so that nothing
+    diverges. Raises as `nadam_ref.experiments.train.run`.
     """
     task = dataclasses.replace(spec, optimizer="", hyperparameters={}, seed=0, steps=0, evaluate_every=1).id
     step, dev, test = (f"{task} {what}" for what in (spec.optimizer, "dev", "test"))
@@ -45,21 +46,22 @@ def seconds_per_run(spec: RunSpec) -> float:
             training = Training(dataclasses.replace(spec, hyperparameters=still, steps=ENDLESS, evaluate_every=ENDLESS))
             for split, name in (("dev", dev), ("test", test)):
                 if name not in _timed:
-                    _timed[name] = _seconds(functools.partial(training.evaluate, split), 1)
+                    _timed[name] = _seconds(functools.partial(training.evaluate, split), 1, spec.device)
             training.log.step = 1  # no development value is due
             for _ in range(WARM_UP):
                 training.advance()
-            _timed[step] = _seconds(training.advance, spec.steps)
+            _timed[step] = _seconds(training.advance, spec.steps, spec.device)
     evaluations = len({*range(0, spec.steps, spec.evaluate_every), spec.steps})
     return spec.steps * _timed[step] + evaluations * _timed[dev] + _timed[test]
 
 
-def _seconds(action: Callable[[], object], most: int) -> float:
+def _seconds(action: Callable[[], object], most: int, device: str) -> float:
     """Mean seconds of an action, done for a while, at most so many times."""
-    started, passed, done = time.perf_counter(), 0.0, 0
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    started, passed, done = clock(), 0.0, 0
     while done < most and passed < SECONDS:
         action()
-        done, passed = done + 1, time.perf_counter() - started
+        done, passed = done + 1, clock() - started
     return passed / max(done, 1)
 
 

@@ -17,6 +17,10 @@ from .tasks import TASKS
 Floats = npt.NDArray[np.float64]
 
 
+#: Missing runs that an error names one by one.
+LISTED = 12
+
+
 class RunsError(ValueError):
     """The runs at hand do not make a table. The message says why and what to do."""
 
@@ -143,7 +147,8 @@ def _describe(spec: RunSpec) -> str:
 def missing(specs: Sequence[RunSpec], why: str = "are missing") -> MissingRunsError:
     """The error that says which runs a table lacks and how to make them."""
     commands = sorted({f"nadam-ref sweep {spec.profile} --task {spec.task}" for spec in specs})
-    listed = "; ".join(_describe(spec) for spec in specs)
+    more = [f"and {len(specs) - LISTED} more"] if len(specs) > LISTED else []
+    listed = "; ".join([*map(_describe, specs[:LISTED]), *more])
     return MissingRunsError(f"{len(specs)} runs {why}; make them by `{'`, `'.join(commands)}`: {listed}")
 
 

@@ -18,7 +18,7 @@ def test_a_runs_cost_is_its_steps_and_its_evaluations(make_spec, monkeypatch):
     """Steps at 2 s, development values at 3 s, the test at 5 s: 7 steps, and values after 0, 3, 6 and 7 of them."""
     seconds = {"evaluate": iter([3.0, 5.0]), "advance": iter([2.0])}
 
-    def timed(action, most):
+    def timed(action, most, device):
         action()
         return next(seconds[getattr(action, "func", action).__name__])
 
