@@ -110,8 +110,10 @@ def test_names_are_stable(files: Path) -> None:
     names = {path.name for path in files.iterdir()}
     assert {name for name in names if "01-first" in name or "02-second" in name} == first | second
     others = {name.partition(".")[0] for name in names - first - second}
-    facts = re.findall(r"^```\{facts\} (\S+)$", "".join(map(Path.read_text, BOOK.glob("*.md"))), re.MULTILINE)
+    pages = "".join(map(Path.read_text, BOOK.glob("*.md")))
+    facts = re.findall(r"^```\{facts\} (\S+)$", pages, re.MULTILINE)
     tables = {block.cargo["name"] for name in facts if isinstance(block := BLOCKS[name](), NamedTable)}
+    tables |= set(re.findall(r"^:name: (tab-\S+)$", pages, re.MULTILINE))
     assert others == {"fig-play"} | tables
 
 

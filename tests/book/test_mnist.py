@@ -46,7 +46,7 @@ def test_of_the_parts_of_the_gain_only_two_of_nadamax_are_clear_of_zero(evidence
         assert interval is not None
         if np.prod(np.sign(interval)) > 0:
             clear[effect.part.method, effect.part.part] = np.sign(interval[0])
-    assert clear == {("NadaMax", "look-ahead"): 1, ("NadaMax", "accidental warm-up"): -1}
+    assert clear == {("NadaMax", "look-ahead"): 1, ("NadaMax", "memory and length"): -1}
 
 
 def test_the_two_rows_of_nadamax_mix_look_ahead_and_rate(records: list[Record], evidence: Evidence) -> None:
