@@ -115,7 +115,7 @@ def test_two_settings_of_one_arm_are_not_mixed():
     for record in constructed.arm("images", "Adam", VALUES):
         hyper = {**record.spec.hyperparameters, "eps": 1e-3}
         others.append(dataclasses.replace(record, spec=dataclasses.replace(record.spec, hyperparameters=hyper)))
-    with pytest.raises(protocol.ProtocolError, match="the protocol has no arm Adam with .*0.001"):
+    with pytest.raises(protocol.ProtocolError, match=r"the protocol has no arm Adam with .*0\.001"):
         evidence.gather(records + others, "small")
 
 
@@ -164,7 +164,7 @@ def test_of_a_sweep_under_way_the_seeds_that_every_arm_has():
 
 def test_of_a_sweep_that_has_not_reported_yet_the_missing_runs():
     records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", [])
-    with pytest.raises(MissingRunsError, match="1 runs are missing.*Nadam lr 0.1 seed 0"):
+    with pytest.raises(MissingRunsError, match=r"1 runs are missing.*Nadam lr 0\.1 seed 0"):
         evidence.gather(records, "small", {"images": [0, 1]}, partial=True)
 
 

@@ -108,7 +108,7 @@ def test_text_is_aligned_and_fits_a_hundred_columns(store, capsys):
     head = next(line for line in lines if line.startswith("claim"))
     at = head.index("verdict")
     row = next(line for line in lines if line.startswith("Nadam vs Adam") and "Reproduced" in line)
-    assert row[at:].startswith("Reproduced with size;")
+    assert row[at:].startswith("Reproduced with")
     assert row[:at].split() == [
         "Nadam",
         "vs",
