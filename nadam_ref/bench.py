@@ -192,33 +192,46 @@ def sparse(rounds: int, rows: int = 50_000, width: int = 128) -> list[Result]:
     steps = {path: _over_batches(optimizer, shapes, batches) for path, optimizer in lazy.items()}
     dense: dict[str, Step] = {"torch, dense": torch.optim.NAdam(list(_Net(shapes, "cpu").parameters()), lr=RATE).step}
     count = sum(torch.Size(shape).numel() for shape in shapes)
+    times = {"word2vec rows": _one_by_one(steps, rounds, 64), "all rows, dense": interleaved(dense, rounds, 0.1)}
     return [
-        _result(what, "Nadam", path, count, found)
-        for what, compared in (("word2vec rows", steps), ("all rows: another algorithm", dense))
-        for path, found in interleaved(compared, rounds, 0.1).items()
+        _result(what, "Nadam", path, count, found) for what, by_path in times.items() for path, found in by_path.items()
     ]
 
 
-def _word_gradients(shapes: Shapes, number: int = 64, batch: int = 128, negatives: int = 64) -> Iterator[list[Tensor]]:
+def _one_by_one(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, list[float]]:
+    """`interleaved` for steps of microseconds: in a round each is timed `repeats` times by itself.
+
+    The figure of a round is the median of these, so that the times in which another program had the core do not count.
+    """
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, run in steps.items():
+            single = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                run()
+                single.append(time.perf_counter() - started)
+            times[name].append(statistics.median(single))
+    return {name: found[1:] for name, found in times.items()}  # in the first round they allocate and compile
+
+
+def _word_gradients(shapes: Shapes, number: int = 256, batch: int = 128, negatives: int = 64) -> Iterator[list[Tensor]]:
     """Gradients of skip-gram batches as `nn.Embedding(sparse=True)` gives them, uncoalesced: words come by Zipf's law.
 
-    Every word occurs with two neighbours, so twice; negative examples occur once.
+    A word occurs with both of its neighbours, so twice; a negative example once. All batches share their values: those
+    of a gradient that backward has just made are in the cache, and the rows that it is for are not.
     """
     generator = torch.Generator().manual_seed(0)
-    words = shapes[0][0]
-    likely = (1 + torch.arange(words, dtype=torch.float64)).reciprocal()
+    likely = torch.arange(1, shapes[0][0] + 1, dtype=torch.float64).reciprocal()
+    entries = (batch, batch + negatives, batch + negatives)
+    values = [torch.randn(n, *shape[1:], generator=generator) for n, shape in zip(entries, shapes, strict=True)]
     for _ in range(number):
         drawn = torch.multinomial(likely, batch // 2 + batch, replacement=True, generator=generator)
         noise = torch.multinomial(likely, negatives, generator=generator)
         centres, contexts = drawn[: batch // 2].repeat_interleave(2), torch.cat([drawn[batch // 2 :], noise])
         yield [
-            torch.sparse_coo_tensor(
-                at[None],
-                torch.randn(len(at), *shape[1:], generator=generator),
-                shape,
-                check_invariants=False,
-            )
-            for at, shape in zip((centres, contexts, contexts), shapes, strict=True)
+            torch.sparse_coo_tensor(rows[None], x, shape, check_invariants=False)
+            for rows, x, shape in zip((centres, contexts, contexts), values, shapes, strict=True)
         ]
 
 
@@ -274,7 +287,7 @@ def add(commands: Any) -> None:
         "what",
         choices=("step", "size", "sparse", "replicas"),
         help="step: each rule over three lists; size: 10^3 to 10^8 parameters, 1 to 10,000 tensors; "
-        "sparse: rows of an embedding; replicas: 16 runs in one step",
+        "sparse: rows of embeddings, beside SparseAdam; replicas: 16 runs in one step",
     )
     parser.add_argument(
         "--list", action="append", choices=tuple(LISTS), help="of `step`; may be repeated (default: all)"

@@ -395,69 +395,66 @@ class PaperOptimizer(Optimizer):
         """`_advance_rows` of all parameters at once; gives back those that it cannot take."""
         if _symbolic(group) or any(isinstance(x, Tensor) for x in (group["weight_decay"], *group.get("betas", ()))):
             return params
-        rest = []
-        taken: defaultdict[tuple[torch.dtype, bool], list[Occurring]] = defaultdict(list)
-        for p in params:
-            whole = cast(Tensor, p.grad).sparse_dim() == 1
-            found = occurring(p, self._row_state(p, group, keys), *keys[1:]) if whole else None
-            if found:
-                taken[p.dtype, found.by_row].append(found)
-            else:
-                rest.append(p)
-        for (dtype, by_row), tables in taken.items():
-            kernel = rows_kernel(rule, _prelude(group), dtype)
-            steps = (self._by_count, self._by_entry) if by_row else (self._by_parameter,)
-            if not kernel or not any(step(kernel, rule, group, keys, tables) for step in steps):
-                rest += [x.p for x in tables]
-        return rest
+        whole = [p for p in params if cast(Tensor, p.grad).sparse_dim() == 1]
+        states = [self._row_state(p, group, keys) for p in whole]
+        together = occurring(whole, states, *keys[1:]) if whole else None
+        alone = [] if together else [occurring([p], [state], *keys[1:]) for p, state in zip(whole, states, strict=True)]
+        done: set[Tensor] = set()
+        for found in filter(None, [together, *alone]):
+            kernel = rows_kernel(rule, _prelude(group), found.params[0].dtype)
+            ways = (self._by_count, self._by_entry) if found.by_row else (self._by_parameter,)
+            if kernel and any(way(kernel, rule, group, keys, found) for way in ways):
+                done.update(found.params)
+        return [p for p in params if p not in done]
 
-    def _by_count(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+    def _by_count(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """Rows by a table of the numbers by count, which serves as long as the settings, but for the rate, stay.
 
         False where they have just changed (some schedules change them at every step), or a row has another past.
         """
-        dtype = tables[0].p.dtype
+        dtype = found.params[0].dtype
         settings = [x for name, x in group.items() if name not in ("params", "lr")]
         before, sets = self._sets.get((id(group), dtype), (None, None))
         if sets is None or settings != before:
             self._sets[id(group), dtype] = settings, torch.empty(0, 1, dtype=torch.float64)
             return False
-        firsts, rate = [0] * len(tables), _rate(group)
-        missing = kernel(tables, firsts, BY_COUNT, sets, rate)
+        firsts, rate = [0] * len(found.params), _rate(group)
+        missing = kernel(found, firsts, BY_COUNT, sets, rate)
         if missing > 0:
             t = torch.arange(1.0, max(256, 1 << (missing - 1).bit_length()) + 1, dtype=torch.float64)
             mus = self._scalars(rule, group, t, torch.ones_like(t))[1]  # where products are kept: each μ_t alone
             products = torch.cat([torch.ones(1, dtype=torch.float64), mus.cumprod(0)[:-1]])
             sets = self._rows_numbers(rule, group, dtype, t, products)
             self._sets[id(group), dtype] = settings, sets
-            missing = kernel(tables, firsts, BY_COUNT, sets, rate)
+            missing = kernel(found, firsts, BY_COUNT, sets, rate)
         return not missing
 
-    def _by_entry(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+    def _by_entry(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """Rows by numbers of their own, found for each entry of the gradients from the row's count and product."""
+        past = list(zip(found.states, found.rows, strict=True))
         t, product = (
-            torch.cat([x.state[name].index_select(0, x.rows[0]) for x in tables]) if name in keys.counts else 1.0
+            torch.cat([s[name].index_select(0, rows[0]) for s, rows in past]) if name in keys.counts else 1.0
             for name in ("step", "mu_product")
         )
-        sets = self._rows_numbers(rule, group, tables[0].p.dtype, t + 1, product)
-        firsts = [0, *accumulate(len(x.values) for x in tables)]
-        return not kernel(tables, firsts[:-1], BY_ENTRY, sets, _rate(group))
+        sets = self._rows_numbers(rule, group, found.params[0].dtype, t + 1, product)
+        firsts = [0, *accumulate(rows.numel() for rows in found.rows)]
+        return not kernel(found, firsts[:-1], BY_ENTRY, sets, _rate(group))
 
-    def _by_parameter(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+    def _by_parameter(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """All rows of a parameter by the numbers of its one count, or of none."""
         pasts: dict[tuple[float, ...], int] = {}
-        firsts = [pasts.setdefault(tuple(x.state[name].item() for name in keys.counts), len(pasts)) for x in tables]
+        firsts = [pasts.setdefault(tuple(s[name].item() for name in keys.counts), len(pasts)) for s in found.states]
         sets = []
         for past in pasts:
             t, product = (*past, *(0.0, 1.0)[len(past) :])
             k, product = self._scalars(rule, group, t + 1, product)
-            _, numbers = self._numbers(group, k, tables[0].p.dtype)
+            _, numbers = self._numbers(group, k, found.params[0].dtype)
             sets.append([1.0, product, *numbers, *[0.0] * len(numbers)])
-        if kernel(tables, firsts, COMMON, torch.tensor(sets, dtype=torch.float64), 0.0):
+        if kernel(found, firsts, COMMON, torch.tensor(sets, dtype=torch.float64), 0.0):
             return False
-        for x, first in zip(tables, firsts, strict=True):
+        for state, first in zip(found.states, firsts, strict=True):
             for name in keys.counts:
-                x.state[name].copy_(x.state[name] + 1) if name == "step" else x.state[name].fill_(sets[first][1])
+                state[name].copy_(state[name] + 1 if name == "step" else sets[first][1])
         return True
 
     def _rows_numbers(self, rule: Rule, group: Group, dtype: torch.dtype, t: Real, product: Real) -> Tensor:
