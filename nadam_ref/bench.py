@@ -95,28 +95,35 @@ def streams(rule: Rule) -> int:
     return 3 + 2 * (rule.momentum != "none") + 2 * (rule.norm != "none")
 
 
-def interleaved(steps: dict[str, Step], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a step, for each of `steps` one number a round; a round repeats each for about `seconds`."""
+def interleaved(steps: dict[str, Step], rounds: int, seconds: float, device: str = "cpu") -> dict[str, list[float]]:
+    """Seconds a step, for each of `steps` one number a round; a round repeats each for about `seconds`.
+
+    Times end when `device` has done what it was given.
+    """
     repeats = {}
     for name, run in steps.items():
         run(), run()  # the first ones allocate and compile
-        started = time.perf_counter()
-        run()
-        repeats[name] = max(1, int(seconds / (time.perf_counter() - started)))
+        repeats[name] = max(1, int(seconds / _time(run, 1, device)))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, run in steps.items():
-            started = time.perf_counter()
-            for _ in range(repeats[name]):
-                run()
-            _wait()
-            times[name].append((time.perf_counter() - started) / repeats[name])
+            times[name].append(_time(run, repeats[name], device))
     return times
 
 
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _time(run: Step, repeats: int, device: str) -> float:
+    """Seconds that a run takes on the device, on average."""
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    _wait(device)
+    return (time.perf_counter() - started) / repeats
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
 
 
 class _Net(nn.Module):
@@ -164,7 +171,7 @@ def _compared(what: str, name: str, shapes: Shapes, device: str, rounds: int) ->
     steps: dict[str, Step] = {"floor": functools.partial(a.add_, b)}
     if device != "cpu":
         steps["device copy"] = functools.partial(a.copy_, b)
-    times = interleaved({**steps, **dict(_optimizers(name, shapes, device))}, rounds, 0.1)
+    times = interleaved({**steps, **dict(_optimizers(name, shapes, device))}, rounds, 0.1, device)
     k = streams(OPTIMIZERS[name].rule)
     floor = statistics.median(times.pop("floor")) * k / 3
     moves = {"device copy": 2, "torch fused Adam": streams(OPTIMIZERS["Adam"].rule)}
@@ -260,7 +267,7 @@ def replicas(rounds: int, device: str, count: int = 16) -> list[Result]:
         "replicas": lambda: together.step(grads),
         "torch, one by one": lambda: [optimizer.step() for optimizer in alone],
     }
-    times = interleaved(steps, rounds, 0.2)
+    times = interleaved(steps, rounds, 0.2, device)
     total = sum(x.numel() for x in shared.values())
     return [_result(f"{count} runs", "Nadam", path, total, found) for path, found in times.items()]
 
@@ -378,5 +385,5 @@ def _report(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
 def _peak(device: str, n: int = 1024) -> float:
     """Float32 operations a second that a matrix product reaches: the flat part of the roofline."""
     a = torch.rand(n, n, device=device)
-    times = interleaved({"product": lambda: a @ a}, 5, 0.1)["product"]
+    times = interleaved({"product": lambda: a @ a}, 5, 0.1, device)["product"]
     return 2 * n**3 / min(times)

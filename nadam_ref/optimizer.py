@@ -7,21 +7,15 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import (
-    Optimizer,
-    ParamsT,
-    _default_to_fused_or_foreach,
-    _device_dtype_check_for_fused,
-    _use_grad_for_differentiable,
-)
+from torch.optim.optimizer import Optimizer, ParamsT
 
 from .checks import BOUNDS, CHOICES, check_as_torchs_adam, check_number, check_parameter, renamed
+from .compat import check_for_fused, check_graph_capture, defaults_to_foreach, use_grad_for_differentiable
 from .fused import fused_update_, rows_kernel, run
 from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, occurring
 from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
@@ -168,8 +162,8 @@ class PaperOptimizer(Optimizer):
 
     def _rule(self, group: Group) -> Rule:
         """The rule of a group: `form` turns a decaying sum into a decaying mean, `eps_root` adds to what is rooted."""
-        rule = replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
-        return replace(rule, eps_root=True) if is_on(group.get("eps_root", 0.0)) else rule
+        rule, rooted = self.rule, is_on(group.get("eps_root", 0.0))
+        return Rule(group.get("form", rule.momentum), rule.norm, rule.nesterov, rooted)
 
     def _state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
         """The parameter's state, with what is missing created."""
@@ -252,13 +246,13 @@ class PaperOptimizer(Optimizer):
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
-    @_use_grad_for_differentiable
+    @use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every parameter that has a gradient; the others keep their state and their step count.
 
         `closure` re-evaluates the model and returns the loss, which is returned.
         """
-        self._accelerator_graph_capture_health_check()
+        check_graph_capture(self)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -291,12 +285,12 @@ class PaperOptimizer(Optimizer):
                 with_rows.append(p)
                 continue
             if group["fused"] and not p.is_complex():
-                _device_dtype_check_for_fused(p)
+                check_for_fused(p)
             state = self._state(p, group, keys)
             key: list[Any] = [p.dtype, p.device]
             for name in keys.counts:
                 count = state[name]
-                key.append(id(count) if symbolic or count.dim() else count.item())
+                key.append(id(p) if symbolic or count.dim() else count.item())
             cohort = cohorts[tuple(key)]
             cohort.params.append(p)
             cohort.grads.append(grad)
@@ -312,8 +306,8 @@ class PaperOptimizer(Optimizer):
         if group["differentiable"] or Tensor in set(map(type, numbers)):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
-        # A compiler at work fuses by itself.
-        update = fused_update_ if group["fused"] and not torch.compiler.is_compiling() else prepare_and_update_
+        # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
+        update = fused_update_ if group["fused"] and not _symbolic(group) else prepare_and_update_
         for portion in _portions(lists, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)
@@ -352,7 +346,7 @@ class PaperOptimizer(Optimizer):
             self._packings[id(group)] += 1
             for p in params:
                 if not p.is_complex():
-                    _device_dtype_check_for_fused(p)
+                    check_for_fused(p)
             try:
                 pack = Pack(params, [self._state(p, group, keys) for p in params], keys.counts, keys.m, keys.n)
             except ValueError:
@@ -525,7 +519,7 @@ def _portions(lists: Lists, group: Group) -> Iterable[Lists]:
     params = lists[0]
     together = group["fused"] or group["foreach"]
     if together is None and not params[0].is_cpu:
-        _, together = _default_to_fused_or_foreach(params, group["differentiable"])
+        together = defaults_to_foreach(params, group["differentiable"])
     one_pass = not (lists[2] or lists[3])  # nothing is read again
     if together or one_pass:
         return [lists]

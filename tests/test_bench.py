@@ -15,7 +15,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(bench, "interleaved", one_round)
 
 
-def one_round(steps, rounds, seconds):
+def one_round(steps, rounds, seconds, device):
     times = {}
     for i, (name, run) in enumerate(steps.items(), start=1):
         run()
@@ -91,6 +91,32 @@ def test_word2vecs_gradients_are_as_its_batches_give_them():
         assert not words.is_coalesced() and not contexts.is_coalesced() and words.coalesce()._nnz() <= 64
         assert torch.equal(contexts._indices(), bias._indices())
         assert len(set(contexts._indices()[0, 128:].tolist())) == 64
+
+
+def test_times_of_a_gpu_end_when_it_has_done_its_work(monkeypatch):
+    """A step takes a millisecond of host time and ten of the device's, which only a wait shows."""
+    clock, queued, calls = [0.0], [0.0], []
+
+    def run():
+        calls.append(clock[0])
+        clock[0] += 1e-3
+        queued[0] += 10e-3
+
+    def synchronize(device):
+        assert device == "cuda"
+        clock[0] += queued[0]
+        queued[0] = 0.0
+
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert bench.interleaved({"a": run}, 2, 0.1, "cuda")["a"] == pytest.approx([11e-3] * 2)
+    assert len(calls) == 2 + 1 + 2 * 9  # 0.1 s of 11 ms each
+
+
+def test_a_cpu_is_timed_without_a_word_to_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", None)
+    assert len(bench.interleaved({"a": lambda: None}, 2, 0.0)["a"]) == 2
 
 
 def test_the_command_prints_and_writes_the_same(tiny, tmp_path, capsys):

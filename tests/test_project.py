@@ -144,6 +144,18 @@ def test_the_core_needs_torch_only(pyproject: dict[str, Any]) -> None:
     assert [Requirement(text).name for text in pyproject["project"]["dependencies"]] == ["torch"]
 
 
+def test_the_lowest_python_and_torch_are_the_same_everywhere(pyproject: dict[str, Any]) -> None:
+    (torch_bound,) = Requirement(*pyproject["project"]["dependencies"]).specifier
+    python = pyproject["project"]["requires-python"].removeprefix(">=")
+    assert f"needs Python {python} or newer and torch {torch_bound.version} or newer" in read("README.md")
+    assert f"needs PyTorch {torch_bound.version} or newer and nothing else" in read("book/api.md")
+    jobs = load_yaml(".github/workflows/tests.yml")["jobs"]
+    lowest, newest = jobs["lowest"]["steps"], jobs["newest"]
+    assert [step["with"]["python-version"] for step in lowest if "with" in step] == [python]
+    assert any("--resolution lowest-direct" in step.get("run", "") for step in lowest)
+    assert newest["strategy"]["matrix"]["python"][0] == python
+
+
 def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
     for requirement in requirements(pyproject):
         operators = {specifier.operator for specifier in requirement.specifier}

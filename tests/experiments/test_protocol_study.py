@@ -1,8 +1,8 @@
 """Is protocol 3 worth the change? Both versions on simulated arms, whose true difference is known.
 
 The log metric of an arm is a parabola in log10(rate) around a best rate of its own, plus what a seed does to both arms
-of a pair, plus noise. The true difference is that of the two minima. Version 2 has a half-decade grid of eight rates and
-reports at the chosen rate; version 3 searches, and spends as many runs on fewer seeds at two rates.
+of a pair, plus noise. The true difference is that of the two minima. Version 2 has a half-decade grid of eight rates
+and reports at the chosen rate; version 3 searches, and spends as many runs on fewer seeds at two rates.
 """
 
 import functools
