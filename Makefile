@@ -13,7 +13,7 @@ export OMP_NUM_THREADS = 1
 
 # A relative data folder is the caller's, whatever folder a notebook or a test works in.
 ifneq ($(strip $(NADAM_REF_DATA)),)
-override NADAM_REF_DATA := $(if $(filter /%,$(firstword $(NADAM_REF_DATA))),,$(CURDIR)/)$(NADAM_REF_DATA)
+override NADAM_REF_DATA := $(if $(filter /% ~%,$(firstword $(NADAM_REF_DATA))),,$(CURDIR)/)$(NADAM_REF_DATA)
 export NADAM_REF_DATA
 endif
 

@@ -338,7 +338,7 @@ def test_make_lists_its_targets() -> None:
 
 @pytest.mark.parametrize(
     ("given", "seen"),
-    [("../some data", f"{ROOT}/../some data"), ("/some data", "/some data"), ("", "")],
+    [("../some data", f"{ROOT}/../some data"), ("/some data", "/some data"), ("~/data", "~/data"), ("", "")],
 )
 def test_make_resolves_the_data_folder(given: str, seen: str, tmp_path: Path) -> None:
     show = tmp_path / "show.mk"
