@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from . import OPTIMIZERS, __version__, flatten_
-from .files import write_whole
+from .files import user_path, write_whole
 from .machine import checkout, processor
 from .replicas import Replicas
 from .rules import Rule
@@ -304,7 +304,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="default: 7")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results with machine and versions, too")
+    parser.add_argument(
+        "--json", type=user_path, metavar="FILE", help="write the results with machine and versions, too"
+    )
     parser.set_defaults(run=_bench, extra=None)
 
 
