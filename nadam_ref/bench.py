@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import platform
 import statistics
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import OPTIMIZERS, __version__, flatten_
-from .files import write_whole
+from .files import user_path, write_whole
 from .machine import checkout, processor
 from .replicas import Replicas
 from .rules import Rule
@@ -181,27 +182,75 @@ def _compared(what: str, name: str, shapes: Shapes, device: str, rounds: int) ->
 
 
 def sparse(rounds: int, rows: int = 50_000, width: int = 128) -> list[Result]:
-    """Skip-gram steps, forward and backward included, batch 128 and 64 negatives: row-lazy beside torch's dense."""
-    steps = {
-        "row-lazy": _skip_gram(OPTIMIZERS["Nadam"], True, rows, width),
-        "torch, dense": _skip_gram(torch.optim.NAdam, False, rows, width),
+    """The optimizer's step alone on given sparse gradients of word2vec: row-lazy Nadam beside torch.optim.SparseAdam.
+
+    Three tables, `[rows, width]` for words and for contexts, and `[rows]` for the contexts' biases, all of which
+    SparseAdam takes, too. torch's NAdam has no sparse gradients: what it would cost on dense ones of the same tables is
+    a line of its own, because that is another algorithm, which moves every row.
+    """
+    shapes = [(rows, width), (rows, width), (rows,)]
+    ours: Any = OPTIMIZERS["Nadam"]
+    lazy = {
+        "row-lazy, fused": functools.partial(ours, fused=True),
+        "row-lazy": ours,
+        "torch SparseAdam": torch.optim.SparseAdam,
     }
-    times = interleaved(steps, rounds, 0.3)
-    return [_result("word2vec", "Nadam", path, 2 * rows * width, found) for path, found in times.items()]
+    batches = list(_word_gradients(shapes))
+    steps = {path: _over_batches(optimizer, shapes, batches) for path, optimizer in lazy.items()}
+    dense: dict[str, Step] = {"torch, dense": torch.optim.NAdam(list(_Net(shapes, "cpu").parameters()), lr=RATE).step}
+    count = sum(torch.Size(shape).numel() for shape in shapes)
+    times = {"word2vec rows": _one_by_one(steps, rounds, 64), "all rows, dense": interleaved(dense, rounds, 0.1)}
+    return [
+        _result(what, "Nadam", path, count, found) for what, by_path in times.items() for path, found in by_path.items()
+    ]
 
 
-def _skip_gram(optimizer: Any, is_sparse: bool, rows: int, width: int, batch: int = 128, negatives: int = 64) -> Step:
+def _one_by_one(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, list[float]]:
+    """`interleaved` for steps of microseconds: in a round each is timed `repeats` times by itself.
+
+    The figure of a round is the median of these, so that the times in which another program had the core do not count.
+    """
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, run in steps.items():
+            single = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                run()
+                single.append(time.perf_counter() - started)
+            times[name].append(statistics.median(single))
+    return {name: found[1:] for name, found in times.items()}  # in the first round they allocate and compile
+
+
+def _word_gradients(shapes: Shapes, number: int = 256, batch: int = 128, negatives: int = 64) -> Iterator[list[Tensor]]:
+    """Gradients of skip-gram batches as `nn.Embedding(sparse=True)` gives them, uncoalesced: words come by Zipf's law.
+
+    A word occurs with both of its neighbours, so twice; a negative example once. All batches share their values: those
+    of a gradient that backward has just made are in the cache, and the rows that it is for are not.
+    """
     generator = torch.Generator().manual_seed(0)
-    words, contexts = (nn.Embedding(rows, width, sparse=is_sparse) for _ in range(2))
-    update = optimizer([words.weight, contexts.weight], lr=RATE)
+    likely = torch.arange(1, shapes[0][0] + 1, dtype=torch.float64).reciprocal()
+    entries = (batch, batch + negatives, batch + negatives)
+    values = [torch.randn(n, *shape[1:], generator=generator) for n, shape in zip(entries, shapes, strict=True)]
+    for _ in range(number):
+        drawn = torch.multinomial(likely, batch // 2 + batch, replacement=True, generator=generator)
+        noise = torch.multinomial(likely, negatives, generator=generator)
+        centres, contexts = drawn[: batch // 2].repeat_interleave(2), torch.cat([drawn[batch // 2 :], noise])
+        yield [
+            torch.sparse_coo_tensor(rows[None], x, shape, check_invariants=False)
+            for rows, x, shape in zip((centres, contexts, contexts), values, shapes, strict=True)
+        ]
+
+
+def _over_batches(optimizer: Any, shapes: Shapes, batches: list[list[Tensor]]) -> Step:
+    """A step with the gradients of the next batch, round and round."""
+    params = [torch.randn(shape).requires_grad_() for shape in shapes]
+    update = optimizer(params, lr=RATE)
+    turns = itertools.cycle(batches)
 
     def run() -> None:
-        chosen = torch.randint(rows, (2 * batch + negatives,), generator=generator)
-        update.zero_grad()
-        h, w = words(chosen[:batch]), contexts(chosen[batch:])
-        right, wrong = (h * w[:batch]).sum(1), h @ w[batch:].T
-        loss = nn.functional.softplus(-right).mean() + nn.functional.softplus(wrong).sum(1).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        for p, grad in zip(params, next(turns), strict=True):
+            p.grad = grad
         update.step()
 
     return run
@@ -245,7 +294,7 @@ def add(commands: Any) -> None:
         "what",
         choices=("step", "size", "sparse", "replicas"),
         help="step: each rule over three lists; size: 10^3 to 10^8 parameters, 1 to 10,000 tensors; "
-        "sparse: rows of an embedding; replicas: 16 runs in one step",
+        "sparse: rows of embeddings, beside SparseAdam; replicas: 16 runs in one step",
     )
     parser.add_argument(
         "--list", action="append", choices=tuple(LISTS), help="of `step`; may be repeated (default: all)"
@@ -255,7 +304,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="default: 7")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results with machine and versions, too")
+    parser.add_argument(
+        "--json", type=user_path, metavar="FILE", help="write the results with machine and versions, too"
+    )
     parser.set_defaults(run=_bench, extra=None)
 
 

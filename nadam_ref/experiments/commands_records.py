@@ -10,18 +10,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from ..files import user_path
+
 __all__ = ["add"]
 
 
 def add(commands: Any) -> None:
     """Add the commands to those of the parser."""
     verify = commands.add_parser("verify", help="hash every record again, and repeat some of the runs")
-    verify.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    verify.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
     verify.add_argument("--rerun", type=int, default=0, metavar="N", help="repeat N random runs, compare every bit")
     verify.set_defaults(run=_verify, extra="experiments")
     pack = commands.add_parser("pack", help="write records as a table, curves and a manifest, for release")
-    pack.add_argument("target", type=Path, metavar="TARGET", help="folder of the pack")
-    pack.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    pack.add_argument("target", type=user_path, metavar="TARGET", help="folder of the pack")
+    pack.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
     pack.add_argument("--task", metavar="NAME", help="only this task's runs")
     pack.add_argument("--profile", metavar="NAME", help="only this profile's runs")
     pack.set_defaults(run=_pack, extra="experiments")

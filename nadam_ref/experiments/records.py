@@ -38,6 +38,10 @@ FAILED = frozenset({"crashed", "timeout", "out_of_memory"})
 LATER = ("clip_norm", "anneal", "row_lazy", "device")
 
 
+#: Steps of a run from which on its record has means of the training loss in place of every value.
+LONG = 10_000
+
+
 class RecordError(RuntimeError):
     """A record cannot be read, or contradicts another of the same run. The message names the file and what to do."""
 
@@ -144,6 +148,11 @@ class RunSpec:
         """The learning rate."""
         return float(self.hyperparameters["lr"])
 
+    @property
+    def train_every(self) -> int:
+        """How many steps a value of a record's `train_loss` is the mean of: 1, or in a long run an evaluation's."""
+        return 1 if self.steps <= LONG else self.evaluate_every
+
 
 # ---------------------------------------------------------------- the record
 
@@ -153,9 +162,9 @@ class Record:
     """What a run did.
 
     `step` is the number of updates made; less than `spec.steps` where the run diverged. `curves` are lists by name:
-    `train_loss` (one value for every batch, before its update), and `dev_loss`, `dev_accuracy` at the updates listed in
-    `dev_step`. `metrics` holds `dev_loss`, `dev_accuracy`, `test_loss`, `test_accuracy` at the last step; it is
-    empty unless the run finished, because a diverged run has no such number and none is made up for it.
+    `train_loss` (before each update, or its mean over `spec.train_every` of them), and `dev_loss` and the task's other
+    metrics at the updates listed in `dev_step`. `metrics` holds the task's, `dev_loss`, `test_loss`, …, at the last
+    step; it is empty unless the run finished, because a diverged run has no such number and none is made up for it.
     """
 
     spec: RunSpec

@@ -7,16 +7,19 @@ of pointers, so that nothing is gathered, however many tensors there are; tensor
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 
 from ..kernels import Coefficients, Lists, Prelude, prepare_and_update_
 from ..rules import Rule
-from . import cpu, cuda
+from . import cpu, cuda, sparse
 from .table import NoKernelError, Row, rows
 
-__all__ = ["fused_update_", "run"]
+__all__ = ["fused_update_", "rows_kernel", "run"]
+
+Made = TypeVar("Made")
 
 #: The module that has the kernel of a device type.
 LANGUAGES = {"cpu": cpu, "cuda": cuda}
@@ -42,18 +45,31 @@ def run(
     rule: Rule, prelude: Prelude, table: list[Row], ks: Sequence[Coefficients], device: torch.device, dtype: torch.dtype
 ) -> bool:
     """Run the kernel over a table whose rows say which of `ks` they take; False, after one warning, without one."""
-    if device.type in _WITHOUT_COMPILER:
-        return False
-    try:
-        if device.type not in LANGUAGES:
-            raise NoKernelError("only a CPU and CUDA have one")
-        kernel = LANGUAGES[device.type].kernel(rule, prelude, dtype)
-    except NoKernelError as error:
-        _give_up(device.type, error)
-        return False
-    if table:
+    kernel = _made(device.type, _kernel, rule, prelude, dtype, device.type)
+    if kernel and table:
         kernel(table, ks, device)
-    return True
+    return kernel is not None
+
+
+def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:
+    if device_type not in LANGUAGES:
+        raise NoKernelError("only a CPU and CUDA have one")
+    return LANGUAGES[device_type].kernel(rule, prelude, dtype)
+
+
+def rows_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> sparse.Kernel | None:
+    """The kernel for rows on a CPU; None, after one warning, where it cannot be compiled."""
+    return _made("cpu", sparse.kernel, rule, prelude, dtype)
+
+
+def _made(device_type: str, make: Callable[..., Made], *args: Any) -> Made | None:
+    if device_type in _WITHOUT_COMPILER:
+        return None
+    try:
+        return make(*args)
+    except NoKernelError as error:
+        _give_up(device_type, error)
+        return None
 
 
 def _give_up(device_type: str, error: Exception) -> None:

@@ -165,6 +165,8 @@ def test_older_checkpoints_load(info):
     for group in state_dict["param_groups"]:
         for flag in info.not_og_supported_flags:
             del group[flag]
+        for keyword in {"eps_root", "gamma", "length", "row_counts"} & group.keys():
+            del group[keyword]
     for state in state_dict["state"].values():
         if "step" in state:
             state["step"] = int(state["step"])

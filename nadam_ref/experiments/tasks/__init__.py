@@ -31,6 +31,7 @@ class Task(Protocol):
     """What a task module offers. Functions are pure: all state is in their arguments, all chance in a generator."""
 
     VERSION: int  # raised when the same spec would train something else
+    METRIC: str  # what results are about, one of those that `evaluate` gives; lower is better
     SIZES: dict[str, Any]  # profile → dataclass of the model's sizes and named choices; a spec's `model` is its dict
 
     def load(self, name: str, subset: Any) -> Any:
@@ -82,8 +83,24 @@ def pick(params: Mapping[str, Tensor], rows: Mapping[str, Tensor]) -> Params:
 
 def _at(table: Tensor, rows: Tensor) -> Tensor:
     if rows.dim() == 1:
-        return table[rows]
+        return table.index_select(0, rows)
     return table[torch.arange(len(rows), device=rows.device)[:, None], rows]
+
+
+def loss_and_gradients(
+    task: Task, size: Any, used: Params, batch: Batch, state: State
+) -> tuple[Tensor, State, Mapping[str, Tensor]]:
+    """`task.loss`, and its gradients with respect to `used`: the task's own where it has some, or else autograd's.
+
+    A task's own `gradients(size, params, batch)` gives the loss and the gradients of what `pick` has picked.
+    """
+    if by_hand := getattr(task, "gradients", None):
+        loss, grads = by_hand(size, used, batch)
+        return loss, state, grads
+    used = {name: x.detach().requires_grad_() for name, x in used.items()}
+    loss, after = task.loss(size, used, batch, state)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), after, {name: x.grad for name, x in used.items() if x.grad is not None}
 
 
 def scatter(grads: Mapping[str, Tensor], rows: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> Params:
