@@ -21,8 +21,8 @@ __all__ = ["fused_update_", "rows_kernel", "run"]
 
 Made = TypeVar("Made")
 
-#: The module that has the kernel of a device type.
-LANGUAGES = {"cpu": cpu, "cuda": cuda}
+#: What makes the kernel of a device type.
+KERNELS = {"cpu": cpu.kernel, "cuda": cuda.kernel}
 #: Device types on which no kernel could be compiled.
 _WITHOUT_COMPILER: set[str] = set()
 
@@ -52,9 +52,9 @@ def run(
 
 
 def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:
-    if device_type not in LANGUAGES:
+    if device_type not in KERNELS:
         raise NoKernelError("only a CPU and CUDA have one")
-    return LANGUAGES[device_type].kernel(rule, prelude, dtype)
+    return KERNELS[device_type](rule, prelude, dtype)
 
 
 def rows_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> sparse.Kernel | None:

@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from ..compat import stored
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from .cpu import C_TYPES, _library, body, head
@@ -181,7 +182,7 @@ def occurring(
     `counts`: the names of step and product; `m`, `n`: those of the accumulators, empty where the rule has none.
     """
     grads = [cast(Tensor, p.grad) for p in params]
-    rows, values = ([x.contiguous() for x in map(get, grads)] for get in (Tensor._indices, Tensor._values))
+    rows, values = ([x.contiguous() for x in parts] for parts in zip(*map(stored, grads), strict=True))
     ms, ns = ([state[name] for state in states] if name else [] for name in (m, n))
     columns = [[state[name] for state in states] for name in counts]
     wide, tall = [*params, *ms, *ns], list(chain(*columns))
