@@ -72,7 +72,7 @@ def test_one_module_reaches_private_names():
     found = {
         str(path.relative_to(folder)): private(ast.parse(path.read_text("utf-8"))) for path in folder.rglob("*.py")
     }
-    assert {name: names for name, names in found.items() if names} == {}
+    assert {name for name, names in found.items() if names} <= {"compat.py"}, found
 
 
 @pytest.mark.parametrize(
