@@ -17,7 +17,7 @@ from ..rules import Rule
 from . import cpu, cuda, sparse
 from .table import NoKernelError, Row, rows
 
-__all__ = ["fused_update_", "rows_kernel", "run"]
+__all__ = ["compiles", "fused_update_", "rows_kernel", "run"]
 
 Made = TypeVar("Made")
 
@@ -51,10 +51,16 @@ def run(
     return kernel is not None
 
 
+def compiles(device_type: str) -> bool:
+    """Whether kernels for a type of device could be compiled, as far as that was tried."""
+    return device_type not in _WITHOUT_COMPILER
+
+
 def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:
     if device_type not in LANGUAGES:
         raise NoKernelError("only a CPU and CUDA have one")
-    return LANGUAGES[device_type].kernel(rule, prelude, dtype)
+    kernel: cpu.Kernel = LANGUAGES[device_type].kernel(rule, prelude, dtype)
+    return kernel
 
 
 def rows_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> sparse.Kernel | None:

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import nadam_ref
+from nadam_ref import fused
 from nadam_ref.experiments import data, pack, protocol, train
+from nadam_ref.experiments.records import provenance
 from nadam_ref.experiments.replicated import run_together
 from nadam_ref.experiments.tasks import images
 from nadam_ref.experiments.train import run
@@ -200,7 +202,7 @@ def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(mak
     assert len({protocol.arm(record.spec) for record in records}) == 14
     old = next(record.spec for record in records if record.spec.hyperparameters.get("dialect") == "radam")
     assert old.id in (folder / "runs.csv").read_text(encoding="utf-8")
-    assert protocol.arm(old) == "Nadam-radam"
+    assert protocol.arm(old) == "Nadam-interpolated"
     today = {**old.hyperparameters, "dialect": "interpolated"}
     specs = [dataclasses.replace(make_spec(), hyperparameters=hyper) for hyper in (old.hyperparameters, today)]
     assert specs[0].id != specs[1].id
@@ -279,16 +281,28 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
         assert after[4] == pytest.approx(0.9 - 0.1 * (0.5 + 0.25 + 0.125))
 
 
-def test_row_lazy_runs_are_fused_to_the_same_bits():
+def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
     (name, *_) = protocol.data_names("smoke", "word2vec")
     spec = next(x for x in protocol.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
-    fused, plain = train.Training(spec), train.Training(spec)
+    quick, plain = train.Training(spec), train.Training(spec)
     assert plain.optimizer.param_groups[0]["fused"] is True
     plain.optimizer.param_groups[0]["fused"] = False
-    for training in (fused, plain):
+    for training in (quick, plain):
         while not training.ended:
             training.advance()
-    assert fused.log.curves == plain.log.curves and fused.log.step == spec.steps
+    assert quick.log.step == plain.log.step == spec.steps
+    for name, values in quick.log.curves.items():
+        assert values == pytest.approx(plain.log.curves[name], rel=1e-5), name
+
+
+def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeypatch):
+    (name, *_) = protocol.data_names("smoke", "word2vec")
+    spec, *_ = protocol.specs("smoke", name, "word2vec")
+    found = [provenance(spec, 1.0)["row_kernel"]]
+    monkeypatch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
+    found.append(provenance(spec, 1.0)["row_kernel"])
+    assert found == ["compiled", "none"]
+    assert "row_kernel" not in provenance(make_spec(), 1.0)
 
 
 # ---------------------------------------------------------------- long runs
