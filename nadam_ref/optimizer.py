@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from .checks import BOUNDS, CHOICES, check_as_torchs_adam, check_number, check_parameter, renamed
+from .checks import BOUNDS, CHOICES, OLD_NAMES, check_as_torchs_adam, check_number, check_parameter, renamed
 from .compat import check_for_fused, check_graph_capture, defaults_to_foreach, use_grad_for_differentiable
 from .fused import fused_update_, rows_kernel, run
 from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, occurring
@@ -219,11 +219,12 @@ class PaperOptimizer(Optimizer):
         wanted = ours.get("row_counts", "own")
         counts = [state[name] for state in states for name in COUNTS & state.keys()]
         by_row = any(isinstance(count, Tensor) and count.dim() for count in counts)
-        found = "own" if by_row else saved.get("row_counts", wanted)
+        found = "own" if by_row else str(saved.get("row_counts", wanted))
         if found != wanted:
+            rows = {"own": "count their own steps", "common": "live under one common count"}[found]
             raise ValueError(
-                f"the checkpoint's rows live under their {found} counts and this optimizer has row_counts={wanted!r}: "
-                f"make it with row_counts={found!r} to load the checkpoint"
+                f"the checkpoint's rows {rows} and this optimizer has row_counts={wanted!r}: make it with "
+                f"row_counts={found!r} to load the checkpoint"
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -501,8 +502,8 @@ class PaperOptimizer(Optimizer):
 
 
 def _warn_of_old_names(keywords: Group, stacklevel: int) -> None:
-    if renamed(keywords).get("dialect") != (old := keywords.get("dialect")):
-        text = f"dialect {old!r} is now called {renamed(keywords)['dialect']!r}; the next version does not know {old!r}"
+    if new := OLD_NAMES.get(old := keywords.get("dialect", "")):
+        text = f"dialect {old!r} is now called {new!r}; the next version will not know the old name"
         warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
 
 
