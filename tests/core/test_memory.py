@@ -2,6 +2,8 @@
 
 import copy
 import io
+import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
@@ -290,15 +292,7 @@ def test_fault_107_share_memory(shares, path):
     assert all(bool((x != 0.5).all()) for x in sums)
 
 
-def step_in_another_process(net, optimizer):
-    torch.set_num_threads(1)
-    train(optimizer)
-
-
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-@pytest.mark.parametrize("path", ["default", "fused"])
-def test_fault_85_an_optimizer_shared_with_another_process(path, start):
-    """Hogwild, A3C: parameters, accumulators and counts that a child steps in are the parent's."""
+def shared_and_its_twin(path):
     torch.manual_seed(0)
     net = nn.Linear(5, 4)
     twin = copy.deepcopy(net)
@@ -308,11 +302,27 @@ def test_fault_85_an_optimizer_shared_with_another_process(path, start):
     for state in optimizer.state.values():
         for x in state.values():
             x.share_memory_()
-    child = torch.multiprocessing.get_context(start).Process(target=step_in_another_process, args=(net, optimizer))
+    return optimizer, alone
+
+
+@pytest.mark.parametrize("path", ["default", "fused"])
+def test_fault_85_a_forked_process_steps_in_shared_memory(path):
+    """Hogwild, A3C: the parameters, accumulators and counts that a child moves are the parent's."""
+    optimizer, alone = shared_and_its_twin(path)
+    child = torch.multiprocessing.get_context("fork").Process(target=train, args=(optimizer,))
     child.start()
     child.join(100)
     assert child.exitcode == 0
     train(alone)
+    agree(optimizer, alone)
+
+
+@pytest.mark.parametrize("path", ["default", "fused"])
+def test_fault_85_an_optimizer_sent_to_another_process_goes_on_in_shared_memory(path):
+    """As a spawned process gets it: pickled, its shared tensors by name."""
+    optimizer, alone = shared_and_its_twin(path)
+    sent = pickle.loads(ForkingPickler.dumps(optimizer))
+    train(sent), train(alone)
     agree(optimizer, alone)
 
 
