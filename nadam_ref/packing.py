@@ -143,12 +143,12 @@ def flatten_(module: nn.Module) -> nn.Module:
     together: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for name, p in module.named_parameters():
         if is_lazy(p):
-            raise ValueError(f"{name} is not there yet: run the module once, so that its lazy parameters get a shape")
+            raise ValueError(f"{name} has no dense memory yet: it is lazy; run the module once to give it a shape")
         if torch._debug_has_internal_overlap(p) == 1:
             raise ValueError(f"{name} overlaps itself in memory: it is an expanded tensor; replace it by its .clone()")
         if not is_memory(p):
             kind = f"{type(p).__name__} on {p.device} with layout {p.layout}"
-            raise ValueError(f"{name} ({kind}) has no dense memory of its own that could be laid out")
+            raise ValueError(f"{name} has no dense memory of its own to be laid out: it is a {kind}")
         if is_shared(p):
             raise ValueError(f"{name} is shared with other processes: call flatten_ before share_memory()")
         if p.requires_grad:

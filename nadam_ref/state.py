@@ -53,7 +53,7 @@ def start(name: str, p: Tensor, group: Mapping[str, Any]) -> Tensor:
         value = float(name == "mu_product")
         if group["capturable"]:
             return torch.full((), value, dtype=torch.float64, device=p.device)
-        return torch.tensor(value, dtype=torch.float64, device="cpu")  # a fake one knows its value, as torch's counts do
+        return torch.tensor(value, dtype=torch.float64, device="cpu")  # of a fake one the value is known
     start = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
     start = complex(start, start) if p.is_complex() else start
     zeros = torch.zeros_like(p, dtype=arithmetic(p), memory_format=torch.preserve_format)
