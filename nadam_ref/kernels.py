@@ -3,6 +3,8 @@
 Both take the numbers of a step folded, so that a denominator costs one addition:
 
     θ ← θ − (α m + γ g) / (root(n) + ε/d)      α = η a / d,  γ = η c / d
+
+and √(n + ε_root/d²) for the root where a rule has a number under it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ __all__ = [
     "expression",
     "expression_update_",
     "fold",
+    "is_on",
     "prepare",
     "prepare_",
     "prepare_and_update_",
@@ -42,6 +45,7 @@ class Coefficients(NamedTuple):
     gamma: Real
     eps: Real
     decay: Real = 0.0
+    eps_root: Real = 0.0
 
     def to(self, dtype: torch.dtype) -> Coefficients:
         """With tensors that have a dimension in `dtype`, so that they do not promote what they multiply."""
@@ -57,7 +61,7 @@ class Prelude(NamedTuple):
     @staticmethod
     def of(maximize: bool, weight_decay: Real, decoupled: bool) -> Prelude:
         """From the keywords of an optimizer."""
-        if not isinstance(weight_decay, Tensor) and weight_decay == 0:
+        if not is_on(weight_decay):
             return Prelude(True) if maximize else NO_PRELUDE
         return Prelude(maximize, "decoupled" if decoupled else "coupled")
 
@@ -65,10 +69,17 @@ class Prelude(NamedTuple):
 NO_PRELUDE = Prelude()
 
 
-def fold(k: Scalars, eps: Real, prelude: Prelude, weight_decay: Real) -> Coefficients:
-    """The numbers that the kernels use, from the six of `rules.scalars`, ε and λ."""
+def fold(k: Scalars, eps: Real, prelude: Prelude, weight_decay: Real, eps_root: Real = 0.0) -> Coefficients:
+    """The numbers that the kernels use, from the six of `rules.scalars`, ε, λ and ε_root."""
     decay = 1 - k.lr * weight_decay if prelude.decay == "decoupled" else weight_decay
-    return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, k.lr * k.a / k.d, k.lr * k.c / k.d, eps / k.d, decay)
+    under = eps_root / k.d**2 if is_on(eps_root) else 0.0
+    alpha, gamma = k.lr * k.a / k.d, k.lr * k.c / k.d
+    return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, alpha, gamma, eps / k.d, decay, under)
+
+
+def is_on(number: Real) -> bool:
+    """Whether an optional number takes part in the update: it does unless it is 0, and a tensor always does."""
+    return isinstance(number, Tensor) or number != 0
 
 
 def arithmetic(p: Tensor) -> torch.dtype:
@@ -129,7 +140,11 @@ def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
     if rule.norm == "max":
         denominators = _add(ns, k.eps, scratch)
     else:
-        denominators = torch._foreach_sqrt(ns)
+        if rule.eps_root:
+            denominators = torch._foreach_add(ns, k.eps_root)
+            torch._foreach_sqrt_(denominators)
+        else:
+            denominators = torch._foreach_sqrt(ns)
         torch._foreach_add_(denominators, k.eps)
     for term, weight in terms:
         torch._foreach_addcdiv_(params, term, denominators, -weight)
@@ -190,7 +205,8 @@ def expression(
             n = k.nu * n + k.one_minus_nu * (g * g)
         else:
             n = torch.maximum(k.nu * n, g.abs())
-        step = step / ((n if rule.norm == "max" else n.sqrt()) + k.eps)
+        under = n + k.eps_root if rule.eps_root else n
+        step = step / ((n if rule.norm == "max" else under.sqrt()) + k.eps)
     return p - step, m, n
 
 

@@ -13,7 +13,18 @@ from .optimizer import PaperOptimizer
 __all__ = ["NUMBERS", "at", "group", "is_sequence", "number"]
 
 #: Hyperparameters that may differ between replicas. What is not a number (form, dialect, flags) is common to all.
-NUMBERS = ("lr", "mu", "nu", "eps", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value")
+NUMBERS = (
+    "lr",
+    "mu",
+    "nu",
+    "eps",
+    "eps_root",
+    "weight_decay",
+    "momentum_decay",
+    "gamma",
+    "lr_decay",
+    "initial_accumulator_value",
+)
 
 
 def at(keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
@@ -43,4 +54,4 @@ def number(group: dict[str, Any], name: str) -> Any:
     if name in ("mu", "nu"):
         pair = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
         return pair[name == "nu"]
-    return group.get(name, None if name == "momentum_decay" else 0.0)
+    return group.get(name, None if name in ("momentum_decay", "gamma") else 0.0)

@@ -7,34 +7,30 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import (
-    Optimizer,
-    ParamsT,
-    _device_dtype_check_for_fused,
-    _use_grad_for_differentiable,
-)
+from torch.optim.optimizer import Optimizer, ParamsT
 
-from .checks import BOUNDS, check_as_torchs_adam, check_number, check_parameter
-from .fused import fused_update_, run
-from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, prepare_and_update_
+from .checks import BOUNDS, CHOICES, check_as_torchs_adam, check_number, check_parameter, renamed
+from .compat import check_for_fused, check_graph_capture, use_grad_for_differentiable
+from .fused import fused_update_, rows_kernel, run
+from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, occurring
+from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
 from .memory import are_torchs_own, local_parts
 from .packing import Pack
 from .portions import portions
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
-from .state import Shielded, StateKeys, restored, start, state_keys
+from .state import COUNTS, Shielded, StateKeys, restored, start, state_keys
 
 __all__ = ["PaperOptimizer"]
 
 Group = dict[str, Any]
 
 #: Keywords that `rules.scalars` takes by the same name.
-SETTINGS = ("momentum_decay", "bias_correction", "dialect", "lr_decay")
+SETTINGS = ("momentum_decay", "bias_correction", "dialect", "gamma", "length", "lr_decay")
 #: How often a group's state is packed anew before that is left be: some loops change their parameters all the time.
 PACKINGS = 8
 
@@ -101,6 +97,7 @@ class PaperOptimizer(Optimizer):
     def __init__(self, params: ParamsT, arguments: dict[str, Any]) -> None:
         """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
         own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
+        _warn_of_old_names(own, stacklevel=4)
         self._forget_packs()
         super().__init__(params, self._checked({**own, **(self.twin.off if self.twin else {})}))
 
@@ -108,6 +105,7 @@ class PaperOptimizer(Optimizer):
 
     def _checked(self, group: Group) -> Group:
         """The group itself, its values checked and its schedule settled by its dialect. Errors speak as torch's do."""
+        group.update(renamed(group))
         lr = group["lr"]
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
@@ -124,15 +122,21 @@ class PaperOptimizer(Optimizer):
             raise RuntimeError("`fused` does not support `differentiable`")
         if group["fused"] and group["foreach"]:
             raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-        for name, choices in (("form", ("sum", "mean")), ("dialect", tuple(DIALECTS))):
+        for name, choices in CHOICES.items():
             if name in group and group[name] not in choices:
                 raise ValueError(f"unknown {name} {group[name]!r}: choose one of {', '.join(choices)}")
+        if group.get("length", "own") != "own" and not group["bias_correction"]:
+            text = f"length={group['length']!r} needs bias_correction=True"
+            raise ValueError(f"{text}: without it m grows from 0, and no step has the length of the gradient")
         if "dialect" in group:
             self._settle_schedule(group)
         return group
 
     def _settle_schedule(self, group: Group) -> None:
         dialect = DIALECTS[group["dialect"]]
+        if group.get("gamma") is not None and dialect.interpolation is None:
+            text = f"dialect {group['dialect']!r} has no gamma, got {group['gamma']!r}"
+            raise ValueError(f"{text}: leave it out, or take dialect 'interpolated'")
         if dialect.free_schedule:
             return
         given, fixed = group["momentum_decay"], dialect.momentum_decay
@@ -145,6 +149,7 @@ class PaperOptimizer(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """As torch's; every value is checked, and so is every parameter: floating point or complex, no overlap."""
         if isinstance(param_group, dict):
+            _warn_of_old_names(param_group, stacklevel=3)
             self._checked({**self.defaults, **param_group})
         super().add_param_group(param_group)
         try:
@@ -158,8 +163,9 @@ class PaperOptimizer(Optimizer):
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def _rule(self, group: Group) -> Rule:
-        """The rule of a group: `form` turns a decaying sum into a decaying mean."""
-        return replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
+        """The rule of a group: `form` turns a decaying sum into a decaying mean, `eps_root` adds to what is rooted."""
+        rule, rooted = self.rule, is_on(group.get("eps_root", 0.0))
+        return Rule(group.get("form", rule.momentum), rule.norm, rule.nesterov, rooted)
 
     def _state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
         """The parameter's state, with what is missing created."""
@@ -187,8 +193,9 @@ class PaperOptimizer(Optimizer):
     def _admit(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The checkpoint, if it fits, its tensors shielded from torch's cast to the parameter's dtype."""
         admitted = dict(state_dict["state"])
-        for saved in state_dict["param_groups"]:
+        for saved, ours in zip(state_dict["param_groups"], self.param_groups, strict=False):  # torch compares lengths
             group = self._checked({**self.defaults, **saved})
+            self._check_row_counts(saved, ours, [admitted[i] for i in saved["params"] if i in admitted])
             if (own := OWN & saved.keys()) and own != OWN & self.defaults.keys():
                 has = f"its groups have {', '.join(sorted(own))}"
                 raise ValueError(f"the checkpoint is of another rule than {type(self).__name__}: {has}")
@@ -209,6 +216,18 @@ class PaperOptimizer(Optimizer):
                 f"{type(self).__name__} with these settings keeps {', '.join(ours) or 'no state'}"
             )
 
+    def _check_row_counts(self, saved: Group, ours: Group, states: list[dict[str, Any]]) -> None:
+        """Refuse a checkpoint whose rows are counted in the other way; one that does not say may have such counts."""
+        wanted = ours.get("row_counts", "own")
+        counts = [state[name] for state in states for name in COUNTS & state.keys()]
+        by_row = any(isinstance(count, Tensor) and count.dim() for count in counts)
+        found = "own" if by_row else saved.get("row_counts", wanted)
+        if found != wanted:
+            raise ValueError(
+                f"the checkpoint's rows live under their {found} counts and this optimizer has row_counts={wanted!r}: "
+                f"make it with row_counts={found!r} to load the checkpoint"
+            )
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in what older or torch's own checkpoints lack, and keep counts and products in float64."""
         super().__setstate__(state)
@@ -224,16 +243,18 @@ class PaperOptimizer(Optimizer):
     def _forget_packs(self) -> None:
         self._packs: dict[int, Pack] = {}
         self._packings: Counter[int] = Counter()
+        # Numbers of rows by count, of a group and a dtype, beside the settings that they are for.
+        self._sets: dict[tuple[int, torch.dtype], tuple[list[Any], Tensor]] = {}
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
-    @_use_grad_for_differentiable
+    @use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every parameter that has a gradient; the others keep their state and their step count.
 
         `closure` re-evaluates the model and returns the loss, which is returned.
         """
-        self._accelerator_graph_capture_health_check()
+        check_graph_capture(self)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -247,6 +268,8 @@ class PaperOptimizer(Optimizer):
                 cohorts, with_rows = self._cohorts(group, keys)
                 for cohort in cohorts:
                     self._advance(rule, group, keys, cohort)
+                if with_rows and group["fused"]:
+                    with_rows = self._advance_rows_fused(rule, group, keys, with_rows)
                 for p in with_rows:
                     self._advance_rows(rule, group, keys, p)
             if not torch.compiler.is_compiling():  # autograd does not see what a kernel writes
@@ -266,12 +289,12 @@ class PaperOptimizer(Optimizer):
                 with_rows.append(p)
                 continue
             if group["fused"] and not p.is_complex():
-                _device_dtype_check_for_fused(p)
+                check_for_fused(p)
             state = self._state(p, group, keys)
             key: list[Any] = [type(p), p.dtype, p.device]
             for name in keys.counts:
                 count = state[name]
-                key.append(id(count) if symbolic or count.dim() else count.item())
+                key.append(id(p) if symbolic or count.dim() else count.item())
             cohort = cohorts[tuple(key)]
             cohort.params.append(p)
             cohort.grads.append(grad)
@@ -287,8 +310,8 @@ class PaperOptimizer(Optimizer):
         if group["differentiable"] or Tensor in set(map(type, numbers)) or not are_torchs_own(chain(*lists)):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
-        # A compiler at work fuses by itself.
-        update = fused_update_ if group["fused"] and not torch.compiler.is_compiling() else prepare_and_update_
+        # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
+        update = fused_update_ if group["fused"] and not _symbolic(group) else prepare_and_update_
         for portion in portions(lists, cohort.params, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)
@@ -327,7 +350,7 @@ class PaperOptimizer(Optimizer):
             self._packings[id(group)] += 1
             for p in params:
                 if not p.is_complex():
-                    _device_dtype_check_for_fused(p)
+                    check_for_fused(p)
             try:
                 pack = Pack(params, [self._state(p, group, keys) for p in params], keys.counts, keys.m, keys.n)
             except ValueError:
@@ -338,8 +361,8 @@ class PaperOptimizer(Optimizer):
     def _advance_rows(self, rule: Rule, group: Group, keys: StateKeys, p: Tensor) -> None:
         """Row-lazy: the rows that occur in a sparse gradient take a step, each with its own count; the others rest.
 
-        Rows that occur several times are summed once; weight decay acts on the rows that occur. The box is
-        `paper.row_lazy`.
+        Rows that occur several times are summed once; weight decay acts on the rows that occur. Under a common count
+        they take the parameter's next step instead. The boxes are `paper.row_lazy` and `paper.row_lazy_common`.
         """
         grad = cast(Tensor, p.grad).coalesce()
         if grad.sparse_dim() != 1 or group["differentiable"]:
@@ -348,16 +371,101 @@ class PaperOptimizer(Optimizer):
                 f"{type(self).__name__} does not support sparse gradients with {what}: it updates whole rows, as those "
                 "of nn.Embedding(sparse=True), outside of autograd"
             )
-        rows, state = grad.indices()[0], self._state(p, group, keys)
-        for name in keys.counts:
-            if state[name].dim() == 0:
-                state[name] = state[name].to(p.device).expand(len(p)).clone()
-        part = {name: state[name].index_select(0, rows) for name in keys.names}
+        rows, state = grad.indices()[0], self._row_state(p, group, keys)
+        common = keys.counts if group.get("row_counts") == "common" else ()
+        part = {name: state[name] if name in common else state[name].index_select(0, rows) for name in keys.names}
         values = p.detach().index_select(0, rows)
         self._advance(rule, group, keys, Cohort([values], [grad.values()], [part]))
         p.index_copy_(0, rows, values)
         for name, x in part.items():
-            state[name].index_copy_(0, rows, x)
+            if name not in common:
+                state[name].index_copy_(0, rows, x)
+
+    def _row_state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
+        """The parameter's state, every row with counts of its own unless they are common."""
+        state = self._state(p, group, keys)
+        for name in keys.counts:
+            if state[name].dim() == 0 and group.get("row_counts") != "common":
+                state[name] = state[name].to(p.device).expand(len(p)).clone()
+        return state
+
+    def _advance_rows_fused(self, rule: Rule, group: Group, keys: StateKeys, params: list[Tensor]) -> list[Tensor]:
+        """`_advance_rows` of all parameters at once; gives back those that it cannot take."""
+        if _symbolic(group) or any(isinstance(x, Tensor) for x in (group["weight_decay"], *group.get("betas", ()))):
+            return params
+        whole = [p for p in params if cast(Tensor, p.grad).sparse_dim() == 1]
+        states = [self._row_state(p, group, keys) for p in whole]
+        together = occurring(whole, states, *keys[1:]) if whole else None
+        alone = [] if together else [occurring([p], [state], *keys[1:]) for p, state in zip(whole, states, strict=True)]
+        done: set[Tensor] = set()
+        for found in filter(None, [together, *alone]):
+            kernel = rows_kernel(rule, _prelude(group), found.params[0].dtype)
+            ways = (self._by_count, self._by_entry) if found.by_row else (self._by_parameter,)
+            if kernel and any(way(kernel, rule, group, keys, found) for way in ways):
+                done.update(found.params)
+        return [p for p in params if p not in done]
+
+    def _by_count(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
+        """Rows by a table of the numbers by count, which serves as long as the settings, but for the rate, stay.
+
+        False where they have just changed (some schedules change them at every step), or a row has another past.
+        """
+        dtype = found.params[0].dtype
+        settings = [x for name, x in group.items() if name not in ("params", "lr")]
+        before, sets = self._sets.get((id(group), dtype), (None, None))
+        if sets is None or settings != before:
+            self._sets[id(group), dtype] = settings, torch.empty(0, 1, dtype=torch.float64)
+            return False
+        firsts, rate = [0] * len(found.params), _rate(group)
+        missing = kernel(found, firsts, BY_COUNT, sets, rate)
+        if missing > 0:
+            t = torch.arange(1.0, max(256, 1 << (missing - 1).bit_length()) + 1, dtype=torch.float64)
+            mus = self._scalars(rule, group, t, torch.ones_like(t))[1]  # where products are kept: each μ_t alone
+            products = torch.cat([torch.ones(1, dtype=torch.float64), mus.cumprod(0)[:-1]])
+            sets = self._rows_numbers(rule, group, dtype, t, products)
+            self._sets[id(group), dtype] = settings, sets
+            missing = kernel(found, firsts, BY_COUNT, sets, rate)
+        return not missing
+
+    def _by_entry(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
+        """Rows by numbers of their own, found for each entry of the gradients from the row's count and product."""
+        past = list(zip(found.states, found.rows, strict=True))
+        t, product = (
+            torch.cat([s[name].index_select(0, rows[0]) for s, rows in past]) if name in keys.counts else 1.0
+            for name in ("step", "mu_product")
+        )
+        sets = self._rows_numbers(rule, group, found.params[0].dtype, t + 1, product)
+        firsts = [0, *accumulate(rows.numel() for rows in found.rows)]
+        return not kernel(found, firsts[:-1], BY_ENTRY, sets, _rate(group))
+
+    def _by_parameter(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
+        """All rows of a parameter by the numbers of its one count, or of none."""
+        pasts: dict[tuple[float, ...], int] = {}
+        firsts = [pasts.setdefault(tuple(s[name].item() for name in keys.counts), len(pasts)) for s in found.states]
+        sets = []
+        for past in pasts:
+            t, product = (*past, *(0.0, 1.0)[len(past) :])
+            k, product = self._scalars(rule, group, t + 1, product)
+            _, numbers = self._numbers(group, k, found.params[0].dtype)
+            sets.append([1.0, product, *numbers, *[0.0] * len(numbers)])
+        if kernel(found, firsts, COMMON, torch.tensor(sets, dtype=torch.float64), 0.0):
+            return False
+        for state, first in zip(found.states, firsts, strict=True):
+            for name in keys.counts:
+                state[name].copy_(state[name] + 1 if name == "step" else sets[first][1])
+        return True
+
+    def _rows_numbers(self, rule: Rule, group: Group, dtype: torch.dtype, t: Real, product: Real) -> Tensor:
+        """The sets of a rows' kernel for steps t after products of μ: `[len(t), 2 + 2F]`, F the number of numbers.
+
+        Every number is affine in the rate, so that schedulers, which change it at every step, change no set.
+        """
+        made = []
+        for lr in (0.0, 1.0):
+            k, after = self._scalars(rule, {**group, "lr": lr}, t, product)
+            made.append(self._numbers({**group, "lr": lr}, k, dtype)[1])
+        columns = (product, after, *made[0], *(y - x for x, y in zip(*made, strict=True)))
+        return torch.stack([torch.as_tensor(x, dtype=torch.float64).expand(len(t)) for x in columns], dim=1)
 
     def _count_step(self, rule: Rule, group: Group, keys: StateKeys, cohort: Cohort) -> Scalars:
         """Advance the counts by one and give the scalars: floats, or tensors where the counts stay tensors."""
@@ -392,8 +500,22 @@ class PaperOptimizer(Optimizer):
     def _numbers(self, group: Group, k: Scalars, dtype: torch.dtype) -> tuple[Prelude, Coefficients]:
         """What the kernels take: the scalars folded with ε, and what the group wants done to the gradient before."""
         decay, eps = group["weight_decay"], max(group.get("eps", 0.0), torch.finfo(dtype).tiny)
-        prelude = Prelude.of(group["maximize"], decay, group["decoupled_weight_decay"])
-        return prelude, fold(k, eps, prelude, decay)
+        prelude = _prelude(group)
+        return prelude, fold(k, eps, prelude, decay, group.get("eps_root", 0.0))
+
+
+def _warn_of_old_names(keywords: Group, stacklevel: int) -> None:
+    if renamed(keywords).get("dialect") != (old := keywords.get("dialect")):
+        text = f"dialect {old!r} is now called {renamed(keywords)['dialect']!r}; the next version does not know {old!r}"
+        warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
+
+
+def _prelude(group: Group) -> Prelude:
+    return Prelude.of(group["maximize"], group["weight_decay"], group["decoupled_weight_decay"])
+
+
+def _rate(group: Group) -> float:
+    return group["lr"].item() if isinstance(group["lr"], Tensor) else group["lr"]
 
 
 def _symbolic(group: Group) -> bool:

@@ -15,9 +15,29 @@ Keywords common to all:
     (for CUDA graphs), or with a graph for autograd. The result is the same.
 
 Sparse gradients, as those of `torch.nn.Embedding(sparse=True)`, make the update row-lazy: only the rows that occur
-are updated, each as a run of its own that counts its own steps. m, n and the schedule of a row rest while it does not
-occur, and weight decay acts on the rows that occur. This is another algorithm than the dense update with zeros for
-the other rows; the author's later code advises it, and :func:`nadam_ref.paper.row_lazy` is its box.
+are updated, and their m and n rest while they do not occur; weight decay acts on the rows that occur. This is another
+algorithm than the dense update with zeros for the other rows, and the author's later code advises it.
+
+`row_counts` (every optimizer but GD, which counts nothing)
+    What step t is for a row, in the schedule, the bias corrections and `lr_decay`. "own" (default): each row is a run
+    of its own that counts the steps in which it occurs; the box is :func:`nadam_ref.paper.row_lazy`. "common": all
+    rows live under the one count of their parameter, which goes on whether they occur or not, as in
+    torch.optim.SparseAdam, torch.optim.Adagrad and TensorFlow Addons' LazyAdam; the box is
+    :func:`nadam_ref.paper.row_lazy_common`. With dense gradients the two are the same. A checkpoint keeps its counts:
+    loading one of the other kind raises ValueError.
+
+Three more keywords occur in several classes:
+
+`eps_root` (rules with an L2 norm)
+    A number ε_root under the root, as in Optax: √n̂ + ε becomes √(n̂ + ε_root) + ε. Default 0. ICLR's Algorithm 2 prints
+    its ε there; that is `eps=0, eps_root=1e-8`.
+`length` (Adam, AdaMax, Nadam, NadaMax)
+    How long the step is on a constant gradient, in units of η: "own" (default) leaves it as the rule has it. "unit"
+    divides it by that length, so that only the direction is left. "report" makes it as long as the report's Nadam has
+    it with the same μ and ψ, r_t = μ_{t+1} (1 − μᵗ) / (1 − ∏_{i≤t+1} μ_i) + (1 − μ_t) / (1 − ∏_{i≤t} μ_i): Adam, whose
+    own length is 1, becomes Adam times r_t. Both need `bias_correction`.
+`gamma` (Nadam, NadaMax)
+    γ of the dialect "interpolated", 0 ≤ γ < 1. None (default): .05. No other dialect has one.
 
 Each constructor raises ValueError for a value outside its range, TypeError for a keyword it does not have and for
 parameters that are neither floating point nor complex.
@@ -37,7 +57,9 @@ from .state import state_keys
 __all__ = ["GD", "NAG", "AdaGrad", "AdaMax", "Adam", "MaxProp", "Momentum", "NadaMax", "Nadam", "RMSProp"]
 
 Form = Literal["sum", "mean"]
-DialectName = Literal["cs229", "iclr", "constant", "keras3", "choi", "radam"]
+DialectName = Literal["cs229", "iclr", "constant", "keras3", "choi", "interpolated"]
+Length = Literal["own", "unit", "report"]
+RowCounts = Literal["own", "common"]
 
 
 class GD(PaperOptimizer):
@@ -89,6 +111,7 @@ class Momentum(PaperOptimizer):
         form: Form = "sum",
         bias_correction: bool = True,
         momentum_decay: float | None = None,
+        row_counts: RowCounts = "own",
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
         foreach: bool | None = None,
@@ -127,6 +150,7 @@ class NAG(PaperOptimizer):
         form: Form = "sum",
         bias_correction: bool = True,
         momentum_decay: float | None = None,
+        row_counts: RowCounts = "own",
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
         foreach: bool | None = None,
@@ -162,6 +186,8 @@ class AdaGrad(PaperOptimizer):
         eps: float = 1e-10,
         foreach: bool | None = None,
         *,
+        eps_root: float = 0.0,
+        row_counts: RowCounts = "own",
         decoupled_weight_decay: bool = False,
         maximize: bool = False,
         capturable: bool = False,
@@ -199,6 +225,8 @@ class RMSProp(PaperOptimizer):
         weight_decay: float = 0.0,
         *,
         bias_correction: bool = False,
+        eps_root: float = 0.0,
+        row_counts: RowCounts = "own",
         decoupled_weight_decay: bool = False,
         capturable: bool = False,
         foreach: bool | None = None,
@@ -227,6 +255,7 @@ class MaxProp(PaperOptimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         *,
+        row_counts: RowCounts = "own",
         decoupled_weight_decay: bool = False,
         capturable: bool = False,
         foreach: bool | None = None,
@@ -265,6 +294,9 @@ class Adam(PaperOptimizer):
         *,
         bias_correction: bool = True,
         momentum_decay: float | None = None,
+        eps_root: float = 0.0,
+        length: Length = "own",
+        row_counts: RowCounts = "own",
         decoupled_weight_decay: bool = False,
         foreach: bool | None = None,
         maximize: bool = False,
@@ -306,6 +338,8 @@ class AdaMax(PaperOptimizer):
         *,
         bias_correction: bool = True,
         momentum_decay: float | None = None,
+        length: Length = "own",
+        row_counts: RowCounts = "own",
         decoupled_weight_decay: bool = False,
         maximize: bool = False,
         differentiable: bool = False,
@@ -328,12 +362,16 @@ class Nadam(PaperOptimizer):
         Five different Nadams are in use. "cs229" (default), as above, is the report's and torch's. "iclr" is ICLR's
         printed recursion, m ← μ_t m + (1−μ_t) g. "constant" is optax's: μ_t = μ. "keras3" is Keras's, which lost the
         schedule's 1/250. "choi" is timm's NAdamW and AlgoPerf's: both terms over 1 − μᵗ.
-        "radam" is the author's later test of the idea: (1−γ) m / (1−μᵗ) + γ g with γ = .05 for the look-ahead.
+        "interpolated" has (1−γ) m / (1−μᵗ) + γ g for the look-ahead, with constant μ. With γ = .05, its default, it is
+        the author's later test of the idea, which he named Radam. With another `gamma` it is quasi-hyperbolic Adam (Ma
+        and Yarats, ICLR 2019), θ ← θ − η ((1−γ) m̂ + γ g) / (√n̂ + ε); they write ν₁ for 1 − γ and correct n alike. The
+        report's rule, whose m has the constant μ as well, is a scheduled form of it, with γ_t = 1 − μ_t falling from
+        one half.
     `bias_correction`
         False: neither m, g nor n is divided by its correction. Default True.
     `momentum_decay`
         ψ of the schedule μ_t = μ (1 − ½ · 0.96^{tψ}); default 0.004 = 1/250. None: no schedule. The dialects
-        "constant", "keras3", "choi" and "radam" fix their own and refuse another.
+        "constant", "keras3", "choi" and "interpolated" fix their own and refuse another.
 
     With float64 parameters torch.optim.NAdam differs by about 1e-9, because it keeps the product of μ in float32.
     """
@@ -353,6 +391,10 @@ class Nadam(PaperOptimizer):
         *,
         dialect: DialectName = "cs229",
         bias_correction: bool = True,
+        gamma: float | None = None,
+        eps_root: float = 0.0,
+        length: Length = "own",
+        row_counts: RowCounts = "own",
         foreach: bool | None = None,
         maximize: bool = False,
         capturable: bool = False,
@@ -370,7 +412,7 @@ class NadaMax(PaperOptimizer):
         \bar m &= \frac{\mu_{t+1}}{1 - \prod_{i=1}^{t+1} \mu_i} m + \frac{1-\mu_t}{1 - \prod_{i=1}^{t} \mu_i} g \\
         \theta &\leftarrow \theta - \eta \frac{\bar m}{n + \varepsilon}
 
-    `dialect`, `bias_correction`, `momentum_decay`
+    `dialect`, `gamma`, `bias_correction`, `momentum_decay`
         As in :class:`Nadam`; n has no bias to correct.
     """
 
@@ -388,6 +430,9 @@ class NadaMax(PaperOptimizer):
         *,
         dialect: DialectName = "cs229",
         bias_correction: bool = True,
+        gamma: float | None = None,
+        length: Length = "own",
+        row_counts: RowCounts = "own",
         foreach: bool | None = None,
         maximize: bool = False,
         capturable: bool = False,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from .compat import internal_overlap
 from .fused.table import Row, merged, plain
 from .memory import cut, is_memory, is_shared
 
@@ -144,7 +145,7 @@ def flatten_(module: nn.Module) -> nn.Module:
     for name, p in module.named_parameters():
         if is_lazy(p):
             raise ValueError(f"{name} has no dense memory yet: it is lazy; run the module once to give it a shape")
-        if torch._debug_has_internal_overlap(p) == 1:
+        if internal_overlap(p) == 1:
             raise ValueError(f"{name} overlaps itself in memory: it is an expanded tensor; replace it by its .clone()")
         if not is_memory(p):
             kind = f"{type(p).__name__} on {p.device} with layout {p.layout}"
@@ -164,7 +165,7 @@ def _lay_out(params: list[nn.Parameter]) -> None:
     flat = torch.empty(sum(sizes), dtype=params[0].dtype, device=params[0].device)
     flat_grad = torch.zeros_like(flat)
     for p, to, grad in zip(params, cut(flat, sizes), cut(flat_grad, sizes), strict=True):
-        dense = torch._debug_has_internal_overlap(p) == 0
+        dense = internal_overlap(p) == 0
         stride = p.stride() if dense else torch.empty_like(p, memory_format=torch.contiguous_format).stride()
         view, grad_view = to.as_strided(p.shape, stride), grad.as_strided(p.shape, stride)
         view.copy_(p)

@@ -1,8 +1,9 @@
 """The paper's boxes, line by line as printed, in NumPy float64: the oracle that everything else is tested against.
 
 A box is a generator. It takes the starting parameters θ and a function `grad(θ, t)`, and yields θ after each step
-t = 1, 2, …, for ever; `path` collects T of them. Names are the paper's: θ parameters, g gradient, m momentum vector,
-n norm accumulator, η learning rate, μ momentum constant, μ_t its schedule, ν decay of n, ε. P_t = ∏_{i≤t} μ_i.
+t = 1, 2, …, for ever, or after those that its `clock` gives; `path` collects T of them. Names are the paper's:
+θ parameters, g gradient, m momentum vector, n norm accumulator, η learning rate, μ momentum constant, μ_t its
+schedule, ν decay of n, ε. P_t = ∏_{i≤t} μ_i.
 ψ = 1/250 is the schedule's speed; None means that μ_t = μ at every step.
 
 Sources: CS229 is the project report (2015), ICLR the workshop paper (2016). Nothing here is fast, and nothing here is
@@ -12,6 +13,7 @@ shared with the optimizers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count, islice
 from typing import Any
 
@@ -35,8 +37,8 @@ __all__ = [
     "nadam_constant",
     "nadam_iclr",
     "nadam_iclr_printed",
+    "nadam_interpolated",
     "nadam_keras3",
-    "nadam_radam",
     "nadamax",
     "nag",
     "nag_lookahead",
@@ -46,12 +48,14 @@ __all__ = [
     "path",
     "rmsprop",
     "row_lazy",
+    "row_lazy_common",
     "schedule",
 ]
 
 Array = NDArray[np.float64]
 Gradient = Callable[[Array, int], Array]
 Path = Iterator[Array]
+Clock = Callable[[], Iterator[int]]
 Norm = Callable[[Array, Array, float, int], tuple[Array, Array]]
 
 
@@ -66,9 +70,34 @@ def schedule(μ: float, t: int, ψ: float | None = 1 / 250) -> float:
     return μ if ψ is None else μ * (1 - 0.5 * 0.96 ** (t * ψ))
 
 
-def gradient_descent(θ: Array, grad: Gradient, *, η: float = 1e-3) -> Path:
+def product(μ: float, t: int, ψ: float | None = 1 / 250) -> float:
+    """P_t = ∏_{i≤t} μ_i."""
+    known = _products(μ, ψ)
+    for i in range(len(known), t + 1):
+        known.append(known[-1] * schedule(μ, i, ψ))
+    return known[t]
+
+
+@cache
+def _products(μ: float, ψ: float | None) -> list[float]:
+    """P_0, P_1, …, as far as they have been asked for."""
+    return [1.0]
+
+
+def steps() -> Iterator[int]:
+    """The clock of a run: t = 1, 2, …"""
+    return count(1)
+
+
+def gradient_descent(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    clock: Clock = steps,
+) -> Path:
     """CS229 Algorithm 1."""
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         θ = θ - η * g
         yield θ
@@ -81,10 +110,11 @@ def momentum(
     η: float = 1e-3,
     μ: float = 0.9,
     ψ: float | None = None,
+    clock: Clock = steps,
 ) -> Path:
     """CS229 Algorithm 2: classical momentum, a decaying sum."""
     m = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         μ_t = schedule(μ, t, ψ)
         g = grad(θ, t)
         m = μ_t * m + g
@@ -99,10 +129,11 @@ def nag_lookahead(
     η: float = 1e-3,
     μ: float = 0.9,
     ψ: float | None = None,
+    clock: Clock = steps,
 ) -> Path:
     """CS229 Algorithm 3: the gradient, taken where momentum would lead."""
     m = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         μ_t = schedule(μ, t, ψ)
         g = grad(θ - η * μ_t * m, t)
         m = μ_t * m + g
@@ -116,10 +147,11 @@ def adagrad(
     *,
     η: float = 1e-2,
     ε: float = 1e-10,
+    clock: Clock = steps,
 ) -> Path:
     """CS229 Algorithm 4."""
     n = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         n = n + g**2
         θ = θ - η * g / (np.sqrt(n) + ε)
@@ -134,10 +166,11 @@ def rmsprop(
     ν: float = 0.99,
     ε: float = 1e-8,
     corrected: bool = False,
+    clock: Clock = steps,
 ) -> Path:
     """CS229 Algorithm 5; its experiments are `corrected`: n / (1 − νᵗ)."""
     n = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         n = ν * n + (1 - ν) * g**2
         n_hat = n / (1 - ν**t) if corrected else n
@@ -155,12 +188,13 @@ def adam(
     ε: float = 1e-8,
     ψ: float | None = None,
     corrected: bool = True,
+    clock: Clock = steps,
 ) -> Path:
     """CS229 Algorithm 6; under a schedule m is corrected by 1 − P_t."""
-    m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
-    for t in count(1):
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in clock():
         μ_t = schedule(μ, t, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         g = grad(θ, t)
         m = μ_t * m + (1 - μ_t) * g
         m_hat = m / (1 - P_t) if corrected else m
@@ -177,10 +211,11 @@ def nag(
     η: float = 1e-3,
     μ: float = 0.9,
     ψ: float | None = None,
+    clock: Clock = steps,
 ) -> Path:
     """CS229 Algorithm 7: NAG, with the gradient at the stored θ."""
     m = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
         g = grad(θ, t)
         m = μ_t * m + g
@@ -198,12 +233,13 @@ def nadam(
     ν: float = 0.999,
     ε: float = 1e-8,
     ψ: float | None = 1 / 250,
+    clock: Clock = steps,
 ) -> Path:
     """CS229 Algorithm 8, as printed: μ in the recursion, μ_t elsewhere."""
-    m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
-    for t in count(1):
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in clock():
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         P_next = P_t * μ_next
         g = grad(θ, t)
         g_hat = g / (1 - P_t)
@@ -226,12 +262,13 @@ def adamax(
     ε: float = 1e-8,
     ψ: float | None = None,
     corrected: bool = True,
+    clock: Clock = steps,
 ) -> Path:
     """CS229, after Kingma and Ba's Algorithm 2: n has no root, no correction."""
-    m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
-    for t in count(1):
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in clock():
         μ_t = schedule(μ, t, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         g = grad(θ, t)
         m = μ_t * m + (1 - μ_t) * g
         m_hat = m / (1 - P_t) if corrected else m
@@ -247,10 +284,11 @@ def maxprop(
     η: float = 1e-2,
     ν: float = 0.99,
     ε: float = 1e-8,
+    clock: Clock = steps,
 ) -> Path:
     """CS229's MaxaProp: RMSProp with the norm of AdaMax."""
     n = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         n = np.maximum(ν * n, np.abs(g))
         θ = θ - η * g / (n + ε)
@@ -266,15 +304,16 @@ def nadamax(
     ν: float = 0.999,
     ε: float = 1e-8,
     ψ: float | None = 1 / 250,
+    clock: Clock = steps,
 ) -> Path:
     """CS229's N-max: AdaMax with Nadam's m̄.
 
     Its other dialects are `nadam_iclr` … with `norm=max_norm`.
     """
-    m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
-    for t in count(1):
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in clock():
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         P_next = P_t * μ_next
         g = grad(θ, t)
         g_hat = g / (1 - P_t)
@@ -289,20 +328,34 @@ def nadamax(
 # -- the ICLR paper ----------------------------------------------------------------------------------------------------
 
 
-def iclr_momentum(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9) -> Path:
+def iclr_momentum(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    μ: float = 0.9,
+    clock: Clock = steps,
+) -> Path:
     """ICLR: momentum with the learning rate inside m, which is CS229 Algorithm 2 while η is constant."""
     m = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         m = μ * m + η * g
         θ = θ - m
         yield θ
 
 
-def iclr_nag_lookahead(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9) -> Path:
+def iclr_nag_lookahead(
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    μ: float = 0.9,
+    clock: Clock = steps,
+) -> Path:
     """ICLR: NAG with the learning rate inside m, so that the look-ahead is θ − μ m."""
     m = np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ - μ * m, t)
         m = μ * m + η * g
         θ = θ - m
@@ -310,13 +363,20 @@ def iclr_nag_lookahead(θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float
 
 
 def momentum_mean(
-    θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9, ψ: float | None = None, corrected: bool = True
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    μ: float = 0.9,
+    ψ: float | None = None,
+    corrected: bool = True,
+    clock: Clock = steps,
 ) -> Path:
     """ICLR's experiment: momentum as a decaying mean, bias-corrected."""
-    m, P_t = np.zeros_like(θ), 1.0
-    for t in count(1):
+    m = np.zeros_like(θ)
+    for t in clock():
         μ_t = schedule(μ, t, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         g = grad(θ, t)
         m = μ_t * m + (1 - μ_t) * g
         m_hat = m / (1 - P_t) if corrected else m
@@ -325,13 +385,20 @@ def momentum_mean(
 
 
 def nag_mean(
-    θ: Array, grad: Gradient, *, η: float = 1e-3, μ: float = 0.9, ψ: float | None = None, corrected: bool = True
+    θ: Array,
+    grad: Gradient,
+    *,
+    η: float = 1e-3,
+    μ: float = 0.9,
+    ψ: float | None = None,
+    corrected: bool = True,
+    clock: Clock = steps,
 ) -> Path:
     """ICLR's experiment: NAG as a decaying mean, corrected as ICLR's Nadam is."""
-    m, P_t = np.zeros_like(θ), 1.0
-    for t in count(1):
+    m = np.zeros_like(θ)
+    for t in clock():
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         P_next = P_t * μ_next
         g = grad(θ, t)
         m = μ_t * m + (1 - μ_t) * g
@@ -350,19 +417,20 @@ def nadam_iclr_printed(
     ν: float = 0.999,
     ε: float = 1e-8,
     ψ: float | None = 1 / 250,
+    clock: Clock = steps,
 ) -> Path:
-    """ICLR Algorithm 2 as printed, with the unexplained ν in n̂; the schedule is the report's."""
-    m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
-    for t in count(1):
+    """ICLR Algorithm 2 as printed: ε inside the root, and the unexplained ν in n̂. The schedule is the report's."""
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in clock():
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         P_next = P_t * μ_next
         g = grad(θ, t)
         m = μ_t * m + (1 - μ_t) * g
         n = ν * n + (1 - ν) * g**2
         m_hat = μ_next * m / (1 - P_next) + (1 - μ_t) * g / (1 - P_t)
         n_hat = ν * n / (1 - ν**t)
-        θ = θ - η * m_hat / (np.sqrt(n_hat) + ε)
+        θ = θ - η * m_hat / (np.sqrt(n_hat + ε))
         yield θ
 
 
@@ -391,12 +459,13 @@ def nadam_iclr(
     ε: float = 1e-8,
     ψ: float | None = 1 / 250,
     norm: Norm = l2_norm,
+    clock: Clock = steps,
 ) -> Path:
-    """ICLR Algorithm 2 without the extra ν: μ_t in the recursion of m as well."""
-    m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
-    for t in count(1):
+    """ICLR Algorithm 2 without the extra ν, and with ε where the report has it: μ_t in the recursion of m as well."""
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in clock():
         μ_t, μ_next = schedule(μ, t, ψ), schedule(μ, t + 1, ψ)
-        P_t = P_t * μ_t
+        P_t = product(μ, t, ψ)
         P_next = P_t * μ_next
         g = grad(θ, t)
         m = μ_t * m + (1 - μ_t) * g
@@ -415,10 +484,11 @@ def nadam_constant(
     ν: float = 0.999,
     ε: float = 1e-8,
     norm: Norm = l2_norm,
+    clock: Clock = steps,
 ) -> Path:
     """optax.nadam: ICLR Algorithm 2 with μ_t = μ."""
     m, n = np.zeros_like(θ), np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         m = μ * m + (1 - μ) * g
         n, root = norm(n, g, ν, t)
@@ -436,12 +506,13 @@ def nadam_keras3(
     ν: float = 0.999,
     ε: float = 1e-8,
     norm: Norm = l2_norm,
+    clock: Clock = steps,
 ) -> Path:
     """Keras 2.11 and later: CS229 Algorithm 8 with μ_t = μ (1 − ½ · 0.96^t), the 1/250 lost."""
-    m, n, P_t = np.zeros_like(θ), np.zeros_like(θ), 1.0
-    for t in count(1):
+    m, n = np.zeros_like(θ), np.zeros_like(θ)
+    for t in clock():
         μ_t, μ_next = μ * (1 - 0.5 * 0.96**t), μ * (1 - 0.5 * 0.96 ** (t + 1))
-        P_t = P_t * μ_t
+        P_t = product(μ, t, 1)
         P_next = P_t * μ_next
         g = grad(θ, t)
         m = μ * m + (1 - μ) * g
@@ -460,10 +531,11 @@ def nadam_choi(
     ν: float = 0.999,
     ε: float = 1e-8,
     norm: Norm = l2_norm,
+    clock: Clock = steps,
 ) -> Path:
     """Choi et al. (2019), timm's NAdamW, AlgoPerf: both terms over 1 − μᵗ."""
     m, n = np.zeros_like(θ), np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         m = μ * m + (1 - μ) * g
         n, root = norm(n, g, ν, t)
@@ -472,7 +544,7 @@ def nadam_choi(
         yield θ
 
 
-def nadam_radam(
+def nadam_interpolated(
     θ: Array,
     grad: Gradient,
     *,
@@ -482,10 +554,11 @@ def nadam_radam(
     ε: float = 1e-8,
     γ: float = 0.05,
     norm: Norm = l2_norm,
+    clock: Clock = steps,
 ) -> Path:
-    """The author's later Radam: the look-ahead replaced by a plain interpolation between m̂ and g."""
+    """A plain interpolation between m̂ and g in place of the look-ahead: quasi-hyperbolic Adam, the author's Radam."""
     m, n = np.zeros_like(θ), np.zeros_like(θ)
-    for t in count(1):
+    for t in clock():
         g = grad(θ, t)
         m = μ * m + (1 - μ) * g
         n, root = norm(n, g, ν, t)
@@ -501,7 +574,7 @@ def nadam_radam(
 def row_lazy(
     θ: Array, grad: Callable[[Array, int], dict[int, Array]], *, of: Callable[..., Path], **settings: Any
 ) -> Path:
-    """An embedding's rows under the box `of`, as the author's later code advises: every row is a run of its own.
+    """An embedding's rows under the box `of`, as the author's later code advises: each row is a run of its own.
 
     `grad(θ, s)` gives the gradients of the rows that occur in step s. The clock t of a row, its m, n and P_t move only
     in those steps; a row that does not occur keeps all of them, and its parameters.
@@ -514,6 +587,27 @@ def row_lazy(
         for i in now:
             θ[i] = next(runs[i])
         yield θ
+
+
+def row_lazy_common(
+    θ: Array, grad: Callable[[Array, int], dict[int, Array]], *, of: Callable[..., Path], **settings: Any
+) -> Path:
+    """`row_lazy` under one clock for all rows, as torch.optim.SparseAdam and TensorFlow Addons' LazyAdam have it.
+
+    In step s of the table t = s for every row that occurs, however often it did before: only m and n are the row's own.
+    """
+    now = 0
+
+    def clock() -> Iterator[int]:
+        while True:
+            yield now
+
+    def counted(θ: Array, s: int) -> dict[int, Array]:
+        nonlocal now
+        now = s
+        return grad(θ, s)
+
+    return row_lazy(θ, counted, of=of, clock=clock, **settings)
 
 
 # -- the reader's note that this project began from: verbatim, with its faults -----------------------------------------

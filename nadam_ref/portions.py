@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import _default_to_fused_or_foreach
 
+from .compat import defaults_to_foreach
 from .kernels import Lists
 from .memory import is_memory
 
@@ -25,7 +25,7 @@ def portions(lists: Lists, params: list[Tensor], group: Mapping[str, Any]) -> It
     """
     together = group["fused"] or group["foreach"]
     if together is None and not params[0].is_cpu:
-        _, together = _default_to_fused_or_foreach(params, group["differentiable"])
+        together = defaults_to_foreach(params, group["differentiable"])
     one_pass = not (lists[2] or lists[3])  # nothing is read again
     if together or one_pass:
         return [lists]

@@ -34,10 +34,11 @@ class Replicas:
     such; everything else is common to all. With `fused`, steps on a CPU are compiled; the other flags that choose
     how a torch optimizer computes its step do not apply.
 
-    Replica r is updated as `optimizer([params[r]], …)` would update it, to rounding. Nothing synchronizes with the
-    host, and all tensors stay where they are, so that a step can be captured in a CUDA graph.
+    Replica r is updated as `optimizer([params[r]], …)` would update it, to rounding. With dense gradients nothing
+    synchronizes with the host, and all tensors stay where they are, so that a step can be captured in a CUDA graph.
 
-    Raises ValueError for parameters that do not agree on R, and what the class raises for its keywords.
+    Raises ValueError for parameters that do not agree on R or on the device, and what the class raises for its
+    keywords.
     """
 
     def __init__(self, optimizer: type[PaperOptimizer], params: Mapping[str, Tensor], **keywords: Any) -> None:
@@ -47,23 +48,26 @@ class Replicas:
             raise ValueError(f"replicas stand along the first dimension of every parameter; found {sizes}")
         self.R: int = next(iter(self.params.values())).shape[0]
         self.device = next(iter(self.params.values())).device
+        if len(devices := {x.device for x in self.params.values()}) > 1:
+            raise ValueError(f"replicas lie on one device; found {', '.join(sorted(map(str, devices)))}")
         for name, x in keywords.items():
             for value in x if name == "betas" else [x]:
                 if is_sequence(value) and len(value) != self.R:
                     raise ValueError(f"{name} has {len(value)} values for {self.R} replicas")
         groups = [group(optimizer, keywords, r) for r in range(self.R)]
         self.group = groups[0]
-        self.rule = optimizer([torch.zeros(1)], **at(keywords, 0))._rule(self.group)
-        self.numbers = {name: self._stack([number(g, name) for g in groups]) for name in NUMBERS}
+        self.numbers = {name: self._stack(name, [number(g, name) for g in groups]) for name in NUMBERS}
+        one = optimizer([torch.zeros(1)], **at(keywords, 0))
+        self.rule = one._rule({**self.group, "eps_root": self.numbers["eps_root"]})
         self.keys = state_keys(self.rule, self.group)
         self.state: dict[str, dict[str, Tensor]] = {}
 
-    def _stack(self, values: list[Any]) -> Any:
+    def _stack(self, name: str, values: list[Any]) -> Any:
         """One number where all replicas agree, a float64 tensor `[R]` where they do not."""
         if len(set(values)) == 1:
             return values[0]
         if None in values:
-            raise ValueError("momentum_decay is None for some replicas only: a schedule is common to all or to none")
+            raise ValueError(f"{name} is None for some replicas only: it has to be common to all or to none")
         return torch.tensor(values, dtype=torch.float64, device=self.device)
 
     @torch.no_grad()
@@ -121,39 +125,53 @@ class Replicas:
                 f"a sparse gradient of replicas has sparse_dim() = 2 (replica, row), not {g.sparse_dim()}"
             )
         replica, row = g.indices()
-        for key in COUNTS & state.keys():
-            if state[key].dim() == 1:
-                state[key] = state[key][:, None].repeat(1, p.shape[1])
         at = (replica, row)
-        part = {key: x[at] for key, x in state.items()}
-        numbers = {k: x[replica] if isinstance(x, Tensor) else x for k, x in self.numbers.items()}
+        common = self.group.get("row_counts") == "common"
+        for key in COUNTS & state.keys():
+            if state[key].dim() == 1 and not common:
+                state[key] = state[key][:, None].repeat(1, p.shape[1])
+        part = {key: x[at] for key, x in state.items() if not (common and key in COUNTS)}
         rows = p[at]
-        self._advance(rows, g.values(), part, numbers)
+        if common:
+            prelude, k = self._count_step(p, state, self.numbers)
+            of_row = (_column(x.flatten()[replica], rows) if isinstance(x, Tensor) else x for x in k)
+            self._update(rows, g.values(), part, prelude, Coefficients(*of_row))
+        else:
+            numbers = {k: x[replica] if isinstance(x, Tensor) else x for k, x in self.numbers.items()}
+            self._advance(rows, g.values(), part, numbers)
         p[at] = rows
         for key, x in part.items():
             state[key][at] = x
 
     def _advance(self, p: Tensor, g: Tensor, state: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """One update of `p` in place; whatever has a dimension lies along the leading ones of `p`."""
+        self._update(p, g, state, *self._count_step(p, state, numbers))
+
+    def _count_step(self, p: Tensor, state: dict[str, Tensor], numbers: dict[str, Any]) -> tuple[Prelude, Coefficients]:
+        """Advance the counts by one and give what the kernels take, shaped to broadcast against `p`."""
         if "step" in state:
             state["step"] += 1
         column = {name: _column(x, p) for name, x in {**numbers, **state}.items() if name in COUNTS or name in numbers}
         prelude, k, product = self._coefficients(column, arithmetic(p))
         if "mu_product" in state:
             state["mu_product"].copy_(product.reshape(state["mu_product"].shape))
+        return prelude, k
+
+    def _update(self, p: Tensor, g: Tensor, state: dict[str, Tensor], prelude: Prelude, k: Coefficients) -> None:
         m, n = ([state[key]] if key else [] for key in (self.keys.m, self.keys.n))
         expression_update_(self.rule, prelude, ([p], [g], m, n), k.to(arithmetic(p)))
 
     def _coefficients(self, column: dict[str, Any], dtype: torch.dtype) -> tuple[Prelude, Coefficients, Any]:
         """What the kernels take, and the product of μ, from hyperparameters and counts that broadcast together."""
-        eps, decay, _ = (column.pop(name) for name in ("eps", "weight_decay", "initial_accumulator_value"))
-        common = {name: self.group[name] for name in ("bias_correction", "dialect") if name in self.group}
+        eps, eps_root, decay = (column.pop(name) for name in ("eps", "eps_root", "weight_decay"))
+        column.pop("initial_accumulator_value")
+        common = {name: self.group[name] for name in ("bias_correction", "dialect", "length") if name in self.group}
         t, product = column.pop("step", 1.0), column.pop("mu_product", 1.0)
         k, product = scalars(self.rule, t, product, **column, **common)
         tiny = torch.finfo(dtype).tiny
         eps = eps.clamp(min=tiny) if isinstance(eps, Tensor) else max(eps, tiny)
         prelude = Prelude.of(self.group["maximize"], decay, self.group["decoupled_weight_decay"])
-        return prelude, fold(k, eps, prelude, decay), product
+        return prelude, fold(k, eps, prelude, decay, eps_root), product
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """The state of every parameter by name, as tensors that are the state: copy them to keep them."""
@@ -167,6 +185,8 @@ class Replicas:
                 raise ValueError(
                     f"{name!r} with state {sorted(state)} does not fit: {sorted(self.params)}, {sorted(keys)}"
                 )
+            if self.group.get("row_counts") == "common" and any(state[key].dim() > 1 for key in COUNTS & keys):
+                raise ValueError(f"{name!r} has rows under their own counts: make the replicas with row_counts='own'")
         self.state = {name: {k: x.to(self.device, copy=True) for k, x in s.items()} for name, s in state_dict.items()}
 
 

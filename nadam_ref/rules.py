@@ -6,9 +6,10 @@ Every optimizer of the paper is one elementwise update,
     n ← n + g²  |  ν n + (1−ν) g²  |  max(ν n, |g|)
     θ ← θ − η (a m + c g) / (d root(n) + ε)
 
-with root = √ for the L2 norms, the identity for the max norm, and no denominator without a norm. A `Rule` says which of
-these lines there are. The momentum schedule, the bias corrections and the differences between published Nadams live in
-the six numbers μ, ν, a, c, d, η alone.
+with root = √ for the L2 norms, the identity for the max norm, and no denominator without a norm. For an L2 norm a
+number may be added under the root as well, √(d² n + ε_root). A `Rule` says which of these lines there are. The momentum
+schedule, the bias corrections and the differences between published Nadams live in the six numbers μ, ν, a, c, d, η
+alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["DIALECTS", "RULES", "Dialect", "Rule", "Scalars", "scalars", "schedule"]
+__all__ = ["DIALECTS", "LENGTHS", "RULES", "Dialect", "Rule", "Scalars", "scalars", "schedule"]
 
 #: A float, or anything that takes a float's operators: a tensor, an array.
 Real = Any
@@ -30,11 +31,13 @@ class Rule:
     `momentum`: none, a decaying ``sum`` (m ← μ m + g) or a decaying ``mean`` (m ← μ m + (1−μ) g).
     `norm`: none, the ``sum`` of g² (AdaGrad), its decaying mean ``rms``, or the decaying ``max`` of |g|.
     `nesterov`: the step looks ahead, a m + c g in place of a m.
+    `eps_root`: a number is added under the root of an L2 norm.
     """
 
     momentum: Literal["none", "sum", "mean"] = "none"
     norm: Literal["none", "sum", "rms", "max"] = "none"
     nesterov: bool = False
+    eps_root: bool = False
 
 
 #: The ten of the paper, in the book's order, by class name.
@@ -59,7 +62,8 @@ class Dialect:
     `scheduled_recursion`: m decays by μ_t (as printed at ICLR) or by the constant μ (as printed in the report).
     `corrects_ahead`: the term in m is divided by 1 − ∏_{i≤t+1} μ_i, as printed, or by 1 − ∏_{i≤t} μ_i.
     `free_schedule`: the user chooses ψ; otherwise the dialect fixes it at `momentum_decay` (None: no schedule).
-    `interpolation`: a number γ puts (1−γ) m̂ + γ g in the place of the look-ahead (None), with m̂ = m / (1 − μᵗ).
+    `interpolation`: the usual γ of (1−γ) m̂ + γ g, with m̂ = m / (1 − μᵗ), which takes the place of the look-ahead; None
+    where there is no such γ.
     """
 
     who: str
@@ -82,8 +86,14 @@ DIALECTS: dict[str, Dialect] = {
     "constant": Dialect("optax.nadam: no schedule"),
     "keras3": Dialect("Keras 2.11 and later: 0.96^t, the 1/250 lost", momentum_decay=1.0),
     "choi": Dialect("timm's NAdamW, AlgoPerf: both terms over 1 − μᵗ", corrects_ahead=False),
-    "radam": Dialect("the author's later code: is it the look-ahead, or only the interpolation?", interpolation=0.05),
+    "interpolated": Dialect(
+        "quasi-hyperbolic Adam; the author's later code: is it the look-ahead, or only the interpolation?",
+        interpolation=0.05,
+    ),
 }
+
+#: How long a step is on a constant gradient: as the rule has it, 1, or as the report's Nadam has it.
+LENGTHS = ("own", "unit", "report")
 
 
 class Scalars(NamedTuple):
@@ -111,7 +121,7 @@ def schedule(mu: Real, t: Real, momentum_decay: float | None) -> Real:
 def one_minus_power(x: Real, t: Real) -> Real:
     """1 − xᵗ to full precision; the subtraction itself loses digits where x is near 1, five of them at 0.999999."""
     exponent = t * (x.log() if hasattr(x, "log") else math.log(x) if x else -math.inf)
-    return -(exponent.expm1() if hasattr(exponent, "expm1") else math.expm1(exponent))
+    return -(math.expm1(exponent) if isinstance(exponent, float) else exponent.expm1())
 
 
 def scalars(
@@ -125,6 +135,8 @@ def scalars(
     momentum_decay: float | None = None,
     bias_correction: bool = False,
     dialect: str = "iclr",
+    gamma: Real | None = None,
+    length: str = "own",
     lr_decay: float = 0.0,
 ) -> tuple[Scalars, Real]:
     """The six numbers of step t = 1, 2, …, and the product ∏_{i≤t} μ_i.
@@ -133,7 +145,9 @@ def scalars(
     where there is a schedule, since without one it is a power of μ.
     `lr_decay` is AdaGrad's: η / (1 + (t−1) · lr_decay). `dialect` matters to
     rules with nesterov and a decaying mean; every other rule with a schedule
-    decays m by μ_t.
+    decays m by μ_t. `gamma` is γ where the dialect interpolates, None: its
+    usual one. `length` is one of `LENGTHS`; the others than "own" are for
+    corrected means.
     """
     corrected = rule.norm == "rms" and bias_correction
     d = one_minus_power(nu, t) ** -0.5 if corrected else 1.0
@@ -155,7 +169,8 @@ def scalars(
     if rule.momentum == "sum" and rule.nesterov:
         a, c = mu_next, 1.0
     elif rule.nesterov and kind.interpolation is not None:
-        a, c = 1 - kind.interpolation, kind.interpolation
+        c = kind.interpolation if gamma is None else gamma
+        a = 1 - c
         if bias_correction:
             a = a / rest
     elif rule.nesterov:
@@ -165,5 +180,15 @@ def scalars(
             a, c = a / rest_ahead, c / rest
     elif rule.momentum == "mean" and bias_correction:
         a = 1 / rest
+
+    if length != "own":
+        # A constant gradient 1 gives m = 1 − μᵗ where μ is constant in the recursion, and 1 − ∏ μ_i where it is not.
+        constant = one_minus_power(mu, t)
+        wanted = 1.0
+        if length == "report":
+            wanted = mu_next / (rest + here * (1 - mu_next)) * constant + (1 - mu_t) / rest
+        held = rule.nesterov and not kind.scheduled_recursion
+        factor = wanted / (a * (constant if held else rest) + c)
+        a, c = a * factor, c * factor
 
     return Scalars(recursion, nu, a, c, d, rate), here

@@ -40,7 +40,7 @@ MEANING = {
     "constant": "ICLR's Algorithm 2 without a schedule: full steps at once",
     "keras3": "the report's schedule, run 250 times too fast: shorter steps, for longer",
     "choi": "no schedule, both terms corrected alike: long steps at first",
-    "radam": "the author's Radam, gradient and momentum interpolated: full steps at once",
+    "interpolated": "gradient and momentum interpolated, as in the author's Radam: full steps at once",
     "Adam": "no Nadam: it does not look ahead",
     "none": "no published Nadam; {nearest} is nearest, at distance {distance:.1g}",
 }
@@ -219,26 +219,11 @@ def _candidate(name: str, params: list[Tensor], numbers: Numbers, inside: bool) 
         "lr": numbers.lr / root,
         "betas": numbers.betas,
         "eps": 0.0 if inside else numbers.eps / root,
+        "eps_root": numbers.eps / root**2 if inside else 0.0,
         "bias_correction": not name.endswith("uncorrected"),
     }
     dialect: Any = _dialect(name)
-    optimizer = Adam(params, **settings) if name == "Adam" else Nadam(params, **settings, dialect=dialect)
-    if inside:
-        _put_in_root(optimizer, params, numbers.eps / root**2, numbers.betas[1])
-    return optimizer
-
-
-def _put_in_root(optimizer: Optimizer, params: list[Tensor], eps: float, nu: float) -> None:
-    """√(n̂ + ε): the corrected mean of g² + ε is n̂ + ε, so each step's share of ε goes into n before it."""
-    share = eps * (1 - nu) / nu
-    for p in params:
-        optimizer.state[p]["exp_avg_sq"] = torch.full_like(p, share)
-
-    def add(*_: Any) -> None:
-        for p in params:
-            optimizer.state[p]["exp_avg_sq"].add_(share)
-
-    optimizer.register_step_post_hook(add)
+    return Adam(params, **settings) if name == "Adam" else Nadam(params, **settings, dialect=dialect)
 
 
 # -- the libraries -----------------------------------------------------------------------------------------------------

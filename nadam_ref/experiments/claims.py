@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from nadam_ref.rules import DIALECTS, RULES
-
+from . import protocol_file
 from .reported import Reported, reported
 
 __all__ = ["Claim", "ClaimError", "Part", "Rules", "Side", "claims", "parts", "read", "rules"]
@@ -56,7 +55,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence about one metric of one task, true if all its `sides` are. `recalled`: it was not checked in print."""
+    """A sentence about one metric of one task, true if all its `sides` are. `recalled`: it was not seen in print."""
 
     label: str
     sentence: str
@@ -102,9 +101,9 @@ def _content() -> Mapping[str, Any]:
 
 
 def read(text: str) -> Mapping[str, Any]:
-    """The content of a claims file. Raises `ClaimError` for an arm that no optimizer and dialect make."""
+    """The content of a claims file. Raises `ClaimError` for an arm that the protocol does not have."""
     content: Mapping[str, Any] = yaml.safe_load(text)
-    known = {*RULES, *(f"{name}-{dialect}" for name in ("Nadam", "NadaMax") for dialect in DIALECTS)}
+    known = {name for task in protocol_file.tasks() for name in protocol_file.section(task)["arms"]}
     named = [name for pair in content["primary"]["pairs"] for name in pair]
     for entry in content["exploratory"]:
         named += [name for pair in _pairs(entry) for name in pair]
@@ -147,14 +146,16 @@ def _primary(paper: str, task: str, pair: tuple[str, str]) -> Claim:
         metric=printed[0].metric,
         sides=(side,),
         primary=True,
-        recalled=not all(x.confirmed for x in printed),
+        recalled=any(x.is_recalled for x in printed),
     )
 
 
 def _exploratory(entry: Mapping[str, Any]) -> Claim:
     where = (entry["paper"], entry["task"], entry["metric"])
     sides = tuple(Side(*pair, -1, _printed(*where, pair)) for pair in _pairs(entry))
-    return Claim(entry["label"], entry["sentence"], *where, sides, primary=False, recalled=entry["recalled"])
+    return Claim(
+        entry["label"], entry["sentence"], *where, sides, primary=False, recalled=entry["confirmed"] == "recalled"
+    )
 
 
 def claims() -> list[Claim]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from ..files import user_path
 
 __all__ = ["add"]
 
-STORE = Path("records")
+STORE = "records"
 FORMATS = ("text", "csv", "latex", "json")
 TABLES = ("verdicts", "methods", "confound", "luck")
 
@@ -17,22 +18,22 @@ def add(commands: Any) -> None:
     """Add the command to those of the parser."""
     parser = commands.add_parser("report", help="judge the papers' claims by the recorded runs")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--store", type=Path, default=STORE, metavar="FOLDER", help=f"default: ./{STORE}")
-    source.add_argument("--pack", type=Path, action="append", metavar="FOLDER", help="a pack; may be repeated")
+    source.add_argument("--store", type=user_path, default=STORE, metavar="FOLDER", help=f"default: ./{STORE}")
+    source.add_argument("--pack", type=user_path, action="append", metavar="FOLDER", help="a pack; may be repeated")
     parser.add_argument("--profile", default="small", metavar="NAME", help="default: small")
     parser.add_argument("--table", choices=TABLES, default="verdicts", help="default: verdicts")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text; json has all tables")
+    parser.add_argument("--partial", action="store_true", help="judge the reporting seeds that every arm has so far")
     parser.set_defaults(run=_report, extra="experiments")
 
 
 def _report(args: argparse.Namespace) -> int:
-    from .protocol import seeds
+    from .protocol import planned_seeds
     from .report import report
 
-    records = _records(args)
-    tasks = {record.spec.task for record in records if record.spec.profile == args.profile}
-    planned = {task: seeds(args.profile, task)[1] for task in tasks}
-    print(report(records, args.profile, args.format, args.table, planned), end="")
+    records = [record for record in _records(args) if record.spec.profile == args.profile]
+    planned = planned_seeds(records)
+    print(report(records, args.profile, args.format, args.table, planned, args.partial), end="")
     return 0
 
 

@@ -1,17 +1,19 @@
-"""`nadam-ref sweep`: run a profile of the protocol, in two stages, with a progress bar, until it is done or stopped."""
+"""`nadam-ref sweep`: run a profile of the protocol with a progress bar, stage by stage, until done or stopped."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
+
+from ..files import user_path
 
 __all__ = ["add"]
 
@@ -22,12 +24,14 @@ def add(commands: Any) -> None:
     parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small or paper")
     parser.add_argument("--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)")
     parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")
-    parser.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    parser.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
     parser.add_argument("--workers", type=_positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs already, as tcp://host:8786")
     parser.add_argument("--max-minutes", type=_positive(float), metavar="M", help="then save what runs, and stop")
     parser.add_argument("--run-minutes", type=_positive(float), metavar="M", help="longest time for one run")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument("--nice", type=_niceness, default=10, metavar="N", help="of the workers, 0 to 19 (default: 10)")
+    parser.add_argument("--dry-run", action="store_true", help="print arms, runs and hours, and run nothing")
     parser.set_defaults(run=_sweep, extra="experiments")
 
 
@@ -45,11 +49,19 @@ def _positive(kind: type) -> Callable[[str], Any]:
     return read
 
 
+def _niceness(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := int(text)) <= 19:
+            return value
+    raise argparse.ArgumentTypeError(f"must be an integer from 0 to 19, not {text!r}")
+
+
 def _sweep(args: argparse.Namespace) -> int:
+    from .cost import table, total
     from .data import first_available
     from .protocol import data_names, tasks
     from .records import FAILED, Record, RunSpec, Store
-    from .stages import Plan, expected, stages
+    from .stages import Plan, stages
     from .sweep import Control, executor, sweep
     from .train import check_device
 
@@ -58,10 +70,20 @@ def _sweep(args: argparse.Namespace) -> int:
         check_device(args.device, args.profile, task)
     plans = [Plan(args.profile, args.data or first_available(*data_names(args.profile, task)), task) for task in names]
     deadline = None if args.max_minutes is None else time.monotonic() + 60 * args.max_minutes
-    control, records, store = Control(deadline=deadline), {}, Store(args.store)
     workers = args.workers or (_cpus() if args.device == "cpu" else 1)
+    costs = _costs(plans, args.device)
+    if args.dry_run:
+        print(table(costs, workers))
+        print("\n".join(_power(plans)))
+        return 0
+    print(total(costs, workers), file=sys.stderr)
+    control, records, store = Control(deadline=deadline), {}, Store(args.store)
     limit = None if args.run_minutes is None else 60 * args.run_minutes
-    with _signals(control) as caught, _Bar(expected(plans)) as bar, executor(workers, args.scheduler) as client:
+    with (
+        _signals(control) as caught,
+        _Bar(sum(cost.runs for cost in costs)) as bar,
+        executor(workers, args.scheduler, nice=args.nice) as client,
+    ):
 
         def make(specs: list[RunSpec]) -> list[Record]:
             specs = [dataclasses.replace(spec, device=args.device) for spec in specs]
@@ -76,6 +98,36 @@ def _sweep(args: argparse.Namespace) -> int:
     if not complete or failures:
         print("nadam-ref: the same command goes on from here; a run that is finished is not repeated", file=sys.stderr)
     return (128 + caught[-1]) if caught else 2 if failures else 0
+
+
+def _costs(plans: list[Any], device: str) -> list[Any]:
+    """What each arm of the plans costs; how many rates the searches will try is an estimate."""
+    from .cost import Cost, seconds_per_run
+    from .protocol import arm, specs
+    from .stages import expected
+
+    costs = []
+    for plan in plans:
+        first = {arm(spec): dataclasses.replace(spec, device=device) for spec in specs(*plan)}
+        costs += [Cost(plan.task, name, runs, seconds_per_run(first[name])) for name, runs in expected(plan).items()]
+    return costs
+
+
+def _power(plans: list[Any]) -> list[str]:
+    """What the reporting seeds of each plan can see, where a pilot has measured the spread."""
+    from .claims import claims, rules
+    from .hypotheses import detectable
+    from .protocol import pilot, seeds
+
+    family, lines = sum(claim.primary for claim in claims()), []
+    for plan in plans:
+        n, spread = len(seeds(plan.profile, plan.task)[1]), pilot(plan.profile, plan.task)
+        if spread is not None:
+            least = 100 * math.expm1(detectable(spread, n, family, rules().alpha))
+            lines.append(f"{plan.task}: {n} seeds show a difference of {least:.1f} % (pairs spread by {spread:g})")
+        elif n:
+            lines.append(f"{plan.task}: {n} seeds; no pilot says what they can show")
+    return lines
 
 
 @contextlib.contextmanager

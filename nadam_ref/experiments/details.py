@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 #: How surely it is known what a paper says.
-SURELY = ("found", "inferred", "recalled", "silent")
+SURELY = ("found", "secondary", "inferred", "recalled", "silent")
 
 
 @dataclass(frozen=True)

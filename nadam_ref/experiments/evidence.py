@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nadam_ref.rules import RULES
-
+from . import protocol, tuning
 from .records import Record, RunSpec
-from .statistics import MixedRunsError, Row, RunsError, best, check_comparable, missing, rows, value
+from .statistics import Row, RunsError, check_comparable, missing, rows, value
 
-__all__ = ["TUNING_FROM", "Arm", "Evidence", "arm_name", "gather"]
+__all__ = ["TUNING_FROM", "Arm", "Evidence", "gather"]
 
 #: Seeds from here on chose the rates; those below are the reported ones. They are never shared.
 TUNING_FROM = 1000
@@ -19,12 +19,22 @@ TUNING_FROM = 1000
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm on one task: a row of `tuning` for each rate tried, the `chosen` one, and the reported `runs` by seed."""
+    """One arm on one task: a row of `tuning` for each rate tried, the `chosen` one, and the reported `runs` by seed.
+
+    `runner_up`, `common`: the same arm at the runner-up beside the chosen rate, and at the rate that its family has in
+    common; None where those runs were not made. The latter is the arm itself where the rates are the same.
+    """
 
     name: str
     tuning: Sequence[Row]
     chosen: Row
     runs: Mapping[int, Record]
+    runner_up: Arm | None = None
+    common: Arm | None = None
+
+    @property
+    def lr(self) -> float:
+        return self.chosen.lr
 
     def values(self, metric: str) -> list[float]:
         """The metric at the last step of every reported run, in the order of the seeds; +inf where it diverged."""
@@ -50,19 +60,16 @@ class Arm:
 Evidence = Mapping[str, Mapping[str, Arm]]
 
 
-def arm_name(of: RunSpec | Row) -> str:
-    """`Adam`, `Nadam` for the report's own rule, `Nadam-iclr` for another dialect: as in the protocol."""
-    dialect = of.hyperparameters.get("dialect", "cs229")
-    return of.optimizer if dialect == "cs229" else f"{of.optimizer}-{dialect}"
+def gather(
+    records: Iterable[Record], profile: str, seeds: Mapping[str, Sequence[int]] | None = None, *, partial: bool = False
+) -> Evidence:
+    """The arms of every task that has records of `profile`, in the protocol's order.
 
+    `seeds`: the reporting seeds of each task as the protocol fixed them, so that nobody stops early at a result that
+    looks good; None takes all that any arm of the task has. `partial`: take as many of them, from the first on, as
+    every arm has at its chosen rate.
 
-def gather(records: Iterable[Record], profile: str, seeds: Mapping[str, Sequence[int]] | None = None) -> Evidence:
-    """The arms of every task that has records of `profile`, in one order whatever that of the records is.
-
-    `seeds`: the reporting seeds of each task as the protocol fixed them, so that nobody stops early at a result he
-    likes; None takes all that any arm of the task has.
-
-    Raises `MissingRunsError` for a run that is not there or failed, `MixedRunsError` for runs that cannot be compared.
+    Raises `MissingRunsError` for a run that is missing or failed, `MixedRunsError` for runs that cannot be compared.
     """
     kept = list({record.spec.id: record for record in records}.values())
     chosen = [record for record in kept if record.spec.profile == profile]
@@ -73,48 +80,62 @@ def gather(records: Iterable[Record], profile: str, seeds: Mapping[str, Sequence
         )
     tasks = sorted({record.spec.task for record in chosen})
     return {
-        task: _arms([r for r in chosen if r.spec.task == task], None if seeds is None else seeds[task])
+        task: _arms([r for r in chosen if r.spec.task == task], None if seeds is None else seeds[task], partial)
         for task in tasks
     }
 
 
-def _arms(records: list[Record], seeds: Sequence[int] | None) -> dict[str, Arm]:
+def _arms(records: list[Record], seeds: Sequence[int] | None, partial: bool) -> dict[str, Arm]:
     check_comparable(records)
-    reported = [record for record in records if record.spec.seed < TUNING_FROM]
-    table = rows([record for record in records if record.spec.seed >= TUNING_FROM])
-    expected = sorted({record.spec.seed for record in reported}) if seeds is None else sorted(seeds)
-    if not expected:
-        profile = records[0].spec.profile
-        raise RunsError(
-            f"profile {profile!r} reports no runs on {records[0].spec.task}: it is for looking, not for verdicts"
-        )
-    by_id = {record.spec.id: record for record in reported}
-    arms: dict[str, Arm] = {}
-    lacking: list[RunSpec] = []
-    for row in best(table):
-        name = arm_name(row)
-        if name in arms:
-            raise MixedRunsError(f"{name} was tuned with two sets of hyperparameters; keep each in a store of its own")
-        specs = [_spec(records, row, seed) for seed in expected]
-        lacking += [spec for spec in specs if spec.id not in by_id]
-        runs = {spec.seed: by_id[spec.id] for spec in specs if spec.id in by_id}
-        arms[name] = Arm(name, [r for r in table if arm_name(r) == name], row, runs)
-    if lacking:
+    task, profile = records[0].spec.task, records[0].spec.profile
+    reported = {record.spec.id: record for record in records if record.spec.seed < TUNING_FROM}
+    planned = sorted({record.spec.seed for record in reported.values()}) if seeds is None else sorted(seeds)
+    if not planned:
+        raise RunsError(f"profile {profile!r} reports no runs on {task}: it is for looking, not for verdicts")
+    tables: dict[str, dict[float, Row]] = {}
+    for row in rows([record for record in records if record.spec.seed >= TUNING_FROM]):
+        tables.setdefault(protocol.arm(row.spec), {})[row.lr] = row
+    if not tables:
+        raise RunsError(f"no rate was tuned on {task}; run nadam-ref sweep {profile}")
+    names = [name for name in protocol.arms(task) if name in tables]
+    criteria = {name: {lr: row.criterion for lr, row in tables[name].items()} for name in names}
+    choices = {name: tuning.choose(criteria[name]) for name in names}
+    wanted = {name: [_spec(tables[name][choices[name].lr], seed) for seed in planned] for name in names}
+    if partial:
+        n = min(_leading(spec.id in reported for spec in specs) for specs in wanted.values())
+        planned, wanted = planned[:n], {name: specs[: max(1, n)] for name, specs in wanted.items()}
+    if lacking := [spec for specs in wanted.values() for spec in specs if spec.id not in reported]:
         raise missing(lacking)
-    if not arms:
-        raise RunsError(f"no rate was tuned on {records[0].spec.task}; run nadam-ref sweep {records[0].spec.profile}")
-    return {name: arms[name] for name in sorted(arms, key=_place)}
+
+    def at(name: str, lr: float | None) -> Arm | None:
+        """The arm at one of its rates; None where not all of those runs are there."""
+        if lr is None:
+            return None
+        row = tables[name][lr]
+        runs = {seed: reported.get(_spec(row, seed).id) for seed in planned}
+        made = {seed: record for seed, record in runs.items() if record is not None}
+        return Arm(name, list(tables[name].values()), row, made) if len(made) == len(planned) else None
+
+    shared = {
+        name: tuning.common(criteria[other] for other in family)
+        for family in protocol.families(task, [name for name in protocol.compared(task) if name in names]).values()
+        for name in family
+    }
+    arms = {}
+    for name in names:
+        own = at(name, choices[name].lr)
+        assert own is not None  # none of its runs is lacking
+        arms[name] = dataclasses.replace(
+            own, runner_up=at(name, choices[name].runner_up), common=at(name, shared.get(name))
+        )
+    return arms
 
 
-def _place(name: str) -> tuple[bool, int, str]:
-    """Where an arm stands in a table: the methods in the report's order, then the dialects."""
-    optimizer, _, dialect = name.partition("-")
-    return bool(dialect), list(RULES).index(optimizer), dialect
+def _leading(there: Iterable[bool]) -> int:
+    """How many are there before the first that is not."""
+    return sum(1 for _ in itertools.takewhile(bool, there))
 
 
-def _spec(records: Sequence[Record], row: Row, seed: int) -> RunSpec:
-    """The specification of a reported run at the rate of `row`."""
-    (like, *_) = (
-        r.spec for r in records if (r.spec.optimizer, r.spec.hyperparameters) == (row.optimizer, row.hyperparameters)
-    )
-    return dataclasses.replace(like, seed=seed)
+def _spec(row: Row, seed: int) -> RunSpec:
+    """The specification of a reported run of an arm at the rate of a row."""
+    return dataclasses.replace(row.spec, seed=seed)

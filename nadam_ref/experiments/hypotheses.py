@@ -9,7 +9,7 @@ import numpy as np
 
 from .intervals import LEAST, Floats, Values, t_cdf, t_quantile
 
-__all__ = ["deciding_runs", "holm", "log_differences", "sign_flip", "signed_ranks", "tost"]
+__all__ = ["deciding_runs", "detectable", "holm", "log_differences", "sign_flip", "signed_ranks", "tost"]
 
 EXACT = 40  # pairs; half the signs of one side are 2^20 sums
 MOST_RUNS = 1000
@@ -68,7 +68,7 @@ def sign_flip(differences: Values) -> float:
     if seen <= 0:
         return 1.0
     half = len(d) // 2
-    left, right = _sums(d[:half]), np.sort(_sums(d[half:]))
+    left, right = np.sort(_sums(d[:half])), np.sort(_sums(d[half:]))
     reached = len(right) - np.searchsorted(right, seen - left, side="left")
     return float(min(1.0, 2 * int(reached.sum()) / 2 ** len(d)))
 
@@ -124,3 +124,15 @@ def deciding_runs(differences: Values, delta: float, family: int = 1, alpha: flo
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return low
+
+
+def detectable(spread: float, n: int, family: int = 1, alpha: float = 0.05) -> float:
+    """The smallest mean difference of log(metric) that `n` pairs show at `alpha` / `family` with a probability of .8.
+
+    `spread`: the standard deviation over pairs. +inf for fewer than 3 pairs, and where the exact test cannot be
+    significant with so few.
+    """
+    if n < max(LEAST, math.log2(2 * family / alpha)):
+        return math.inf
+    power = t_quantile(2 * POWER - 1, n - 1)
+    return (t_quantile(1 - alpha / family, n - 1) + power) * spread / math.sqrt(n)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from .checkpoints import load, save
+from .protocol import model
 from .records import FAILED, Record, RunSpec, Store
 from .tasks import autoencoder, language_model
-from .train import OPTIMIZER_VERSION, Training, hyperparameters, run
-from .worker import load, save
+from .train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, run
 
 __all__ = ["KNOWN", "TOLERANCE", "Known", "reach"]
 
@@ -45,8 +46,8 @@ def _jones() -> RunSpec:
     return RunSpec(
         task="autoencoder",
         task_version=autoencoder.VERSION,
-        profile="paper",
-        model=asdict(size),
+        profile=REPRODUCTION,
+        model=model(size),
         data="mnist",
         data_sha256=mnist.sha256,
         optimizer="NAG",
@@ -72,8 +73,8 @@ def _ptb() -> RunSpec:
     return RunSpec(
         task="language_model",
         task_version=language_model.VERSION,
-        profile="paper",
-        model=asdict(size),
+        profile=REPRODUCTION,
+        model=model(size),
         data="ptb",
         data_sha256=ptb.sha256,
         optimizer="GD",
@@ -84,7 +85,7 @@ def _ptb() -> RunSpec:
         batch=batch,
         evaluate_every=steps,
         clip_norm=5.0,
-        anneal=(0.5, 4),
+        anneal=(0.5, 5),
     )
 
 
@@ -131,7 +132,7 @@ def reach(name: str, store: Store, *, progress: Callable[[Training], None] | Non
                 progress(training)
             last = time.monotonic()
 
-    record = run(spec, progress=now_and_then, resume=load(checkpoint, spec))
+    record = run(spec, progress=now_and_then, resume=load(checkpoint, spec.id))
     if record.status not in FAILED:
         store.put(record)
         checkpoint.unlink(missing_ok=True)

@@ -1,63 +1,28 @@
-"""What an arm's runs show besides its last value: how fast, how well along the way, how forgiving of the rate."""
+"""What an arm's runs show besides its last value: how fast, and how sensitive to the learning rate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..rules import schedule
 from .evidence import Arm, Evidence
 from .intervals import Interval, wilson
-from .records import Record
-from .statistics import Row, Summary, summary
+from .statistics import Summary, summary
+from .train import ROW_STEPS
 
-__all__ = ["Method", "expected_best", "good_rates", "log_area", "methods", "steps_to"]
+__all__ = ["Method", "expected_best", "final_momentum", "methods", "steps_to"]
 
 REFERENCE = "Adam"  # a method's steps to target: until its development loss is as low as Adam's is in the end
-GOOD = 1.1  # a rate is good if its mean development loss is at most this times the best
 TRIALS = 3
 
 
 def steps_to(target: float, steps: Sequence[float], values: Sequence[float]) -> float:
     """The first of `steps` at which the value is at most `target`; +inf where it never is."""
     return next((float(step) for step, value in zip(steps, values, strict=True) if value <= target), math.inf)
-
-
-def log_area(steps: Sequence[float], values: Sequence[float]) -> float:
-    """Mean of log(value) over the steps, by trapezoids; +inf where a value is not finite.
-
-    The area under the curve on a logarithmic axis, divided by its length: a difference of two is comparable with a
-    difference of log(metric). Raises `ValueError` for fewer than two steps.
-    """
-    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    if len(x) < 2:
-        raise ValueError("an area needs at least two evaluations")
-    if not np.isfinite(y).all():
-        return math.inf
-    height = np.log(y)
-    return float(((height[1:] + height[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
-
-
-def good_rates(table: Sequence[Row], factor: float = GOOD) -> Interval | None:
-    """The smallest and largest rate around the best with a mean development loss of at most `factor` × the best.
-
-    Only rates without a worse one between them and the best count. None where every rate diverged. The width of the
-    region in decades is the difference of their logarithms.
-    """
-    ordered = sorted(table, key=lambda row: row.lr)
-    losses = [row.dev_loss.mean for row in ordered]
-    best = losses.index(min(losses))
-    if not math.isfinite(losses[best]):
-        return None
-    good = [loss <= factor * losses[best] for loss in losses]
-    low, high = best, best
-    while low > 0 and good[low - 1]:
-        low -= 1
-    while high + 1 < len(good) and good[high + 1]:
-        high += 1
-    return ordered[low].lr, ordered[high].lr
 
 
 def expected_best(values: Sequence[float], k: int) -> float:
@@ -80,9 +45,9 @@ def expected_best(values: Sequence[float], k: int) -> float:
 class Method:
     """One arm on one task: its rate, its reported runs and how it got there.
 
-    `metrics`: summaries of the reported runs. `steps`: the median over seeds of the steps to the mean last development
-    loss of Adam (None where it has none), and `area` the mean log area of the development loss; +inf where runs do not
-    get there. `good`: the region of good rates. `trials`: expected best development loss of 3 of the rates tried.
+    `metrics`: summaries of the reported runs; `runner_up`: its other rate, with summaries of the runs there, if there
+    are any. `steps`: the median over seeds of the steps to the mean last development loss of Adam (None where it has
+    none). `trials`: expected best development loss of 3 of the rates tried. +inf where runs do not get there.
     """
 
     task: str
@@ -93,26 +58,17 @@ class Method:
     diverged: int
     diverged_share: Interval | None
     metrics: dict[str, Summary]
+    runner_up: tuple[float, dict[str, Summary]] | None
     steps: float | None
-    area: float
-    good: Interval | None
     trials: float
 
-    @property
-    def decades(self) -> float:
-        """Width of the region of good rates; 0 where no rate is."""
-        return 0.0 if self.good is None else math.log10(self.good[1] / self.good[0])
 
-
-def _area(record: Record) -> float:
-    if record.status == "diverged":
-        return math.inf
-    return log_area(record.curves["dev_step"], record.curves["dev_loss"])
+def _summaries(arm: Arm) -> dict[str, Summary]:
+    return {name: summary(arm.values(name)) for name in arm.chosen.metrics}
 
 
 def _method(task: str, arm: Arm, target: float | None) -> Method:
     runs = [arm.runs[seed] for seed in sorted(arm.runs)]
-    names = list(arm.chosen.metrics)
     steps = None
     if target is not None:
         found = [steps_to(target, run.curves["dev_step"], run.curves["dev_loss"]) for run in runs]
@@ -121,15 +77,14 @@ def _method(task: str, arm: Arm, target: float | None) -> Method:
     return Method(
         task=task,
         name=arm.name,
-        lr=arm.chosen.lr,
+        lr=arm.lr,
         edge=arm.chosen.edge,
         n=len(runs),
         diverged=arm.diverged,
         diverged_share=wilson(arm.diverged, len(runs)),
-        metrics={name: summary(arm.values(name)) for name in names},
+        metrics=_summaries(arm),
+        runner_up=None if arm.runner_up is None else (arm.runner_up.lr, _summaries(arm.runner_up)),
         steps=steps,
-        area=float(np.mean([_area(run) for run in runs])),
-        good=good_rates(arm.tuning),
         trials=expected_best(losses, min(TRIALS, len(losses))),
     )
 
@@ -141,3 +96,20 @@ def methods(evidence: Evidence) -> list[Method]:
         end = arms[REFERENCE].mean("dev_loss") if REFERENCE in arms else math.inf
         found += [_method(task, arm, end if math.isfinite(end) else None) for arm in arms.values()]
     return found
+
+
+def final_momentum(arms: Mapping[str, Arm]) -> list[float]:
+    """What the scheduled μ_t had come to at the end of training; empty where no arm has a schedule.
+
+    Two values where rows count their own steps: that of the row with the most steps, and that of the median row.
+    """
+    scheduled = [arm for arm in arms.values() if arm.spec.hyperparameters.get("momentum_decay") is not None]
+    if not scheduled:
+        return []
+    record = next(iter(scheduled[0].runs.values()))
+    hyper = record.spec.hyperparameters
+    mu = hyper["betas"][0] if "betas" in hyper else hyper["momentum"]
+    steps = [float(record.spec.steps)]
+    if record.spec.row_lazy:
+        steps = [record.metrics[name] for name in ROW_STEPS if name in record.metrics]
+    return [float(schedule(mu, t, hyper["momentum_decay"])) for t in steps]

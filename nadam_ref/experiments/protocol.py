@@ -1,8 +1,9 @@
 """The protocol as data (`protocol.yaml`), turned into the specifications of runs.
 
-An arm is an optimizer with everything fixed but the learning rate. A profile runs its arms in two stages: every rate
-with the tuning seeds (`specs`, and `extension` where a best rate is at the edge), then the rate that was best on the
-development set with the reporting seeds (`reporting`).
+An arm is an optimizer with everything fixed but the learning rate. A profile runs its arms in stages (`stages`): first
+the rates that a paper printed, where the protocol asks for them (`printed`); then the search for each arm's rate with
+the tuning seeds (`search`, again and again until it gives nothing); then the reporting seeds (`reporting`), at the
+chosen rate and, for the arms that are compared, at the runner-up and at the rate their family has in common.
 """
 
 from __future__ import annotations
@@ -10,40 +11,38 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any
 
-from .protocol_file import ProtocolError, section, tasks
+from ..checks import renamed
+from . import tuning
+from .protocol_file import ProtocolError, section, tasks, version_of
 from .records import FAILED, Record, RunSpec
-from .statistics import best, rows
+from .reported import reported
+from .statistics import criterion
 from .tasks import TASKS
 from .train import OPTIMIZER_VERSION, hyperparameters
 
 __all__ = [
-    "Choice",
     "ProtocolError",
     "arm",
     "arms",
-    "choose",
+    "choices",
+    "compared",
     "data_names",
     "dataset",
-    "extension",
+    "families",
     "methods",
+    "most",
+    "pilot",
+    "planned_seeds",
+    "printed",
+    "rates",
     "reporting",
+    "search",
     "seeds",
     "specs",
     "tasks",
 ]
-
-
-class Choice(NamedTuple):
-    """The rate that an arm's tuning runs chose: lowest mean development loss, of equal ones the smaller rate.
-
-    `edge`: it is the smallest or largest that was tried. `dev_loss` is +inf where every rate diverged.
-    """
-
-    lr: float
-    edge: bool
-    dev_loss: float
 
 
 def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
@@ -56,17 +55,36 @@ def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
 
 
 def arms(task: str = "images", profile: str | None = None) -> list[str]:
-    """Names of a task's arms, or of those a profile runs: the methods in the report's order, then their dialects."""
+    """Names of a task's arms, or of those a profile runs: the methods in the report's order, then the others."""
     every = section(task)["arms"]
-    if profile is None:
-        return list(every)
-    return list(_profile(task, profile).get("arms", every))
+    listed = every if profile is None else _profile(task, profile).get("arms", every)
+    return [name for name in every if name in listed]
 
 
-def seeds(profile: str, task: str = "images") -> tuple[list[int], list[int]]:
+def compared(task: str) -> list[str]:
+    """Names of the arms that are reported at three rates."""
+    return list(section(task)["compared"])
+
+
+def families(task: str, names: Iterable[str]) -> dict[str, list[str]]:
+    """The arms by family: those of one family begin their search at one rate."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(section(task)["arms"][name]["family"], []).append(name)
+    return found
+
+
+def seeds(profile: str, task: str = "images", version: int | None = None) -> tuple[list[int], list[int]]:
     """The tuning seeds and the reporting seeds of a profile; none is in both."""
-    found = _profile(task, profile)["seeds"]
-    return list(found["tuning"]), list(found["reporting"])
+    found = _profile(task, profile, version)["seeds"]
+    reported = found["reporting"]
+    return list(found["tuning"]), list(range(reported) if isinstance(reported, int) else reported)
+
+
+def planned_seeds(records: Iterable[Record]) -> dict[str, list[int]]:
+    """The reporting seeds of each task, by the version of the protocol under which its records were made."""
+    made = {(r.spec.task, r.spec.profile, str(r.provenance.get("protocol_sha256"))) for r in records}
+    return {task: seeds(profile, task, version_of(task, profile, said))[1] for task, profile, said in sorted(made)}
 
 
 def methods(task: str = "images") -> list[str]:
@@ -74,28 +92,20 @@ def methods(task: str = "images") -> list[str]:
     return list(dict.fromkeys(found["optimizer"] for found in section(task)["arms"].values()))
 
 
-@functools.cache
-def _arm_by_settings(task: str) -> dict[tuple[str, str], str]:
-    found = section(task)["arms"]
-    return {
-        _settings(x["optimizer"], hyperparameters(x["optimizer"], x["hyperparameters"])): name
-        for name, x in found.items()
-    }
+def most(profile: str, task: str = "images") -> int:
+    """The number of rates after which the search for an arm's rate ends."""
+    return int(_profile(task, profile)["most"])
 
 
-def _settings(optimizer: str, hyper: Mapping[str, Any]) -> tuple[str, str]:
-    """What makes an arm: the optimizer and all hyperparameters but the rate, comparable however they are typed."""
-    plain = {name: list(x) if isinstance(x, tuple) else x for name, x in hyper.items() if name != "lr"}
-    return optimizer, repr(sorted(plain.items()))
-
-
-def arm(spec: RunSpec) -> str:
-    """The name of the arm that a run belongs to. Raises `ProtocolError` where the protocol has no such arm."""
-    found = _arm_by_settings(spec.task).get(_settings(spec.optimizer, spec.hyperparameters))
-    if found is None:
-        settings = dict(spec.hyperparameters)
-        raise ProtocolError(f"the protocol has no arm {spec.optimizer} with {settings} on {spec.task}")
+def pilot(profile: str, task: str = "images") -> float | None:
+    """The standard deviation over pairs of seeds of log(metric) that a pilot saw; None where there was none."""
+    found: float | None = _profile(task, profile).get("pilot")
     return found
+
+
+def data_names(profile: str, task: str = "images") -> list[str]:
+    """Names of the data sets that a profile may run on, the preferred one first."""
+    return list(_profile(task, profile)["data"])
 
 
 def dataset(profile: str, data_name: str, task: str = "images") -> Any:
@@ -106,9 +116,9 @@ def dataset(profile: str, data_name: str, task: str = "images") -> Any:
     return TASKS[task].load(data_name, _subset(_plan(task, profile, data_name)))
 
 
-def data_names(profile: str, task: str = "images") -> list[str]:
-    """Names of the data sets that a profile may run on, the preferred one first."""
-    return list(_profile(task, profile)["data"])
+def _profile(task: str, profile: str, version: int | None = None) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _chosen("profile", profile, section(task, version)["profiles"])
+    return found
 
 
 def _plan(task: str, profile: str, data_name: str) -> Mapping[str, Any]:
@@ -121,76 +131,130 @@ def _subset(plan: Mapping[str, Any]) -> Any:
     return tuple(plan["subset"]) if "subset" in plan else None
 
 
+# ---------------------------------------------------------------- which arm a run is
+
+
+@functools.cache
+def _arm_by_settings(task: str) -> dict[str, str]:
+    whole = section(task)
+    lazy = bool(whole.get("row_lazy", False))
+    return {
+        _settings(x["optimizer"], x["hyperparameters"], x.get("row_lazy", lazy)): name
+        for name, x in whole["arms"].items()
+    }
+
+
+def _settings(optimizer: str, given: Mapping[str, Any], row_lazy: bool) -> str:
+    """What makes an arm, comparable however it is typed: all but the rate, defaults filled in."""
+    hyper = {
+        name: list(x) if isinstance(x, tuple) else x for name, x in hyperparameters(optimizer, renamed(given)).items()
+    }
+    return repr((optimizer, row_lazy, sorted((name, x) for name, x in hyper.items() if name != "lr")))
+
+
+def arm(spec: RunSpec) -> str:
+    """The name of the arm that a run belongs to. Raises `ProtocolError` where the protocol has no such arm."""
+    found = _arm_by_settings(spec.task).get(_settings(spec.optimizer, spec.hyperparameters, spec.row_lazy))
+    if found is None:
+        settings = dict(spec.hyperparameters)
+        raise ProtocolError(f"the protocol has no arm {spec.optimizer} with {settings} on {spec.task}")
+    return found
+
+
+# ---------------------------------------------------------------- rates
+
+
+def rates(tuned: Iterable[Record]) -> dict[str, dict[float, float]]:
+    """Of each arm the criterion of every rate that was tried, by arm, from its tuning runs.
+
+    The criterion is the mean log development metric; +∞ where a run diverged. A rate with a run that failed, by no
+    fault of the optimizer, is left out until that run has been made.
+    """
+    cells: dict[str, dict[float, list[Record]]] = {}
+    for record in tuned:
+        cells.setdefault(arm(record.spec), {}).setdefault(record.spec.lr, []).append(record)
+    return {
+        name: {lr: criterion(cell) for lr, cell in tried.items() if not any(r.status in FAILED for r in cell)}
+        for name, tried in cells.items()
+    }
+
+
+def choices(tuned: Iterable[Record]) -> dict[str, tuning.Choice]:
+    """The rate that each arm's tuning runs chose; arms none of whose rates has all its runs are left out."""
+    return {name: tuning.choose(tried) for name, tried in rates(tuned).items() if tried}
+
+
+def _reported_rates(task: str, tuned: Iterable[Record]) -> dict[str, list[float]]:
+    """The rates at which each arm is reported, the chosen one first."""
+    tables = {name: tried for name, tried in rates(tuned).items() if tried}
+    found = {name: tuning.choose(tried) for name, tried in tables.items()}
+    wanted = {name: [choice.lr] for name, choice in found.items()}
+    for family in families(task, [name for name in compared(task) if name in found]).values():
+        shared = tuning.common(tables[name] for name in family)
+        for name in family:
+            also = [lr for lr in (found[name].runner_up, shared) if lr is not None]
+            wanted[name] = list(dict.fromkeys([*wanted[name], *also]))
+    return wanted
+
+
 # ---------------------------------------------------------------- specifications
 
 
 def specs(profile: str, data_name: str, task: str = "images") -> list[RunSpec]:
-    """The runs that choose the rates: every arm × every rate of its family × every tuning seed, in this order.
+    """The runs with which every arm's search begins. For the profile `live` that is all there is.
 
-    For the profile `live` that is all there is. Raises as `dataset`, which it loads for its sha256.
+    Raises as `dataset`, which it loads for its sha256.
     """
-    make = _maker(profile, data_name, task)
-    rates, (tuning, _) = _profile(task, profile)["rates"], seeds(profile, task)
-    families = {name: section(task)["arms"][name]["family"] for name in arms(task, profile)}
-    return [make(name, rate, seed) for name, family in families.items() for rate in rates[family] for seed in tuning]
+    return search(profile, data_name, task, [])
 
 
-def extension(profile: str, data_name: str, task: str, tuned: Iterable[Record]) -> list[RunSpec]:
-    """Tuning runs half a decade beyond each best rate that is at an edge of what was tried; empty where none is.
+def search(profile: str, data_name: str, task: str, tuned: Iterable[Record]) -> list[RunSpec]:
+    """The next tuning runs of every arm, seed by seed; empty when all searches have ended.
 
-    `tuned`: records of `specs` and of earlier extensions. The window moves at most `extend` times on each side.
+    `tuned`: the records of earlier rounds. A rate with a failed run counts as tried, and as bad, but is never chosen.
     """
-    records = list(tuned)
     make, chosen = _maker(profile, data_name, task), _profile(task, profile)
-    tuning, extend = chosen["seeds"]["tuning"], chosen["seeds"]["extend"]
-    found = []
-    for name, choice in choose(records).items():
-        window = sorted(chosen["rates"][section(task)["arms"][name]["family"]])
-        tried = {record.spec.lr for record in records if arm(record.spec) == name}
-        allowed = {*window}
-        for _ in range(extend):
-            allowed |= {_half_decade(min(allowed), -1), _half_decade(max(allowed), 1)}
-        beyond = {_half_decade(choice.lr, side) for side in (-1, 1)} if choice.edge else set()
-        found += [make(name, rate, seed) for rate in sorted((beyond & allowed) - tried) for seed in tuning]
-    return found
+    middle = chosen.get("middle", section(task)["middle"])
+    records = list(tuned)
+    tried: dict[str, dict[float, float]] = {name: {} for name in arms(task, profile)}
+    for record in records:
+        tried[arm(record.spec)][record.spec.lr] = float("inf")
+    for name, known in rates(records).items():
+        tried[name].update(known)
+    wanted = [
+        (name, lr)
+        for family, names in families(task, tried).items()
+        for name in names
+        for lr in tuning.next_rates(tried[name], middle[family], chosen["most"])
+    ]
+    wanted.sort(key=lambda pair: list(tried).index(pair[0]))
+    return [make(name, lr, seed) for seed in seeds(profile, task)[0] for name, lr in wanted]
 
 
 def reporting(profile: str, data_name: str, task: str, tuned: Iterable[Record]) -> list[RunSpec]:
-    """The runs that are reported: each arm at the rate its tuning runs chose, with every reporting seed."""
-    make, (_, reported) = _maker(profile, data_name, task), seeds(profile, task)
-    return [make(name, choice.lr, seed) for name, choice in choose(tuned).items() for seed in reported]
+    """The runs that are reported, seed by seed, so that what is finished is balanced over the arms."""
+    make, wanted = _maker(profile, data_name, task), _reported_rates(task, tuned)
+    return [
+        make(name, lr, seed)
+        for seed in seeds(profile, task)[1]
+        for name in arms(task, profile)
+        for lr in wanted.get(name, [])
+    ]
 
 
-def choose(tuned: Iterable[Record]) -> dict[str, Choice]:
-    """The best rate of each arm from its tuning runs. A diverged run counts as +inf.
-
-    A rate with a run that failed, by no fault of the optimizer, is left out until that run has been made.
-    """
-    kept = list(tuned)
-    lacking = {(arm(record.spec), record.spec.lr) for record in kept if record.status in FAILED}
-    whole = [record for record in kept if (arm(record.spec), record.spec.lr) not in lacking]
-    names = {_settings(record.spec.optimizer, record.spec.hyperparameters): arm(record.spec) for record in whole}
-    return {
-        names[_settings(row.optimizer, row.hyperparameters)]: Choice(row.lr, row.edge, row.dev_loss.mean)
-        for row in best(rows(whole))
-    }
-
-
-def _half_decade(rate: float, side: int) -> float:
-    """The neighbour of a rate on the grid 1, 3.2, 10, …, above (`side` 1) or below (−1)."""
-    mantissa, exponent = f"{rate:.1e}".split("e")
-    step = 2 * int(exponent) + (mantissa == "3.2") + side
-    return float(f"{'3.2' if step % 2 else '1.0'}e{step // 2}")
+def printed(profile: str, data_name: str, task: str) -> list[RunSpec]:
+    """Runs with the reporting seeds at the rates that a paper printed, where the protocol asks for them."""
+    paper = _profile(task, profile).get("printed_rates")
+    if paper is None:
+        return []
+    make, table, known = _maker(profile, data_name, task), reported(paper, task), section(task)["arms"]
+    named = {name: float(table[known[name]["optimizer"]].value) for name in arms(task, profile)}
+    return [make(name, lr, seed) for seed in seeds(profile, task)[1] for name, lr in named.items()]
 
 
 def model(size: Any) -> dict[str, Any]:
     """A task's sizes and choices as a spec has them: without those at their default, so that new choices may come."""
     return {x.name: getattr(size, x.name) for x in fields(size) if getattr(size, x.name) != x.default}
-
-
-def _profile(task: str, profile: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = _chosen("profile", profile, section(task)["profiles"])
-    return found
 
 
 def _maker(profile: str, data_name: str, task: str) -> Any:
@@ -211,9 +275,10 @@ def _maker(profile: str, data_name: str, task: str) -> Any:
         **{name: whole[name] for name in ("clip_norm", "anneal", "row_lazy") if name in whole},
     }
 
-    def make(name: str, rate: float, seed: int) -> RunSpec:
+    def make(name: str, lr: float, seed: int) -> RunSpec:
         found = whole["arms"][name]
-        hyper = hyperparameters(found["optimizer"], {**found["hyperparameters"], "lr": rate})
-        return RunSpec(optimizer=found["optimizer"], hyperparameters=hyper, seed=seed, **common)
+        hyper = hyperparameters(found["optimizer"], {**found["hyperparameters"], "lr": lr})
+        own = {key: found[key] for key in ("row_lazy",) if key in found}
+        return RunSpec(optimizer=found["optimizer"], hyperparameters=hyper, seed=seed, **{**common, **own})
 
     return make

@@ -24,6 +24,7 @@ import torch
 import nadam_ref
 
 from ..files import write_whole
+from ..fused import compiles
 from ..machine import checkout, processor
 from . import protocol_file
 
@@ -36,6 +37,10 @@ FAILED = frozenset({"crashed", "timeout", "out_of_memory"})
 
 #: Fields of a spec that came later. At their default they are not in its name, so older records keep theirs.
 LATER = ("clip_norm", "anneal", "row_lazy", "device")
+
+
+#: Steps of a run from which on its record has means of the training loss in place of every value.
+LONG = 10_000
 
 
 class RecordError(RuntimeError):
@@ -144,6 +149,11 @@ class RunSpec:
         """The learning rate."""
         return float(self.hyperparameters["lr"])
 
+    @property
+    def train_every(self) -> int:
+        """How many steps a value of a record's `train_loss` is the mean of: 1, or in a long run an evaluation's."""
+        return 1 if self.steps <= LONG else self.evaluate_every
+
 
 # ---------------------------------------------------------------- the record
 
@@ -153,9 +163,9 @@ class Record:
     """What a run did.
 
     `step` is the number of updates made; less than `spec.steps` where the run diverged. `curves` are lists by name:
-    `train_loss` (one value for every batch, before its update), and `dev_loss`, `dev_accuracy` at the updates listed in
-    `dev_step`. `metrics` holds `dev_loss`, `dev_accuracy`, `test_loss`, `test_accuracy` at the last step; it is
-    empty unless the run finished, because a diverged run has no such number and none is made up for it.
+    `train_loss` (before each update, or its mean over `spec.train_every` of them), and `dev_loss` and the task's other
+    metrics at the updates listed in `dev_step`. `metrics` holds the task's, `dev_loss`, `test_loss`, …, at the last
+    step; it is empty unless the run finished, because a diverged run has no such number and none is made up for it.
     """
 
     spec: RunSpec
@@ -241,8 +251,10 @@ def provenance(spec: RunSpec, wall_seconds: float) -> dict[str, Any]:
     """Where, when, with what and under which protocol a run was made, and how long it took."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     protocol = protocol_file.sha256(spec.task, spec.profile)
-    gpu = {"gpu": torch.cuda.get_device_name()} if spec.device == "cuda" and torch.cuda.is_available() else {}
-    return {**_surroundings(), **gpu, "protocol_sha256": protocol, "time": now, "wall_seconds": round(wall_seconds, 6)}
+    more = {"gpu": torch.cuda.get_device_name()} if spec.device == "cuda" and torch.cuda.is_available() else {}
+    if spec.row_lazy and spec.device == "cpu":  # with a compiler and without, rows are equal to rounding only
+        more["row_kernel"] = "compiled" if compiles("cpu") else "none"
+    return {**_surroundings(), **more, "protocol_sha256": protocol, "time": now, "wall_seconds": round(wall_seconds, 6)}
 
 
 # ---------------------------------------------------------------- the store
@@ -320,9 +332,11 @@ class Store:
 def _contradiction(path: Path, kept: Record, new: Record) -> str:
     def made(record: Record) -> str:
         by = record.provenance
-        return f"{record.outcome_sha256[:16]} (torch {by.get('torch')}, {by.get('cpu')}, {by.get('cpu_capability')})"
+        kernel = f", row kernel {by['row_kernel']}" if "row_kernel" in by else ""
+        where = f"torch {by.get('torch')}, {by.get('cpu')}, {by.get('cpu_capability')}{kernel}"
+        return f"{record.outcome_sha256[:16]} ({where})"
 
     return (
-        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel and CPU "
-        "capability this is a fault; otherwise keep the records of each machine in a store of their own"
+        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel, CPU "
+        "capability and row kernel this is a fault; otherwise keep the records of each machine in a store of their own"
     )

@@ -6,7 +6,9 @@ merging the rows that occur asks the device how many there are. The same code ru
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,11 +20,12 @@ from torch.func import grad_and_value, vmap
 import nadam_ref
 from nadam_ref.replicas import Replicas
 
+from ..checks import renamed
 from .records import Record, RunSpec
 from .tasks import pick, scatter
 from .train import Given, Log, failed, record, threads
 
-__all__ = ["group", "run_together"]
+__all__ = ["Batch", "group", "identity", "run_together"]
 
 WARM_UP = 3  # steps made one by one before the graph is captured: libraries choose their kernels in them
 MOST_UNREAD = 200  # training losses are read from the device at least this often
@@ -62,10 +65,20 @@ def _keywords(specs: Sequence[RunSpec]) -> dict[str, Any]:
     return found
 
 
-class _Batch:
-    """R runs in progress: stacked parameters and states, one optimizer, a log for each run."""
+def identity(specs: Sequence[RunSpec]) -> str:
+    """The name of a batch, by which its checkpoint is known: a sha256 of the runs in their order."""
+    return hashlib.sha256(" ".join(spec.id for spec in specs).encode()).hexdigest()
+
+
+class Batch:
+    """R runs in progress: stacked parameters and states, one optimizer, a log for each run.
+
+    `done`: updates made. Raises `ValueError` for runs that differ in more than seed and numbers of the optimizer.
+    """
 
     def __init__(self, specs: Sequence[RunSpec]) -> None:
+        if len({_kind(spec) for spec in specs}) != 1:
+            raise ValueError("runs that are trained together may differ only in seed and in numbers of the optimizer")
         self.specs, self.spec = specs, specs[0]
         self.given = Given.of(self.spec)
         starts = [self.given.start(spec) for spec in specs]
@@ -73,13 +86,16 @@ class _Batch:
         self.batches = [start[1] for start in starts]
         self.state = tuple(torch.stack(parts) for parts in zip(*(start[2] for start in starts), strict=True))
         optimizer = nadam_ref.OPTIMIZERS[self.spec.optimizer]
-        self.optimizer = Replicas(optimizer, self.params, **_keywords(specs))
+        self.optimizer = Replicas(optimizer, self.params, **renamed(_keywords(specs)))
         self.rates = torch.tensor([spec.lr for spec in specs], dtype=torch.float64, device=self.given.device)
         self.optimizer.numbers["lr"] = self.rates.clone()
         self.logs = [Log() for _ in specs]
         self.inputs: tuple[Tensor, ...] = ()
         self.losses = torch.zeros(len(specs), dtype=self.given.dtype, device=self.given.device)
         self.graph: Any = None
+        self.warm_ups = 0
+        self.done = 0
+        self.seconds = 0.0  # spent, those before a resumption included
 
     @property
     def running(self) -> list[Log]:
@@ -110,12 +126,13 @@ class _Batch:
             grads = {name: g * scale.reshape(-1, *[1] * (g.dim() - 1)) for name, g in grads.items()}
         self.optimizer.step(scatter(grads, rows, self.params))
 
-    def step(self, number: int) -> None:
-        """One update of every replica; `number` counts from 0."""
+    def step(self) -> None:
+        """One update of every replica."""
         drawn = zip(*(next(batches) for batches in self.batches), strict=True)
         inputs = tuple(torch.stack(parts) for parts in drawn)
         if self.spec.anneal is not None:
-            self.optimizer.numbers["lr"].copy_(self.rates * self.given.rate_factor(self.spec, number))
+            self.optimizer.numbers["lr"].copy_(self.rates * self.given.rate_factor(self.spec, self.done))
+        self.done += 1
         if self.graph is not None:
             for old, new in zip(self.inputs, inputs, strict=True):
                 old.copy_(new)
@@ -124,7 +141,7 @@ class _Batch:
         self.inputs = inputs
         if self.given.device.type != "cuda" or self.spec.row_lazy:
             self._compute()
-        elif number < WARM_UP:
+        elif self.warm_ups < WARM_UP:
             self._warm_up()
         else:
             self.graph = torch.cuda.CUDAGraph()
@@ -133,6 +150,7 @@ class _Batch:
             self.graph.replay()
 
     def _warm_up(self) -> None:
+        self.warm_ups += 1
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -166,51 +184,82 @@ class _Batch:
                 log.train(value)
                 log.step += not log.reason
 
+    # ---------------------------------------------------------------- checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the runs depends on, for `load_state_dict`, once the losses have been read."""
+        return {
+            "run": identity(self.specs),
+            "done": self.done,
+            "logs": [log.state_dict() for log in self.logs],
+            "params": {name: x.clone() for name, x in self.params.items()},
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "state": [x.clone() for x in self.state],
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken. Raises `ValueError` for the state of another batch."""
+        if saved["run"] != identity(self.specs):
+            raise ValueError(f"the checkpoint is of {saved['run'][:12]}, not of {identity(self.specs)[:12]}")
+        self.logs = [Log.of(log) for log in saved["logs"]]
+        for name, x in self.params.items():
+            x.copy_(saved["params"][name])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state = tuple(x.to(self.given.device, copy=True) for x in saved["state"])
+        self.done, self.seconds = saved["done"], saved["seconds"]
+        for batches in self.batches:
+            for _ in range(self.done):  # every draw of the generators, so that the next one is the next
+                next(batches)
+
 
 def run_together(
     specs: Sequence[RunSpec],
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[Batch], None] | None = None,
+    resume: Mapping[str, Any] | None = None,
     limit_seconds: float | None = None,
 ) -> list[Record]:
     """Records of runs that differ in seed and in numbers of the optimizer, in their order; each as `run` would give it.
 
-    To rounding: sums over a batch are taken in another order. `progress(step)` is called every now and then; what it
-    raises ends the runs. `limit_seconds`: of wall-clock time for all of them.
+    To rounding: sums over a batch are taken in another order. `progress(batch)` is called every now and then; what it
+    raises ends the runs. `resume`: a `Batch.state_dict()` of the same runs, which go on from there; on a CPU to the
+    same bits. `limit_seconds`: of wall-clock time for all of them, that before `resume` included.
 
     Raises `ValueError` for runs that differ in more, and as `run`, also where memory runs out.
     """
-    if len({_kind(spec) for spec in specs}) != 1:
-        raise ValueError("runs that are trained together may differ only in seed and in numbers of the optimizer")
     started = time.perf_counter()
     with threads(specs[0].threads):
-        batch = _Batch(specs)
-        end, step = specs[0].steps, 0
-        batch.read_dev()
-        while batch.running and step < end:
-            evaluation = min(end, step + specs[0].evaluate_every - step % specs[0].evaluate_every)
-            stop = min(evaluation, step + MOST_UNREAD)
-            unread = batch.losses.new_empty(stop - step, len(specs))
+        batch = Batch(specs)
+        if resume is None:
+            batch.read_dev()
+        else:
+            batch.load_state_dict(resume)
+        end, every, before = specs[0].steps, specs[0].evaluate_every, batch.seconds
+        while batch.running and batch.done < end:
+            evaluation = min(end, batch.done + every - batch.done % every)
+            unread = batch.losses.new_empty(min(evaluation - batch.done, MOST_UNREAD), len(specs))
             for row in unread:
-                batch.step(step)
+                batch.step()
                 row.copy_(batch.losses)
-                step += 1
             batch.read_losses(unread)
-            if step == evaluation and batch.running:
+            if batch.done == evaluation and batch.running:
                 batch.read_dev()
+            batch.seconds = before + time.perf_counter() - started
             if progress:
-                progress(step)
-            if limit_seconds is not None and time.perf_counter() - started > limit_seconds and step < end:
-                return _ended(batch, started, f"longer than {limit_seconds:g} s")
-        return _ended(batch, started, "")
+                progress(batch)
+            if limit_seconds is not None and batch.seconds > limit_seconds and batch.done < end:
+                return _ended(batch, f"longer than {limit_seconds:g} s")
+        test = batch.evaluate("test") if batch.running else None
+        batch.seconds = before + time.perf_counter() - started
+        return _ended(batch, "", test)
 
 
-def _ended(batch: _Batch, started: float, late: str) -> list[Record]:
+def _ended(batch: Batch, late: str, test: list[dict[str, float]] | None = None) -> list[Record]:
     """The records; those of runs that have not diverged are timeouts where it is `late`."""
-    test: list[Any] = batch.evaluate("test") if batch.running and not late else [{}] * len(batch.specs)
-    seconds = (time.perf_counter() - started) / len(batch.specs)
+    seconds = batch.seconds / len(batch.specs)
     found = []
-    for spec, log, metrics in zip(batch.specs, batch.logs, test, strict=True):
+    for spec, log, metrics in zip(batch.specs, batch.logs, test or [{}] * len(batch.specs), strict=True):
         timed_out = late and not log.reason
         made = failed(spec, "timeout", late, log, seconds) if timed_out else record(spec, log, metrics, seconds)
         found.append(dataclasses.replace(made, provenance={**made.provenance, "replicas": len(batch.specs)}))

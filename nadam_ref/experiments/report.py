@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .claims import Claim, claims
-from .evidence import Evidence, gather
+from .evidence import Arm, Evidence, gather
+from .hypotheses import MOST_RUNS
 from .intervals import Interval
 from .luck import seed_luck
-from .measures import Method, methods
+from .measures import Method, final_momentum, methods
 from .records import Record
 from .tables import Column, Table, to_csv, to_json, to_latex, to_text
 from .verdicts import Comparison, Effect, Verdict, confound, judge, title
@@ -63,21 +64,30 @@ def _verdict_table(evidence: Evidence) -> Table:
         name="verdicts",
         caption="What the runs say of the papers' claims",
         columns=[
-            Column("claim", "l", 22),
-            Column("paper", "r", 9),
+            Column("claim", "l", 21),
+            Column("paper", "r", 8),
             Column("ours (95 % interval)", "r", 24),
             Column("n", "r", 3),
             Column("p", "r", 6),
-            Column("verdict", "l", 26),
+            Column("Holm p", "r", 6),
+            Column("verdict", "l", 20),
         ],
-        groups=_grouped((_heading(v.claim), _verdict_cells(v)) for v in verdicts),
+        groups=_grouped((_heading(v.claim, evidence), _verdict_cells(v)) for v in verdicts),
         data=[_verdict_data(v) for v in verdicts],
         notes=[*_title_notes(verdicts), *_verdict_notes(verdicts)],
     )
 
 
-def _heading(claim: Claim) -> str:
-    return claim.task if claim.primary else f"{claim.task}, exploratory"
+def _heading(claim: Claim, evidence: Evidence) -> str:
+    return _head(claim.task if claim.primary else f"{claim.task}, exploratory", evidence.get(claim.task))
+
+
+def _head(text: str, arms: Mapping[str, Arm] | None) -> str:
+    """A heading with what μ had come to: a Nesterov term without momentum is not one."""
+    reached = [f"{mu:.2f}" for mu in final_momentum(arms or {})]
+    if len(reached) == 2:
+        return f"{text}: μ at the end {reached[0]} (row of the commonest word), {reached[1]} (median row)"
+    return f"{text}: μ at the end {reached[0]}" if reached else text
 
 
 def _verdict_cells(v: Verdict) -> list[str]:
@@ -87,19 +97,18 @@ def _verdict_cells(v: Verdict) -> list[str]:
         else f"{v.claim.label}: {v.side.first} vs {v.side.second}"
     )
     several = len(v.claim.sides) > 1 and v.comparison is None  # no comparison decides it
-    paper = "–" if several or v.side.gap is None else _percent(v.side.gap) + ("" if _confirmed(v) else "?")
+    paper = "–" if several or v.side.gap is None else _percent(v.side.gap)
     ours = "–" if v.comparison is None else _effect(v.comparison)
-    return [label, paper, ours, str(v.n), _p(v.p), "; ".join([_kind(v), *v.suffixes])]
-
-
-def _confirmed(v: Verdict) -> bool:
-    return all(number.confirmed for number in v.side.printed or ())
+    raw = _p(None if v.comparison is None else v.comparison.p)
+    adjusted = _p(v.p) if v.claim.primary and v.comparison is not None else "–"
+    return [label, paper, ours, str(v.n), raw, adjusted, "; ".join([_kind(v), *v.suffixes])]
 
 
 def _kind(v: Verdict) -> str:
     if v.kind != "Inconclusive" or v.comparison is None or v.comparison.interval is None:
         return v.kind
-    return f"{v.kind} (n = {v.needed} would decide)" if v.needed else f"{v.kind} (n > 1000 would decide)"
+    n = f"n = {v.needed}" if v.needed else f"n > {MOST_RUNS}"
+    return f"{v.kind} ({n} would tell it from 0, or from {_percent(v.delta)})"
 
 
 def _verdict_data(v: Verdict) -> dict[str, Any]:
@@ -131,6 +140,9 @@ def _verdict_data(v: Verdict) -> dict[str, Any]:
         "p_sign_flip": None if x is None else x.p,
         "p": v.p,
         "p_equivalence": None if x is None else x.equivalence(v.delta),
+        "rates": None if v.arms is None else [arm.lr for arm in v.arms],
+        "at_runner_up": [f"{name}: {kind}" for name, (kind, _) in v.elsewhere.items()],
+        "log_gap_at_runner_up": [there.mean for _, there in v.elsewhere.values()],
         "verdict": v.kind,
         "n_to_decide": v.needed,
         "suffixes": list(v.suffixes),
@@ -147,11 +159,13 @@ def _title_notes(verdicts: Sequence[Verdict]) -> list[str]:
 def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
     notes = [
         "paper, ours: the first method's metric relative to the second's, as a geometric mean over pairs of runs with "
-        "one seed. p: exact paired sign-flip test, adjusted by Holm over the primary family; not adjusted where "
-        "exploratory. A claim of several comparisons shows the one that decides it."
+        "one seed. p: exact paired sign-flip test. Holm p: adjusted over the primary family; exploratory claims are "
+        "not adjusted. A claim of several comparisons shows the one that decides it. μ: of the scheduled arms."
     ]
-    if not all(map(_confirmed, verdicts)):
-        notes.append("?: the paper's numbers as recalled; check against the PDF.")
+    if any(number.is_recalled for v in verdicts for number in v.side.printed or ()):
+        notes.append(
+            'paper: recalled, not seen in print; the book\'s page "What the papers report" says how sure it is.'
+        )
     return notes
 
 
@@ -165,20 +179,21 @@ def _method_table(evidence: Evidence) -> Table:
         name="methods",
         caption="Every arm at its tuned rate",
         columns=[
-            Column("arm", "l", 16),
+            Column("arm", "l", 18),
             Column("rate", "r", 12),
             Column("last value (95 % interval)", "r", 28),
+            Column("at the runner-up", "r", 16),
             Column("diverged", "r", 8),
             Column("steps", "r", 6),
-            Column("log area", "r", 8),
-            Column("good decades", "r", 12),
         ],
-        groups=_grouped((f"{m.task}: {metric[m.task]}", _method_cells(m, metric[m.task])) for m in found),
+        groups=_grouped(
+            (_head(f"{m.task}, {metric[m.task]}", evidence[m.task]), _method_cells(m, metric[m.task])) for m in found
+        ),
         data=[_method_data(m) for m in found],
         notes=[
-            "steps: median number of updates until the development loss is as low as Adam's in the end. log area: mean "
-            "logarithm of the development loss along the run. good decades: width of the region around the best rate "
-            "where the development loss is at most 1.1 × the best. edge: the best rate is the last of those tried."
+            "at the runner-up: the mean at the better neighbour of the chosen rate, and that rate. steps: median "
+            "number of updates until the development loss is as low as Adam's in the end. edge: the chosen rate is the "
+            "smallest or largest of those tried."
         ],
     )
 
@@ -188,7 +203,8 @@ def _method_cells(m: Method, metric: str) -> list[str]:
     rate = f"{m.lr:g}{' edge' if m.edge else ''}"
     steps = "–" if m.steps is None else "never" if math.isinf(m.steps) else f"{m.steps:g}"
     last = f"{_number(x.mean)} (n = {m.n})" if x.interval is None else _with_ends(x.mean, x.interval)
-    return [m.name, rate, last, f"{m.diverged} of {m.n}", steps, _number(m.area), f"{m.decades:.1f}"]
+    beside = "–" if m.runner_up is None else f"{_number(m.runner_up[1][metric].mean)} at {m.runner_up[0]:g}"
+    return [m.name, rate, last, beside, f"{m.diverged} of {m.n}", steps]
 
 
 def _with_ends(mean: float, ends: Interval) -> str:
@@ -215,9 +231,8 @@ def _method_data(m: Method) -> dict[str, Any]:
         "diverged": m.diverged,
         **_ends("diverged_share", m.diverged_share),
         "steps_to_adam": m.steps,
-        "log_area": m.area,
-        **_ends("good_rate", m.good),
-        "good_decades": m.decades,
+        "runner_up_lr": None if m.runner_up is None else m.runner_up[0],
+        **({} if m.runner_up is None else {f"runner_up_{name}": x.mean for name, x in m.runner_up[1].items()}),
         "expected_best_of_3_rates": m.trials,
         **values,
     }
@@ -227,30 +242,38 @@ def _confound_table(evidence: Evidence) -> Table:
     found = confound(evidence)
     return Table(
         name="confound",
-        caption="Where the gain comes from: look-ahead or accident",
+        caption="Where the gain comes from",
         columns=[
-            Column("part", "l", 30),
-            Column("arms", "l", 32),
-            Column("change (95 % interval)", "r", 24),
-            Column("n", "r", 2),
+            Column("part", "l", 26),
+            Column("arms", "l", 24),
+            Column("at own rates (95 %)", "r", 19),
+            Column("p", "r", 6),
+            Column("at one rate (95 %)", "r", 19),
             Column("p", "r", 6),
         ],
-        groups=_grouped((f"{e.task}: {e.part.method}", _effect_cells(e)) for e in found),
+        groups=_grouped((_head(f"{e.task}, {e.part.method}", evidence[e.task]), _effect_cells(e)) for e in found),
         data=[_effect_data(e) for e in found],
         notes=[
-            "Below 0 the first arm ends lower. Exploratory: p is not adjusted. The logarithms of look-ahead and "
-            "accidental warm-up add up to that of the whole gain."
+            "Below 0 the first arm ends lower. Exploratory: p is not adjusted. At own rates a difference is also one "
+            "of the rates that tuning chose; at one rate, the best of those that the whole family tried, it is about "
+            "the rule."
         ],
     )
 
 
 def _effect_cells(e: Effect) -> list[str]:
-    x = e.comparison
-    return [e.part.part, f"{e.part.first} vs {e.part.second}", _effect(x), str(x.n), _p(x.p)]
+    common = ["–", "–"] if e.common is None else [f"{_effect(e.common)} at {e.common_lr:g}", _p(e.common.p)]
+    return [
+        e.part.part,
+        f"{e.part.first} vs {e.part.second}",
+        _effect(e.comparison),
+        _p(e.comparison.p),
+        *common,
+    ]
 
 
 def _effect_data(e: Effect) -> dict[str, Any]:
-    x = e.comparison
+    x, y = e.comparison, e.common
     return {
         "task": e.task,
         "metric": e.metric,
@@ -258,10 +281,16 @@ def _effect_data(e: Effect) -> dict[str, Any]:
         "part": e.part.part,
         "first": e.part.first,
         "second": e.part.second,
+        "first_lr": e.lr[0],
+        "second_lr": e.lr[1],
         "log_gap": x.mean,
         **_ends("interval", x.interval),
         "n": x.n,
         "p_sign_flip": x.p,
+        "common_lr": e.common_lr,
+        "common_log_gap": None if y is None else y.mean,
+        **_ends("common_interval", None if y is None else y.interval),
+        "common_p_sign_flip": None if y is None else y.p,
     }
 
 
@@ -271,7 +300,9 @@ def _luck_table(evidence: Evidence) -> Table:
         name="luck",
         caption="How often single runs would have written each sentence",
         columns=[Column("sentence", "l", 84), Column("replays", "r", 8)],
-        groups=_grouped((_heading(claim), [claim.sentence, f"{100 * share:.1f} %"]) for claim, share in found),
+        groups=_grouped(
+            (_heading(claim, evidence), [claim.sentence, f"{100 * share:.1f} %"]) for claim, share in found
+        ),
         data=[
             {"task": c.task, "primary": c.primary, "claim": c.label, "sentence": c.sentence, "share": share}
             for c, share in found
@@ -291,8 +322,8 @@ TABLES: Mapping[str, Callable[[Evidence], Table]] = {
 # ---------------------------------------------------------------- the whole
 
 
-def _sources(evidence: Evidence, profile: str) -> dict[str, Any]:
-    """What the runs were made on and with."""
+def _sources(evidence: Evidence, profile: str, planned: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
+    """What the runs were made on and with, and how many reporting seeds are still to come."""
     tasks, machines = {}, set()
     for task, arms in evidence.items():
         runs = [record for arm in arms.values() for record in arm.runs.values()]
@@ -302,6 +333,7 @@ def _sources(evidence: Evidence, profile: str) -> dict[str, Any]:
             "subset": runs[0].spec.subset,
             "steps": runs[0].spec.steps,
             "seeds": sorted({r.spec.seed for r in runs}),
+            "planned_seeds": None if planned is None else len(planned[task]),
             "protocol_sha256": runs[0].provenance.get("protocol_sha256"),
         }
     return {"profile": profile, "hardware": sorted(machines), "tasks": tasks}
@@ -310,12 +342,17 @@ def _sources(evidence: Evidence, profile: str) -> dict[str, Any]:
 def _source_notes(sources: Mapping[str, Any]) -> list[str]:
     tasks = [
         f"{task} on {x['data']}{'' if x['subset'] is None else ' (part)'}, {x['steps']} steps, "
-        f"{len(x['seeds'])} seeds, protocol {str(x['protocol_sha256'])[:12]}"
+        f"{_seeds(x)} seeds, protocol {str(x['protocol_sha256'])[:12]}"
         for task, x in sources["tasks"].items()
     ]
     hardware = sources["hardware"]
     mixed = f" Mixed hardware, {len(hardware)} kinds:" if len(hardware) > 1 else " Hardware:"
     return [f"Profile {sources['profile']}: {'; '.join(tasks)}.{mixed} {'; '.join(hardware)}."]
+
+
+def _seeds(source: Mapping[str, Any]) -> str:
+    made, planned = len(source["seeds"]), source["planned_seeds"]
+    return str(made) if planned in (None, made) else f"{made} of {planned}"
 
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {"text": to_text, "csv": to_csv, "latex": to_latex}
@@ -327,14 +364,15 @@ def report(
     form: str = "text",
     table: str = "verdicts",
     seeds: Mapping[str, Sequence[int]] | None = None,
+    partial: bool = False,
 ) -> str:
     """One of the `TABLES` in one of the `FORMATS`, or as `form="json"` all tables with the source of the runs.
 
     `records`: those of a store or a pack, tuning and reporting runs together; other profiles are left aside.
-    `seeds`: as for `gather`, whose errors are raised.
+    `seeds`, `partial`: as for `gather`, whose errors are raised.
     """
-    evidence = gather(records, profile, seeds)
-    sources = _sources(evidence, profile)
+    evidence = gather(records, profile, seeds, partial=partial)
+    sources = _sources(evidence, profile, seeds)
     if form == "json":
         data = {name: make(evidence).data for name, make in TABLES.items()}
         return to_json({**sources, "title": title(judge(evidence)) or None, **data})

@@ -1,14 +1,17 @@
-"""The two stages of a profile: tune the rates, on wider windows where need be, then run the reporting seeds."""
+"""The stages of a profile: printed rates, the search for each arm's rate, then the reporting seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .protocol import arms, extension, reporting, seeds, specs
+from . import protocol
 from .records import Record, RunSpec
 
 __all__ = ["Plan", "expected", "stages"]
+
+#: Rates that a search is expected to try where nothing is known: three, one step on, one neighbour, two quarters.
+TYPICAL = 7
 
 
 class Plan(NamedTuple):
@@ -19,27 +22,36 @@ class Plan(NamedTuple):
     task: str
 
 
-def expected(plans: Sequence[Plan]) -> int:
-    """The number of runs, without extensions of the windows."""
-    reported = sum(len(arms(plan.task, plan.profile)) * len(seeds(plan.profile, plan.task)[1]) for plan in plans)
-    return reported + sum(len(specs(*plan)) for plan in plans)
+def expected(plan: Plan) -> dict[str, int]:
+    """About how many runs each arm will take: the search decides how many rates there are."""
+    tuning, reporting = protocol.seeds(plan.profile, plan.task)
+    rates = min(TYPICAL, protocol.most(plan.profile, plan.task))
+    first = len(protocol.printed(*plan)) // len(protocol.arms(plan.task, plan.profile))
+    several = set(protocol.compared(plan.task))
+    return {
+        name: first + rates * len(tuning) + len(reporting) * (3 if name in several else 1)
+        for name in protocol.arms(plan.task, plan.profile)
+    }
 
 
 def stages(plans: Sequence[Plan], make: Callable[[list[RunSpec]], list[Record]]) -> bool:
     """Make all runs of all plans through `make` (`sweep` with all but its first argument). False: it left runs out.
 
-    The reporting runs of a plan begin once none of its best rates is at an edge that may still be moved.
+    The reporting runs of a plan begin when the searches of all its arms have ended.
     """
+    if not _whole(make, [spec for plan in plans for spec in protocol.printed(*plan)]):
+        return False
     tuned: dict[Plan, list[Record]] = {plan: [] for plan in plans}
-    todo = {plan: specs(*plan) for plan in plans}
-    while any(todo.values()):
+    while any((todo := {plan: protocol.search(*plan, tuned[plan]) for plan in plans}).values()):
         asked = [spec for wanted in todo.values() for spec in wanted]
-        made = {record.spec.id: record for record in make(asked)}
-        if len(made) < len({spec.id for spec in asked}):
+        made = make(asked)
+        if len(made) < len(asked):
             return False
-        left = iter(made.values())
+        left = iter(made)
         for plan, wanted in todo.items():
             tuned[plan] += [next(left) for _ in wanted]
-        todo = {plan: extension(*plan, tuned[plan]) for plan in plans}
-    last = [spec for plan in plans for spec in reporting(*plan, tuned[plan])]
-    return len(make(last)) == len(last)
+    return _whole(make, [spec for plan in plans for spec in protocol.reporting(*plan, tuned[plan])])
+
+
+def _whole(make: Callable[[list[RunSpec]], list[Record]], specs: list[RunSpec]) -> bool:
+    return len(make(specs)) == len(specs) if specs else True

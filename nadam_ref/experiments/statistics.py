@@ -6,15 +6,19 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .intervals import Interval, t_interval
 from .records import FAILED, Record, RunSpec
+from .tasks import TASKS
 
 Floats = npt.NDArray[np.float64]
+
+
+#: Missing runs that an error names one by one.
+LISTED = 12
 
 
 class RunsError(ValueError):
@@ -42,19 +46,27 @@ class Summary:
 
 @dataclass(frozen=True)
 class Row:
-    """One method at one learning rate. `edge` says that the rate is the smallest or largest of the method's grid.
+    """One method at one learning rate. `edge` says that the rate is the smallest or largest that the method tried.
 
-    `metrics` has what the task measures at the last step, on the development set (`dev_loss`, …) and on the test set.
-    A diverged run counts as +inf in a loss and −inf in an accuracy; `diverged` is how many of the n there are.
+    `spec`: that of its first run. `criterion`: what rates are chosen by. `metrics` has what the task measures at the
+    last step, on the development set (`dev_loss`, …) and on the test set. A diverged run counts as +inf in a loss and
+    −inf in an accuracy; `diverged` is how many of the n there are.
     """
 
-    optimizer: str
-    hyperparameters: Mapping[str, Any]
-    lr: float
+    spec: RunSpec
     edge: bool
     diverged: int
     n: int
+    criterion: float
     metrics: Mapping[str, Summary]
+
+    @property
+    def optimizer(self) -> str:
+        return self.spec.optimizer
+
+    @property
+    def lr(self) -> float:
+        return self.spec.lr
 
     @property
     def dev_loss(self) -> Summary:
@@ -94,12 +106,13 @@ def summary(values: Sequence[float]) -> Summary:
 # ---------------------------------------------------------------- tables
 
 
-Arm = tuple[str, str]
+Arm = tuple[str, str, bool]
 
 
-def _arm(of: RunSpec | Row) -> Arm:
-    """What a learning rate is tuned for: the optimizer and its other hyperparameters."""
-    return of.optimizer, repr(sorted((name, value) for name, value in of.hyperparameters.items() if name != "lr"))
+def _arm(spec: RunSpec) -> Arm:
+    """What a learning rate is tuned for: the optimizer, its other hyperparameters, and whether it is row-lazy."""
+    others = sorted((name, value) for name, value in spec.hyperparameters.items() if name != "lr")
+    return spec.optimizer, repr(others), spec.row_lazy
 
 
 def value(record: Record, metric: str) -> float:
@@ -110,6 +123,15 @@ def value(record: Record, metric: str) -> float:
         there = ", ".join(record.metrics)
         raise RunsError(f"the run of {_describe(record.spec)} on {record.spec.task} has no {metric}; it has: {there}")
     return record.metrics[metric]
+
+
+def criterion(cell: Sequence[Record]) -> float:
+    """What a learning rate is chosen by: the mean log of the task's metric on the development set.
+
+    The records are runs of one arm at one rate; +inf where one of them diverged.
+    """
+    values = [value(record, f"dev_{TASKS[record.spec.task].METRIC}") for record in cell]
+    return math.inf if math.inf in values else sum(map(math.log, values)) / len(values)
 
 
 def measured(record: Record) -> list[str]:
@@ -125,7 +147,8 @@ def _describe(spec: RunSpec) -> str:
 def missing(specs: Sequence[RunSpec], why: str = "are missing") -> MissingRunsError:
     """The error that says which runs a table lacks and how to make them."""
     commands = sorted({f"nadam-ref sweep {spec.profile} --task {spec.task}" for spec in specs})
-    listed = "; ".join(_describe(spec) for spec in specs)
+    more = [f"and {len(specs) - LISTED} more"] if len(specs) > LISTED else []
+    listed = "; ".join([*map(_describe, specs[:LISTED]), *more])
     return MissingRunsError(f"{len(specs)} runs {why}; make them by `{'`, `'.join(commands)}`: {listed}")
 
 
@@ -135,7 +158,8 @@ def check_comparable(records: Sequence[Record]) -> None:
     if failed:
         raise missing(failed, "failed")
     common = {
-        dataclasses.replace(r.spec, optimizer="", optimizer_version=0, hyperparameters={}, seed=0) for r in records
+        dataclasses.replace(r.spec, optimizer="", optimizer_version=0, hyperparameters={}, row_lazy=False, seed=0)
+        for r in records
     }
     if len({spec.id for spec in common}) > 1:
         kinds = sorted({f"{spec.task}/{spec.profile}/{spec.data}/{spec.steps} steps" for spec in common})
@@ -169,14 +193,12 @@ def _check(records: Sequence[Record]) -> None:
 
 
 def _row(cell: Sequence[Record], rates: set[float]) -> Row:
-    spec = cell[0].spec
     return Row(
-        optimizer=spec.optimizer,
-        hyperparameters=spec.hyperparameters,
-        lr=spec.lr,
-        edge=spec.lr in (min(rates), max(rates)),
+        spec=cell[0].spec,
+        edge=cell[0].spec.lr in (min(rates), max(rates)),
         diverged=sum(record.status == "diverged" for record in cell),
         n=len(cell),
+        criterion=criterion(cell),
         metrics={name: summary([value(record, name) for record in cell]) for name in measured(cell[0])},
     )
 
@@ -196,22 +218,22 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 
 def best(table: Iterable[Row]) -> list[Row]:
-    """Of each method the row with the lowest mean development loss; of equal ones that with the smaller rate.
+    """For each method the row with the lowest criterion (ties: the smaller rate).
 
     Where every rate has diverged the row says so: its losses are +inf.
     """
     chosen: dict[Arm, Row] = {}
     for row in table:
-        rival = chosen.get(_arm(row))
-        if rival is None or (row.dev_loss.mean, row.lr) < (rival.dev_loss.mean, rival.lr):
-            chosen[_arm(row)] = row
+        rival = chosen.get(_arm(row.spec))
+        if rival is None or (row.criterion, row.lr) < (rival.criterion, rival.lr):
+            chosen[_arm(row.spec)] = row
     return list(chosen.values())
 
 
 def _steps(spec: RunSpec, name: str) -> list[int]:
     """The updates made when the values of a whole curve were taken."""
     if name == "train_loss":
-        return list(range(spec.steps))
+        return list(range(0, spec.steps, spec.train_every))
     return sorted({*range(0, spec.steps, spec.evaluate_every), spec.steps})
 
 
@@ -221,8 +243,8 @@ def curve(records: Iterable[Record], row: Row, name: str = "dev_loss") -> Curve:
     From where a run diverged its loss counts as +inf and its accuracy as −inf, so every curve has full length.
     Raises `MissingRunsError` where no record belongs to the row.
     """
-    wanted = (row.optimizer, row.hyperparameters)
-    cell = {r.spec.id: r for r in records if (r.spec.optimizer, r.spec.hyperparameters) == wanted}
+    wanted = (_arm(row.spec), row.lr)
+    cell = {r.spec.id: r for r in records if (_arm(r.spec), r.spec.lr) == wanted}
     values = [record for record in cell.values() if record.status not in FAILED]
     if not values:
         raise MissingRunsError(f"no record of {row.optimizer} with lr {row.lr:g}")

@@ -62,10 +62,11 @@ class Control:
 
 
 @contextlib.contextmanager
-def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Client]:
+def executor(workers: int = 1, scheduler: str | None = None, *, nice: int = 0) -> Iterator[Client]:
     """A client of the Dask scheduler at an address, or of a cluster of `workers` processes on this machine.
 
-    For several calls of `sweep`. Raises `ValueError` for workers < 1, `SweepError` where no scheduler answers.
+    For several calls of `sweep`. `nice`: niceness of the processes, where there is such a thing; those of a scheduler
+    keep their own. Raises `ValueError` for workers < 1, `SweepError` where no scheduler answers.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
@@ -93,6 +94,7 @@ def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Client]
             memory_limit=0,
             silence_logs=logging.CRITICAL,
             preload=[worker.__name__],
+            env={worker.NICENESS: str(nice)},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -94,6 +94,8 @@ LATEX = {
     "×": r"$\times$",
     "±": r"$\pm$",
     "δ": r"$\delta$",
+    "ε": r"$\varepsilon$",
+    "μ": r"$\mu$",
     "∞": r"$\infty$",
     "\n": " ",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import functools
 import hashlib
@@ -10,7 +11,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -18,19 +19,29 @@ from torch import Tensor
 
 import nadam_ref
 
+from ..checks import renamed
 from .data import DataError
 from .records import Record, RunSpec, Status, provenance
-from .tasks import TASKS, Params, Task, pick, scatter
+from .tasks import TASKS, Params, Task, loss_and_gradients, pick, scatter
 
 __all__ = ["OPTIMIZER_VERSION", "DeviceError", "Log", "RunSpec", "Training", "hyperparameters", "run", "stream"]
 
 OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its old records are not taken for new ones
+
+#: Profile of runs that no protocol plans, because they reach a published result; their model says all sizes itself.
+REPRODUCTION = "reproduction"
+
+#: Metrics of a finished row-lazy run: how many steps a row of the largest table took, at most and in the median.
+ROW_STEPS = ("row_steps_most", "row_steps_median")
 
 DIVERGED_FACTOR = 10.0
 DIVERGED_STEPS = 50
 
 # how an update is executed, not what it computes
 EXECUTION = {"foreach", "fused", "capturable", "differentiable"}
+
+# keywords that came later: at their default they are left out, so that runs keep their names
+LATER = {"eps_root", "gamma", "length", "row_counts"}
 
 
 class DeviceError(RuntimeError):
@@ -46,6 +57,8 @@ def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
 def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every argument that enters the optimizer's arithmetic: those given, the rest at their defaults.
 
+    Those of `LATER` are left out where they are at their default, given or not.
+
     Raises `ValueError` for an unknown optimizer or argument.
     """
     signature = inspect.signature(_chosen("optimizer", optimizer, nadam_ref.OPTIMIZERS))
@@ -55,7 +68,10 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{optimizer}: {error}") from error
     bound.apply_defaults()
     _, *rest = bound.arguments.items()
-    return {name: value for name, value in rest if name not in EXECUTION}
+    defaults = {name: known.default for name, known in signature.parameters.items()}
+    return {
+        name: value for name, value in rest if name not in EXECUTION and not (name in LATER and value == defaults[name])
+    }
 
 
 def stream(seed: int, name: str, device: str = "cpu") -> torch.Generator:
@@ -115,7 +131,9 @@ class Given:
         data = task.load(spec.data, spec.subset)
         if data.sha256 != spec.data_sha256:
             raise DataError(f"{data.label} has sha256 {data.sha256}; the spec asks for {spec.data_sha256}")
-        size = type(_chosen("profile", spec.profile, task.SIZES))(**spec.model)
+        if spec.profile != REPRODUCTION:
+            _chosen("profile", spec.profile, task.SIZES)
+        size = type(next(iter(task.SIZES.values())))(**spec.model)
         return cls(task, data, size, getattr(torch, spec.dtype), torch.device(spec.device))
 
     def start(self, spec: RunSpec) -> tuple[Params, Iterator[Any], tuple[Tensor, ...]]:
@@ -152,7 +170,7 @@ def _divergence(losses: list[float]) -> str:
     """Why the training loss has diverged, or an empty string."""
     if not math.isfinite(losses[-1]):
         return f"training loss {losses[-1]}"
-    recent = losses[1:][-DIVERGED_STEPS:]
+    recent = losses[max(1, len(losses) - DIVERGED_STEPS) :]
     if len(recent) == DIVERGED_STEPS and min(recent) > DIVERGED_FACTOR * losses[0]:
         return f"training loss above {DIVERGED_FACTOR:g} × its first value for {DIVERGED_STEPS} steps"
     return ""
@@ -181,13 +199,35 @@ class Log:
         if not math.isfinite(metrics["loss"]):
             self.reason = f"development loss {metrics['loss']}"
 
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all fields."""
+        return copy.deepcopy(vars(self))
 
-def record(spec: RunSpec, log: Log, test: Mapping[str, float], seconds: float) -> Record:
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> Log:
+        """The log that `state_dict` was taken from; other keys of `saved` are ignored."""
+        return cls(**{known.name: copy.deepcopy(saved[known.name]) for known in fields(cls)})
+
+
+def record(
+    spec: RunSpec, log: Log, test: Mapping[str, float], seconds: float, row_steps: Mapping[str, float] | None = None
+) -> Record:
     """The record of a run that came to its end, with the metrics on the test set where it has not diverged."""
     status: Status = "diverged" if log.reason else "finished"
     parts = {} if log.reason else {"dev": log.latest, "test": test}
     metrics = {f"{part}_{name}": value for part, found in parts.items() for name, value in found.items()}
-    return Record(spec, status, log.reason, log.step, log.curves, metrics, provenance(spec, seconds))
+    if not log.reason:
+        metrics |= row_steps or {}
+    return Record(spec, status, log.reason, log.step, _kept(spec, log), metrics, provenance(spec, seconds))
+
+
+def _kept(spec: RunSpec, log: Log) -> dict[str, list[float]]:
+    """The curves as a record has them: of a long run's training losses it has means."""
+    losses, n = log.curves["train_loss"], spec.train_every
+    if n == 1:
+        return log.curves
+    parts = [losses[i : i + n] for i in range(0, len(losses), n)]
+    return {**log.curves, "train_loss": [sum(part) / len(part) for part in parts]}
 
 
 # ---------------------------------------------------------------- the loop
@@ -200,8 +240,9 @@ class Training:
         self.spec = spec
         self.given = Given.of(spec)
         self.params, self.batches, self.state = self.given.start(spec)
-        optimizer = nadam_ref.OPTIMIZERS[spec.optimizer]
-        self.optimizer = optimizer(list(self.params.values()), **spec.hyperparameters)
+        optimizer: Any = nadam_ref.OPTIMIZERS[spec.optimizer]
+        fused = spec.row_lazy and spec.device == "cpu"  # the same bits, in less time
+        self.optimizer = optimizer(list(self.params.values()), **renamed(spec.hyperparameters), fused=fused)
         self.log = Log()
         self.seconds = 0.0  # spent before this process took over
 
@@ -219,7 +260,7 @@ class Training:
         if self.ended:
             return
         loss, state = self._backward()
-        log.train(loss.item())
+        log.train(loss)
         if not log.reason:
             self._update()
             self.state = state
@@ -231,23 +272,24 @@ class Training:
         last = self.log.curves["dev_step"][-1:]
         return bool(self.log.reason) or last == [float(self.spec.steps)]
 
-    def _backward(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _backward(self) -> tuple[float, tuple[Tensor, ...]]:
         """The loss of the next batch and the state after it; gradients are left in the parameters."""
-        task, batch = self.given.task, next(self.batches)
-        rows, lazy = task.rows(batch), self.spec.row_lazy
-        self.optimizer.zero_grad()
-        used = pick(self.params, rows)
-        if lazy:
-            used = {name: x.detach().requires_grad_() for name, x in used.items()}
-        loss, state = task.loss(self.given.size, used, batch, self.state)
-        if not math.isfinite(loss.item()):
-            return loss, state
-        loss.backward()  # type: ignore[no-untyped-call]
-        if lazy:
-            grads = {name: x.grad for name, x in used.items() if x.grad is not None}
+        task, size, batch = self.given.task, self.given.size, next(self.batches)
+        rows = task.rows(batch)
+        for x in self.params.values():
+            x.grad = None
+        if self.spec.row_lazy:
+            with torch.no_grad():
+                used = pick(self.params, rows)
+            loss, state, grads = loss_and_gradients(task, size, used, batch, self.state)
             for name, grad in scatter(grads, rows, self.params).items():
                 self.params[name].grad = grad
-        return loss, state
+            return loss.item(), state
+        loss, state = task.loss(size, pick(self.params, rows), batch, self.state)
+        value = loss.item()
+        if math.isfinite(value):
+            loss.backward()  # type: ignore[no-untyped-call]
+        return value, state
 
     def _update(self) -> None:
         if self.spec.clip_norm is not None:
@@ -257,12 +299,19 @@ class Training:
             self.optimizer.param_groups[0]["lr"] = self.spec.lr * factor
         self.optimizer.step()
 
+    def row_steps(self) -> dict[str, float]:
+        """The metrics `ROW_STEPS`; empty where rows do not count their own steps."""
+        table = max(self.params.values(), key=Tensor.numel)
+        steps = self.optimizer.state[table].get("step") if self.spec.row_lazy else None
+        if steps is None or steps.dim() == 0:
+            return {}
+        return dict(zip(ROW_STEPS, (float(steps.max()), float(steps.median())), strict=True))
+
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on, for `load_state_dict`; batches and noise are drawn again there."""
         return {
             "run": self.spec.id,
-            "step": self.log.step,
-            "curves": {name: list(values) for name, values in self.log.curves.items()},
+            **self.log.state_dict(),
             "params": {name: x.detach().clone() for name, x in self.params.items()},
             "optimizer": self.optimizer.state_dict(),
             "state": list(self.state),
@@ -273,7 +322,7 @@ class Training:
         """Go on where `state_dict` was taken, bit for bit. Raises `ValueError` for the state of another run."""
         if saved["run"] != self.spec.id:
             raise ValueError(f"the checkpoint is of run {saved['run'][:12]}, not of {self.spec.id[:12]}")
-        self.log = Log({name: list(values) for name, values in saved["curves"].items()}, step=saved["step"])
+        self.log = Log.of(saved)
         with torch.no_grad():
             for name, x in self.params.items():
                 x.copy_(saved["params"][name])
@@ -333,7 +382,7 @@ def run(
                 if progress:
                     progress(training)
             test = {} if log.reason else training.evaluate("test")
-            return record(spec, log, test, before + time.perf_counter() - started)
+            return record(spec, log, test, before + time.perf_counter() - started, training.row_steps())
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -343,7 +392,7 @@ def run(
 def failed(spec: RunSpec, status: Status, reason: str, log: Log | None = None, seconds: float = 0.0) -> Record:
     """The record of a run that could not come to its end: a row, with what it has shown and no metrics."""
     log = log or Log()
-    return Record(spec, status, reason, log.step, log.curves, {}, provenance(spec, seconds))
+    return Record(spec, status, reason, log.step, _kept(spec, log), {}, provenance(spec, seconds))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

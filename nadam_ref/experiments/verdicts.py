@@ -7,8 +7,8 @@ same data. A claim of several comparisons holds if each of them does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -92,8 +92,10 @@ class Verdict:
     """The judgement of one claim.
 
     `side` is the comparison that decides it: the one that contradicts the claim, else the one with least support.
-    `arms` and `comparison` are its own; None where the task was not run. `p` is adjusted: by Holm over the primary
-    family; the largest of an exploratory claim's. `needed` is the n that would decide an inconclusive claim.
+    `arms` and `comparison` are its own; None where the task was not run. `p` is that comparison's, adjusted by Holm
+    over the primary family where the claim is primary. `needed` is the n that would decide an inconclusive claim.
+    `elsewhere`: the verdict with one arm at the runner-up beside its rate, by the name of that arm, and the
+    comparison that decides it there.
     """
 
     claim: Claim
@@ -105,6 +107,7 @@ class Verdict:
     comparison: Comparison | None = None
     p: float | None = None
     needed: int | None = None
+    elsewhere: Mapping[str, tuple[Kind, Comparison]] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -114,12 +117,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Effect:
-    """A part of a method's gain on a task; below 0 where it helps."""
+    """A part of a method's gain on a task; below 0 where it helps.
+
+    `comparison`: each arm at its own rate, `lr`. `common`: both at the rate `common_lr`; None where they were not run.
+    """
 
     task: str
     metric: str
     part: Part
     comparison: Comparison
+    lr: tuple[float, float]
+    common: Comparison | None
+    common_lr: float | None
 
 
 # ---------------------------------------------------------------- one claim
@@ -182,54 +191,93 @@ def _approximate(arm: Arm, setup: Rules) -> bool:
 # ---------------------------------------------------------------- all claims
 
 
-def _arms(claim: Claim, evidence: Evidence) -> list[tuple[Arm, Arm]] | None:
-    """The arms of each comparison; None where the task was not run, or not with all of them."""
+#: The arms of each comparison of a claim.
+Pairs = Sequence[tuple[Arm, Arm]]
+
+
+def _pairs(claim: Claim, evidence: Evidence) -> list[tuple[Arm, Arm]] | None:
+    """None where the task was not run, or not with all arms of the claim."""
     there = evidence.get(claim.task, {})
     if not all(name in there for side in claim.sides for name in (side.first, side.second)):
         return None
     return [(there[side.first], there[side.second]) for side in claim.sides]
 
 
-def judge(evidence: Evidence) -> list[Verdict]:
-    """Judge every claim, in the order of `claims()`.
+def _at_runner_up(pairs: Pairs) -> dict[str, list[tuple[Arm, Arm]]]:
+    """The pairs with one arm at the runner-up beside its rate, for each arm that was run there."""
+    arms = {arm.name: arm.runner_up for pair in pairs for arm in pair if arm.runner_up is not None}
+    return {
+        name: [(second if a.name == name else a, second if b.name == name else b) for a, b in pairs]
+        for name, second in arms.items()
+    }
 
-    p-values of the primary family are adjusted by Holm over all of it; a claim not yet run counts as p = 1 there, so
-    that a verdict can only get firmer when the rest is run. Exploratory claims are not adjusted for one another.
+
+class _Family:
+    """The p-values of all primary claims, which are adjusted together by Holm.
+
+    A claim not yet run counts as p = 1, so that a verdict can only get firmer when the rest is run.
     """
-    listed, fixed = claims(), rules()
-    arms = [_arms(claim, evidence) for claim in listed]
-    found = [
-        None if pairs is None else [compare(*pair, claim.metric) for pair in pairs]
-        for claim, pairs in zip(listed, arms, strict=True)
-    ]
-    p = [[1.0] if x is None else [comparison.p for comparison in x] for x in found]
-    family = [i for i, claim in enumerate(listed) if claim.primary]
-    for i, adjusted in zip(family, holm([p[i][0] for i in family]), strict=True):
-        p[i] = [adjusted]
-    return [
-        _verdict(claim, pairs, x, q, fixed, len(family))
-        for claim, pairs, x, q in zip(listed, arms, found, p, strict=True)
-    ]
+
+    def __init__(self, p: Mapping[str, float]) -> None:
+        self.p = dict(p)
+
+    def adjusted(self, key: str, p: float) -> float:
+        """Holm's p of one claim, were its own p this one."""
+        changed = {**self.p, key: p}
+        return dict(zip(changed, holm(list(changed.values())), strict=True))[key]
 
 
-def _verdict(
-    claim: Claim,
-    arms: list[tuple[Arm, Arm]] | None,
-    found: list[Comparison] | None,
-    p: list[float],
-    fixed: Rules,
-    family: int,
-) -> Verdict:
+def judge(evidence: Evidence) -> list[Verdict]:
+    """Judge every claim, in the order of `claims()`. Exploratory claims are not adjusted for one another."""
+    pairs = {_key(claim): _pairs(claim, evidence) for claim in claims()}
+    primary = {_key(claim): claim.metric for claim in claims() if claim.primary}
+    family = _Family({key: _own_p(pairs[key], metric) for key, metric in primary.items()})
+    return [_verdict(claim, pairs[_key(claim)], family) for claim in claims()]
+
+
+def _own_p(pairs: Pairs | None, metric: str) -> float:
+    """The unadjusted p of a claim of one comparison; 1 where it was not run."""
+    return 1.0 if pairs is None else compare(*pairs[0], metric).p
+
+
+def _key(claim: Claim) -> str:
+    return f"{claim.task}: {claim.label}"
+
+
+def _verdict(claim: Claim, pairs: Pairs | None, family: _Family) -> Verdict:
+    fixed = rules()
     deltas = [fixed.delta(claim.metric, side.gap) for side in claim.sides]
-    if arms is None or found is None:
-        suffixes = _suffixes(claim, claim.sides[0], [], fixed)
-        return Verdict(claim, claim.sides[0], "Not run", suffixes, deltas[0])
-    kind, i = decide(claim.sides, found, p, deltas, fixed.alpha)
-    tests = family if claim.primary else len(claim.sides)
+    if pairs is None:
+        return Verdict(claim, claim.sides[0], "Not run", _suffixes(claim, claim.sides[0], [], fixed), deltas[0])
+
+    made: dict[tuple[str, float, str, float], Comparison] = {}
+
+    def decided(arms: Pairs) -> tuple[Kind, int, list[Comparison], list[float]]:
+        keys = [(a.name, a.lr, b.name, b.lr) for a, b in arms]
+        for key, pair in zip(keys, arms, strict=True):
+            if key not in made:
+                made[key] = compare(*pair, claim.metric)
+        found = [made[key] for key in keys]
+        p = [family.adjusted(_key(claim), found[0].p)] if claim.primary else [x.p for x in found]
+        return *decide(claim.sides, found, p, deltas, fixed.alpha), found, p
+
+    kind, i, found, p = decided(pairs)
+    elsewhere = {}
+    for name, arms in _at_runner_up(pairs).items():
+        other, j, there, _ = decided(arms)
+        elsewhere[name] = (other, there[j])
+    tests = len(family.p) if claim.primary else len(claim.sides)
     needed = found[i].needed(deltas[i], tests, fixed.alpha) if kind == "Inconclusive" else None
-    every = [arm for pair in arms for arm in pair]
-    suffixes = _suffixes(claim, claim.sides[i], every, fixed)
-    return Verdict(claim, claim.sides[i], kind, suffixes, deltas[i], arms[i], found[i], p[i], needed)
+    suffixes = _suffixes(claim, claim.sides[i], [arm for pair in pairs for arm in pair], fixed)
+    if _depends_on_rate(kind, found[i], elsewhere):
+        suffixes = ("depends on the rate", *suffixes)
+    return Verdict(claim, claim.sides[i], kind, suffixes, deltas[i], pairs[i], found[i], p[i], needed, elsewhere)
+
+
+def _depends_on_rate(kind: Kind, found: Comparison, elsewhere: Mapping[str, tuple[Kind, Comparison]]) -> bool:
+    """Whether the verdict, or the sign of the difference, is another one where either arm takes its runner-up."""
+    own = "Reproduced" if kind in AS_CLAIMED else kind
+    return any(("Reproduced" if k in AS_CLAIMED else k) != own or x.sign != found.sign for k, x in elsewhere.values())
 
 
 def title(verdicts: Sequence[Verdict]) -> str:
@@ -245,20 +293,27 @@ def title(verdicts: Sequence[Verdict]) -> str:
     return "[Re] (partial)"
 
 
-# ---------------------------------------------------------------- look-ahead or accident
+# ---------------------------------------------------------------- the gains taken apart
 
 
 def confound(evidence: Evidence) -> list[Effect]:
-    """How much of Nadam's and NadaMax's gain is the look-ahead and how much the report's accidental warm-up.
+    """How much of the gains of Nadam and NadaMax is the look-ahead, how much memory, how much the length of steps.
 
-    The report's rule lets m decay by the constant μ and corrects it by the schedule's product, which shrinks the first
-    steps by up to 45 %. The dialect `iclr` has the look-ahead without that, so its difference from Adam, which has
-    the same schedule, is the look-ahead; the rest of the whole gain is the accident. The two add up, seed by seed.
+    The report's rule lets m decay by the constant μ and corrects it by the schedule's product. That gives m a longer
+    memory than ICLR's recursion has, and it shortens the first steps by up to 45 %. The arms of `claims.yaml` have one
+    without the other. Only at a common rate is a difference about the rule alone.
     """
     metric = {claim.task: claim.metric for claim in reversed(claims())}
     return [
-        Effect(task, metric[task], part, compare(arms[part.first], arms[part.second], metric[task]))
+        _effect(task, metric[task], part, arms[part.first], arms[part.second])
         for task, arms in evidence.items()
         for part in parts()
         if part.first in arms and part.second in arms
     ]
+
+
+def _effect(task: str, metric: str, part: Part, first: Arm, second: Arm) -> Effect:
+    pairs = ((first.common, second.common), (first, second))
+    at_one = next(((a, b) for a, b in pairs if a is not None and b is not None and a.lr == b.lr), None)
+    common, lr = (None, None) if at_one is None else (compare(*at_one, metric), at_one[0].lr)
+    return Effect(task, metric, part, compare(first, second, metric), (first.lr, second.lr), common, lr)

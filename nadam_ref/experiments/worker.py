@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pickle
+import os
 import signal
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..files import write_whole
+from .checkpoints import Saved, load, save
 from .records import Record, RunSpec
-from .replicated import run_together
-from .train import Training, failed, is_out_of_memory, run
+from .replicated import identity, run_together
+from .train import failed, is_out_of_memory, run
 
 __all__ = ["CHECKPOINT_SECONDS", "dask_setup", "stop", "work"]
 
 #: A run that takes longer than this is saved again and again, so that it can go on after a crash.
 CHECKPOINT_SECONDS = 60.0
+
+#: Environment variable with the niceness of a worker process.
+NICENESS = "NADAM_REF_NICENESS"
 
 _stopped: set[str] = set()
 
@@ -31,8 +35,10 @@ class _StoppedError(Exception):
 
 
 def dask_setup(_: Any) -> None:
-    """Called by Dask as a worker process starts: Ctrl-C is the driver's to handle."""
+    """Called by Dask as a worker process starts: Ctrl-C is the driver's to handle, and other work comes first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if NICENESS in os.environ and hasattr(os, "nice"):  # not on Windows
+        os.nice(max(0, int(os.environ[NICENESS]) - os.nice(0)))
 
 
 def stop(sweep: str) -> None:
@@ -41,13 +47,15 @@ def stop(sweep: str) -> None:
 
 
 def work(job: tuple[RunSpec, ...], sweep: str, checkpoint: Path, limit_seconds: float | None) -> list[Record]:
-    """Make a run, or several together. What is not returned was stopped; a single run has then left a checkpoint.
+    """Make a run, or several together. What is not returned was stopped, and has left a checkpoint.
+
+    `checkpoint`: the file of a single run; that of runs together lies beside it.
 
     What goes wrong in a run costs that run only: its record has status `crashed`, the reason and the traceback.
     """
     try:
         if len(job) > 1 or job[0].device != "cpu":
-            return _together(job, sweep, limit_seconds)
+            return _together(job, sweep, checkpoint.parent, limit_seconds)
         return [_alone(job[0], sweep, checkpoint, limit_seconds)]
     except _StoppedError:
         return []
@@ -59,32 +67,42 @@ def work(job: tuple[RunSpec, ...], sweep: str, checkpoint: Path, limit_seconds: 
 
 def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | None) -> Record:
     """A run, from its checkpoint where there is one."""
-    saved_at = time.monotonic()
-
-    def progress(training: Training) -> None:
-        nonlocal saved_at
-        stopped = sweep in _stopped
-        if stopped or time.monotonic() > saved_at + CHECKPOINT_SECONDS:
-            save(training, checkpoint)
-            saved_at = time.monotonic()
-        if stopped:
-            raise _StoppedError
-
-    found = run(spec, progress=progress, resume=load(checkpoint, spec), limit_seconds=limit_seconds)
-    with contextlib.suppress(OSError):
-        checkpoint.unlink(missing_ok=True)
+    progress, resume = _saving(sweep, checkpoint), load(checkpoint, spec.id)
+    found = run(spec, progress=progress, resume=resume, limit_seconds=limit_seconds)
+    _remove(checkpoint)
     return found
 
 
-def _together(job: tuple[RunSpec, ...], sweep: str, limit_seconds: float | None) -> list[Record]:
-    """Replicas; where memory runs out, in halves. They are not saved: they are made in minutes."""
+def _saving(sweep: str, checkpoint: Path) -> Callable[[Saved], None]:
+    """What is called as runs go on: saves them now and then, and where they are asked to stop."""
+    due = time.monotonic() + CHECKPOINT_SECONDS
 
-    def progress(_: int) -> None:
-        if sweep in _stopped:
+    def progress(training: Saved) -> None:
+        nonlocal due
+        stopped, started = sweep in _stopped, time.monotonic()
+        if stopped or started > due:
+            save(training, checkpoint)
+            ended = time.monotonic()
+            due = ended + max(CHECKPOINT_SECONDS, 20 * (ended - started))  # large ones are not saved all the time
+        if stopped:
             raise _StoppedError
 
+    return progress
+
+
+def _remove(checkpoint: Path) -> None:
+    with contextlib.suppress(OSError):
+        checkpoint.unlink(missing_ok=True)
+
+
+def _together(job: tuple[RunSpec, ...], sweep: str, folder: Path, limit_seconds: float | None) -> list[Record]:
+    """Replicas, from their checkpoint where there is one; where memory runs out, in halves."""
+    checkpoint = folder / f"{identity(job)}.pt"
+    progress, resume = _saving(sweep, checkpoint), load(checkpoint, identity(job))
     try:
-        return run_together(job, progress=progress, limit_seconds=limit_seconds)
+        found = run_together(job, progress=progress, resume=resume, limit_seconds=limit_seconds)
+        _remove(checkpoint)
+        return found
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -92,18 +110,5 @@ def _together(job: tuple[RunSpec, ...], sweep: str, limit_seconds: float | None)
             return [failed(job[0], "out_of_memory", str(error).split("\n")[0])]
     torch.cuda.empty_cache()
     half = len(job) // 2
-    return _together(job[:half], sweep, limit_seconds) + _together(job[half:], sweep, limit_seconds)
-
-
-def save(training: Training, path: Path) -> None:
-    """Write a run's state whole or not at all."""
-    write_whole(path, lambda file: torch.save(training.state_dict(), file))
-
-
-def load(path: Path, spec: RunSpec) -> dict[str, Any] | None:
-    """The state saved at `path`; None where there is none, or none of this run that can be read."""
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-        return None
-    return saved if saved.get("run") == spec.id else None
+    _remove(checkpoint)
+    return [x for part in (job[:half], job[half:]) for x in _together(part, sweep, folder, limit_seconds)]

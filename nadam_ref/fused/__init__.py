@@ -7,17 +7,22 @@ of pointers, so that nothing is gathered, however many tensors there are; tensor
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 
 from ..kernels import Coefficients, Lists, Prelude, prepare_and_update_
 from ..rules import Rule
-from . import cpu, cuda
+from . import cpu, cuda, sparse
 from .table import NoKernelError, Row, rows
 
-__all__ = ["fused_update_", "run"]
+__all__ = ["compiles", "fused_update_", "rows_kernel", "run"]
 
+Made = TypeVar("Made")
+
+#: The module that has the kernel of a device type.
+LANGUAGES = {"cpu": cpu, "cuda": cuda}
 #: Device types on which no kernel could be compiled.
 _WITHOUT_COMPILER: set[str] = set()
 
@@ -40,16 +45,37 @@ def run(
     rule: Rule, prelude: Prelude, table: list[Row], ks: Sequence[Coefficients], device: torch.device, dtype: torch.dtype
 ) -> bool:
     """Run the kernel over a table whose rows say which of `ks` they take; False, after one warning, without one."""
-    if device.type in _WITHOUT_COMPILER:
-        return False
-    try:
-        kernel = (cuda if device.type == "cuda" else cpu).kernel(rule, prelude, dtype)
-    except NoKernelError as error:
-        _give_up(device.type, error)
-        return False
-    if table:
+    kernel = _made(device.type, _kernel, rule, prelude, dtype, device.type)
+    if kernel and table:
         kernel(table, ks, device)
-    return True
+    return kernel is not None
+
+
+def compiles(device_type: str) -> bool:
+    """Whether kernels for a type of device could be compiled, as far as that was tried."""
+    return device_type not in _WITHOUT_COMPILER
+
+
+def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:
+    if device_type not in LANGUAGES:
+        raise NoKernelError("only a CPU and CUDA have one")
+    kernel: cpu.Kernel = LANGUAGES[device_type].kernel(rule, prelude, dtype)
+    return kernel
+
+
+def rows_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> sparse.Kernel | None:
+    """The kernel for rows on a CPU; None, after one warning, where it cannot be compiled."""
+    return _made("cpu", sparse.kernel, rule, prelude, dtype)
+
+
+def _made(device_type: str, make: Callable[..., Made], *args: Any) -> Made | None:
+    if device_type in _WITHOUT_COMPILER:
+        return None
+    try:
+        return make(*args)
+    except NoKernelError as error:
+        _give_up(device_type, error)
+        return None
 
 
 def _give_up(device_type: str, error: Exception) -> None:

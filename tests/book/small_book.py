@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -14,7 +15,7 @@ from nadam_ref.book.build import BuildReport
 
 ROOT = Path(__file__).parents[2]
 
-#: The prose pages that do not refer to a chapter.
+#: The prose pages. What they say of a chapter's page or equation is text here: the small book has other chapters.
 REFERENCE = ("run_it", "protocol", "papers", "open_details", "glossary", "api", "cite", "bibliography")
 PARAMETERS = 'profile = "live"\nseed = 0'
 MATHS = r"""
@@ -135,6 +136,9 @@ def make_book(root: Path, *names: str) -> Path:
     for name in ("_config.yml", "CITATION.cff"):
         shutil.copyfile(ROOT / name, root / name)
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("results"))
+    for page in (root / "book").glob("*.md"):
+        text = re.sub(r"\{(?:doc|eq)\}(`(?:\.\./notebooks/|eq-)[^`]+`)", r"\1", page.read_text(encoding="utf-8"))
+        page.write_text(text, encoding="utf-8")
     (root / "book" / "index.md").write_text(INDEX, encoding="utf-8")
     toc = {
         "format": "jb-book",

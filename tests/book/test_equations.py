@@ -212,6 +212,21 @@ def test_the_power_p_runs_from_adam_to_adamax(p, box, ν, rtol):
     assert np.abs(steps - expected).max() < rtol * np.abs(expected).max()
 
 
+def test_the_step_with_epsilon_outside_and_inside_the_root():
+    """Outside it is the box. Inside, the norm is that of (g, √ε), and never further than √2 from √ε outside."""
+    outside, inside = EQUATIONS["eq-epsilon"].split("\\qquad\\text{and}\\qquad")
+    for g in (-0.3, 1e-10, 1e-6, 3e-5, 1e-4, 2.0):
+        env = {"g": g, "\\varepsilon": 1e-8}
+        box, as_outside = (
+            abs(paper.path(paper.adam, [0.0], lambda θ, t, g=g: np.full(1, g), 1, η=1.0, ε=ε)[1, 0])
+            for ε in (1e-8, 1e-4)
+        )
+        found = latex.Parser(inside, env).value()
+        assert latex.Parser(outside, env).value() == pytest.approx(box, rel=1e-12)
+        assert found == pytest.approx(abs(g) / np.hypot(g, 1e-4), rel=1e-12)
+        assert 1 <= found / as_outside <= np.sqrt(2) * (1 + 1e-12)
+
+
 def test_torchs_adamax_is_the_equation():
     θ = torch.tensor(START)
     optimizer = torch.optim.Adamax([θ], lr=HYPER["η"], betas=(HYPER["μ"], HYPER["ν"]), eps=0.1)
@@ -253,7 +268,7 @@ def numbers_in_print(row, t, product):
 
 
 def test_the_table_has_the_five_dialects():
-    assert list(five_nadams()) == list(FIVE) == [name for name in nadam_ref.DIALECTS if name != "radam"]
+    assert list(five_nadams()) == list(FIVE) == [name for name in nadam_ref.DIALECTS if name != "interpolated"]
 
 
 @pytest.mark.parametrize("dialect", FIVE)
@@ -279,6 +294,15 @@ def test_the_length_of_a_step_on_a_constant_gradient(dialect, box):
         env["m_{t}"] = m
         latex.execute(EQUATIONS["eq-step-length"], env)
         assert env["s_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
+
+
+def test_the_length_of_the_reports_step_on_a_constant_gradient():
+    lengths = -np.diff(paper.path(paper.nadam, [0.0], lambda θ, t: np.ones(1), T, η=1.0, μ=HYPER["μ"], ε=0.0)[:, 0])
+    env = {}
+    for t in range(1, T + 1):
+        environment(t, env)
+        latex.execute(EQUATIONS["eq-report-length"], env)
+        assert env["r_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
 
 
 def test_the_shortfall_of_the_accidental_warm_up():

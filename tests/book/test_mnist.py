@@ -9,10 +9,11 @@ import pytest
 
 from nadam_ref.book import recorded
 from nadam_ref.experiments import pack
-from nadam_ref.experiments.evidence import Evidence
+from nadam_ref.experiments.evidence import TUNING_FROM, Evidence
 from nadam_ref.experiments.luck import seed_luck
 from nadam_ref.experiments.records import Record
 from nadam_ref.experiments.verdicts import confound
+from nadam_ref.rules import schedule
 
 PACK = Path(__file__).parents[2] / "book" / "results" / "images-small"
 
@@ -45,7 +46,31 @@ def test_of_the_parts_of_the_gain_only_two_of_nadamax_are_clear_of_zero(evidence
         assert interval is not None
         if np.prod(np.sign(interval)) > 0:
             clear[effect.part.method, effect.part.part] = np.sign(interval[0])
-    assert clear == {("NadaMax", "look-ahead"): 1, ("NadaMax", "accidental warm-up"): -1}
+    assert clear == {("NadaMax", "look-ahead"): 1, ("NadaMax", "memory and length"): -1}
+
+
+def test_the_two_rows_of_nadamax_mix_look_ahead_and_rate(records: list[Record], evidence: Evidence) -> None:
+    """Half a decade apart, chosen by two seeds, which at equal rates point both ways."""
+    ahead, without = (evidence["images"][name] for name in ("NadaMax-iclr", "AdaMax"))
+    assert np.log10(ahead.chosen.lr / without.chosen.lr) == pytest.approx(0.5, abs=0.01)
+    assert len({record.spec.seed for record in records if record.spec.seed >= TUNING_FROM}) == 2
+    lower = []
+    for lr in (ahead.chosen.lr, without.chosen.lr):
+        loss = [next(row.dev_loss.mean for row in arm.tuning if row.lr == lr) for arm in (ahead, without)]
+        lower.append(loss[0] < loss[1])
+    assert lower == [True, False]
+
+
+def test_these_runs_have_hardly_any_momentum(records: list[Record]) -> None:
+    """The schedule ends below two thirds of μ, for every arm but the dialects that have none."""
+    given = {r.spec.hyperparameters.get("dialect", r.spec.optimizer): r.spec.hyperparameters for r in records}
+    decay = {name: x["momentum_decay"] for name, x in given.items() if "momentum_decay" in x}
+    scheduled = {"Momentum", "NAG", "Adam", "AdaMax", "cs229", "iclr"}
+    assert {name for name, ψ in decay.items() if ψ is not None} == scheduled
+    assert {decay[name] for name in scheduled} == {0.004}
+    assert {x.get("momentum", x.get("betas", (None,))[0]) for name, x in given.items() if name in decay} == {0.99}
+    (steps,) = {record.spec.steps for record in records}
+    assert 0.5 * 0.99 < schedule(0.99, 1, 0.004) < schedule(0.99, steps, 0.004) < 2 / 3 * 0.99
 
 
 def test_single_runs_would_have_written_the_sentences_as_a_coin_does(evidence: Evidence) -> None:

@@ -84,7 +84,11 @@ def test_a_page_shows_facts_and_says_where_there_is_none(tmp_path: Path) -> None
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     page = BeautifulSoup((tmp_path / "out" / "index.html").read_text(encoding="utf-8"), "html.parser")
     assert page.select_one("p:-soup-contains('The level')").text.startswith("The level is 0.05, not ")
-    assert [row.text.split() for row in page.select("#tab-reported-rates tbody tr")][1] == ["Momentum", ".5?", "no"]
+    assert [row.text.split() for row in page.select("#tab-reported-rates tbody tr")][1] == [
+        "Momentum",
+        ".5",
+        "recalled",
+    ]
     assert "no number is called 'beta'; there are: protocol-version, " in done.stderr
     assert "no block is called 'nowhere'; there are: sizes, " in done.stderr
     assert "index.md:9" in done.stderr
@@ -136,7 +140,7 @@ def test_the_primary_table_has_the_papers_gaps() -> None:
     rows = {(row[0], row[1].replace("\u00a0", " ").replace("&lt;", "<")): row[2:] for row in cells("claims-primary")}
     assert len(rows) == 9
     printed, gap, delta = rows["word2vec", "Nadam < Adam"]
-    assert printed.split(",")[0] == ".284?"
+    assert printed.split(",")[0] == ".284"
     assert gap == f"−{100 * (1 - 0.284 / 0.325):.1f}\u00a0%"
     assert delta == f"{-0.25 * math.log(0.284 / 0.325):.3f}"
     assert [name for name, row in rows.items() if "†" in row[1]] == [("word2vec", "NadaMax < AdaMax")]
@@ -155,11 +159,14 @@ def test_the_fingerprints_are_the_files_own() -> None:
     assert cells("fingerprints")[0][2] == f"`{protocol_file.sha256('images', 'small')[:12]}`"
 
 
-def test_the_papers_table_marks_what_is_not_confirmed() -> None:
+def test_the_papers_table_has_their_numbers_and_the_page_says_how_many_are_recalled() -> None:
     lines = (EXPERIMENTS / "reported.csv").read_text(encoding="utf-8").splitlines()[1:]
     table = [line.split(",") for line in lines if line.startswith("cs229")]
     numbers = [cell.strip("*") for row in cells("reported") for cell in row[1:4]]
-    assert sorted(numbers) == sorted(value + ("" if confirmed == "yes" else "?") for *_, value, confirmed in table)
+    assert sorted(numbers) == sorted(value for *_, value, _ in table)
+    assert [row[2] for row in cells("reported-rates")] == ["recalled"] * 5 + ["secondary"]
+    recalled = sum(confirmed == "recalled" for *_, confirmed in table)
+    assert reference.NUMBERS["recalled"]() == f"{recalled} of {len(table)}"
     best = [(row[0], cell) for row in cells("reported") for cell in row if "**" in cell]
     assert [name for name, _ in best] == ["Momentum", "RMSProp", "Nadam"]
 
@@ -189,6 +196,19 @@ def test_the_titles_and_the_suffixes_are_those_that_are_given() -> None:
 def test_the_degrees_of_certainty_are_all_explained() -> None:
     introduction = PAGES["open_details"].split("## Errata")[0]
     assert re.findall(r"^(\w+)\n: ", introduction, re.MULTILINE) == list(details.SURELY)
+
+
+def test_every_degree_is_used_by_an_erratum_or_an_open_detail() -> None:
+    errata = PAGES["open_details"].split("## Errata")[1].split("## Left open")[0]
+    assert set(re.findall(r"; \*(\w+)\*", errata)) | {row.surely for row in details.details()} == set(details.SURELY)
+
+
+def test_the_language_model_s_rate_falls_as_the_tutorial_s_did() -> None:
+    """max(i − max_epoch, 0) with i from 0: what the page says of five epochs and of the last of thirteen."""
+    halvings = [max(i - 4, 0) for i in range(13)]
+    assert halvings.count(0) == 5 and halvings[-1] == 8
+    (row,) = (row for row in details.details() if row.detail == "first epoch with a smaller rate")
+    assert "five epochs" in row.paper and "2⁻⁸" in row.paper and "five epochs" in row.chosen
 
 
 def test_every_open_detail_is_on_the_page_once() -> None:

@@ -60,7 +60,7 @@ def box_numbers(name: str, state: State, T: int) -> list[dict[str, float]]:
     rule, kind = RULES[name], DIALECTS[state.dialect]
     dialects = rule.nesterov and rule.momentum == "mean"
     psi = kind.momentum_decay if dialects and not kind.free_schedule else state.psi
-    by_power = dialects and state.dialect in ("constant", "choi", "radam")
+    by_power = dialects and state.dialect in ("constant", "choi", "interpolated")
     product, found = 1.0, []
     for t in range(1, T + 1):
         now, following = paper.schedule(state.mu, t, psi), paper.schedule(state.mu, t + 1, psi)

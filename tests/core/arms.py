@@ -1,8 +1,10 @@
 """Every optimizer in every form, beside the box of the paper that says what it must do: shared by several tests."""
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
+
+import numpy as np
 
 import nadam_ref
 from nadam_ref import paper
@@ -39,6 +41,35 @@ class Arm:
         return paper.path(self.box, start, grad, T, **{k: COMMON[k] for k in self.uses})
 
 
+def rooted(n, g, ν, t, *, ε_root):
+    """Adam's norm with a number under the root."""
+    n = ν * n + (1 - ν) * g**2
+    return n, np.sqrt(n / (1 - ν**t) + ε_root)
+
+
+@cache
+def lengths(box, μ):
+    """The steps 1 … 400 of a box on the constant gradient 1, in units of η."""
+    path = paper.path(box, 0.0, lambda θ, t: np.ones(()), 400, η=1.0, μ=μ, ε=0.0)
+    return -np.diff(path)
+
+
+def of_length(θ, grad, *, of, like=None, **settings):
+    """The box `of` with steps of length 1 on a constant gradient, or of the length of those of the box `like`."""
+    t, before = 0, θ
+
+    def seen(_, now):
+        nonlocal t
+        t = now
+        return grad(θ, t)
+
+    for after in of(θ, seen, **settings):
+        wanted = lengths(like, settings["μ"])[t - 1] if like else 1
+        θ = θ + (after - before) * (wanted / lengths(of, settings["μ"])[t - 1])
+        before = after
+        yield θ
+
+
 ψ = 0.004
 sched = {"momentum_decay": ψ}
 ARMS = [
@@ -71,13 +102,22 @@ ARMS = [
     Arm("Nadam", {"dialect": "constant"}, paper.nadam_constant),
     Arm("Nadam", {"dialect": "keras3"}, paper.nadam_keras3),
     Arm("Nadam", {"dialect": "choi"}, paper.nadam_choi),
-    Arm("Nadam", {"dialect": "radam"}, paper.nadam_radam),
+    Arm("Nadam", {"dialect": "interpolated"}, paper.nadam_interpolated),
     Arm("NadaMax", {}, paper.nadamax),
     Arm("NadaMax", {"dialect": "iclr"}, partial(paper.nadam_iclr, norm=paper.max_norm)),
     Arm("NadaMax", {"dialect": "constant"}, partial(paper.nadam_constant, norm=paper.max_norm)),
     Arm("NadaMax", {"dialect": "keras3"}, partial(paper.nadam_keras3, norm=paper.max_norm)),
     Arm("NadaMax", {"dialect": "choi"}, partial(paper.nadam_choi, norm=paper.max_norm)),
-    Arm("NadaMax", {"dialect": "radam"}, partial(paper.nadam_radam, norm=paper.max_norm)),
+    Arm("NadaMax", {"dialect": "interpolated"}, partial(paper.nadam_interpolated, norm=paper.max_norm)),
+    Arm("Nadam", {"dialect": "iclr", "eps_root": 1e-3}, partial(paper.nadam_iclr, norm=partial(rooted, ε_root=1e-3))),
+    Arm("Nadam", {"dialect": "interpolated", "gamma": 0.5}, partial(paper.nadam_interpolated, γ=0.5)),
+    Arm("Nadam", {"length": "unit"}, partial(of_length, of=paper.nadam)),
+    Arm("Adam", {**sched, "length": "report"}, partial(of_length, of=partial(paper.adam, ψ=ψ), like=paper.nadam)),
+    Arm(
+        "NadaMax",
+        {"dialect": "keras3", "length": "report"},
+        partial(of_length, of=partial(paper.nadam_keras3, norm=paper.max_norm), like=partial(paper.nadam, ψ=1.0)),
+    ),
 ]
 #: The flags that choose how a step is computed; the result must not depend on them.
 PATHS = {

@@ -20,9 +20,23 @@ from torch.testing._internal.common_optimizers import (
 
 from nadam_ref import OPTIMIZERS, PaperOptimizer
 
-__all__ = ["CONFIGURATIONS", "IMPLEMENTATIONS", "INFOS", "gradients", "make", "parameters", "run", "same", "take_step"]
+__all__ = [
+    "CONFIGURATIONS",
+    "IMPLEMENTATIONS",
+    "INFOS",
+    "NAMED",
+    "gradients",
+    "make",
+    "parameters",
+    "run",
+    "same",
+    "take_step",
+]
 
 Keywords = dict[str, Any]
+
+#: Whether torch's optimizers take parameters with names.
+NAMED = torch.__version__ >= (2, 6)
 
 #: How a step is computed; the first is the ground truth for the others.
 IMPLEMENTATIONS: dict[str, Keywords] = {
@@ -58,8 +72,12 @@ DIALECTS: dict[str, Keywords] = {
     "constant": {"dialect": "constant"},
     "keras3": {"dialect": "keras3"},
     "choi": {"dialect": "choi"},
-    "radam": {"dialect": "radam"},
+    "interpolated": {"dialect": "interpolated"},
+    "gamma": {"dialect": "interpolated", "gamma": 0.5, "weight_decay": 0.1},
+    "unit length": {"length": "unit"},
 }
+EPS_ROOT: dict[str, Keywords] = {"eps_root": {"eps_root": 1e-3}}
+REPORT: dict[str, Keywords] = {"the report's length": {"length": "report", "momentum_decay": 6e-3}}
 #: What only some of them take.
 OWN: dict[str, dict[str, Keywords]] = {
     "GD": {},
@@ -68,12 +86,13 @@ OWN: dict[str, dict[str, Keywords]] = {
     "AdaGrad": {
         "initial accumulator": {"initial_accumulator_value": 0.1, "weight_decay": 0.1},
         "rate decay": {"lr": 0.1, "lr_decay": 0.5, "weight_decay": 0.1},
+        **EPS_ROOT,
     },
-    "RMSProp": {"corrected": {"bias_correction": True, "weight_decay": 0.1}},
+    "RMSProp": {"corrected": {"bias_correction": True, "weight_decay": 0.1}, **EPS_ROOT},
     "MaxProp": {"alpha": {"alpha": 0.9}},
-    "Adam": {**SCHEDULE, **UNCORRECTED},
-    "AdaMax": {**SCHEDULE, **UNCORRECTED},
-    "Nadam": {**SCHEDULE, **UNCORRECTED, **DIALECTS},
+    "Adam": {**SCHEDULE, **UNCORRECTED, **EPS_ROOT, **REPORT},
+    "AdaMax": {**SCHEDULE, **UNCORRECTED, **REPORT},
+    "Nadam": {**SCHEDULE, **UNCORRECTED, **DIALECTS, **EPS_ROOT},
     "NadaMax": {**SCHEDULE, **UNCORRECTED, **DIALECTS},
 }
 
@@ -89,13 +108,14 @@ OUT_OF_RANGE: dict[str, dict[str, Keywords]] = {
     "AdaGrad": {
         "Invalid lr_decay value: -0.5": {"lr_decay": -0.5},
         "Invalid initial_accumulator_value value: -1.0": {"initial_accumulator_value": -1.0},
+        "Invalid eps_root value: -1.0": {"eps_root": -1.0},
     },
     "RMSProp": {"Invalid alpha value: -1.0": {"alpha": -1.0}},
     "MaxProp": {"Invalid alpha value: -1.0": {"alpha": -1.0}},
     "Adam": BETAS,
     "AdaMax": BETAS,
     "Nadam": {**BETAS, "Invalid momentum_decay value: -0.2": {"momentum_decay": -0.2}},
-    "NadaMax": {**BETAS, "Invalid momentum_decay value: -0.2": {"momentum_decay": -0.2}},
+    "NadaMax": {**BETAS, "Invalid gamma value: 1.0": {"dialect": "interpolated", "gamma": 1.0}},
 }
 
 

@@ -10,7 +10,7 @@ misread here in the same way. Vectors are NumPy arrays of mpmath numbers; a floa
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -37,6 +37,9 @@ class Settings:
     ψ: float | None = None
     form: str = "mean"
     dialect: str = ""
+    γ: float = 0.05
+    ε_root: float = 0.0
+    length: str = "own"
     corrected: bool = True
     λ: float = 0.0
     decoupled: bool = False
@@ -71,6 +74,10 @@ class Mean:
         value = self.values.push(x, factor, 1 - factor)
         return value / self.weights.push(1 - factor, factor) if self.corrected else value
 
+    def rest(self, factor: mpmath.mpf) -> None:
+        """A step without x: the values stay as they are, and are corrected as if there had been one."""
+        self.weights.push(1 - factor, factor)
+
 
 @cache
 def multiplier(μ: float, ψ: float | None, t: int) -> mpmath.mpf:
@@ -83,26 +90,36 @@ class Numerator:
 
     def __init__(self, s: Settings) -> None:
         self.s, self.t, self.product = s, 0, mp.mpf(1)
-        self.ψ = {"keras3": 1, "constant": None, "choi": None, "radam": None}.get(s.dialect, s.ψ)
+        self.ψ = {"keras3": 1, "constant": None, "choi": None, "interpolated": None}.get(s.dialect, s.ψ)
         self.sum = Decaying()
         self.mean = Mean(corrected=s.corrected and s.name in ("Momentum", "Adam", "AdaMax"))
 
-    def __call__(self, g: Vector) -> Vector:
+    def tick(self) -> tuple[mpmath.mpf, mpmath.mpf, mpmath.mpf]:
+        """Count a step; μ_t, μ_{t+1}, and the factor by which m decays where it is a mean."""
         s = self.s
         self.t += 1
         here, ahead = (multiplier(s.μ, self.ψ, t) for t in (self.t, self.t + 1))
         self.product = self.product * here  # ∏_{i≤t} μ_i
+        # The report's Nadam decays by the constant μ whatever the schedule; ICLR's, and every other mean, by μ_t.
+        return here, ahead, mp.mpf(s.μ) if s.dialect in ("cs229", "keras3") else here
+
+    def rest(self) -> None:
+        """A step in which there is no gradient: only the clock goes on."""
+        self.mean.rest(self.tick()[2])
+
+    def __call__(self, g: Vector) -> Vector:
+        s = self.s
+        here, ahead, decay = self.tick()
         if s.name in ("GD", "AdaGrad", "RMSProp", "MaxProp"):
             return g
         if s.name in ("Momentum", "NAG") and s.form == "sum":
             m = self.sum.push(g, here)
             return m if s.name == "Momentum" else m * ahead + g
-        # The report's Nadam decays by the constant μ whatever the schedule; ICLR's, and every other mean, by μ_t.
-        m = self.mean.push(g, mp.mpf(s.μ) if s.dialect in ("cs229", "keras3") else here)
+        m = self.mean.push(g, decay)
         if s.name in ("Momentum", "Adam", "AdaMax"):
             return m
-        if s.dialect == "radam":
-            γ = mp.mpf(0.05)
+        if s.dialect == "interpolated":
+            γ = mp.mpf(s.γ)
             return m * ((1 - γ) / (1 - self.product if s.corrected else 1)) + g * γ
         if not s.corrected:
             return m * ahead + g * (1 - here)
@@ -124,22 +141,49 @@ class Denominator:
             return self.max.push(np.abs(g), mp.mpf(s.ν)) + mp.mpf(s.ε)
         if s.name == "AdaGrad":
             self.sum = self.sum + g * g
-            return root(self.sum) + mp.mpf(s.ε)
-        return root(self.mean.push(g * g, mp.mpf(s.ν))) + mp.mpf(s.ε)
+            return root(self.sum + mp.mpf(s.ε_root)) + mp.mpf(s.ε)
+        return root(self.mean.push(g * g, mp.mpf(s.ν)) + mp.mpf(s.ε_root)) + mp.mpf(s.ε)
+
+    def rest(self) -> None:
+        """A step in which there is no gradient: n stays, and its correction goes on."""
+        self.mean.rest(mp.mpf(self.s.ν))
+
+
+class Length:
+    """What the step is multiplied by: the length that is wanted over its own, both from a run on the gradient 1."""
+
+    def __init__(self, s: Settings) -> None:
+        self.s, self.own = s, Numerator(s)
+        self.wanted = Numerator(replace(s, name="Nadam", dialect="cs229", ψ=self.own.ψ))
+
+    def __call__(self) -> mpmath.mpf:
+        if self.s.length == "own":
+            return mp.mpf(1)
+        own, wanted = self.own(mp.mpf(1)), self.wanted(mp.mpf(1))
+        return (wanted if self.s.length == "report" else 1) / own
 
 
 def trajectory(
     s: Settings, start: npt.NDArray[np.float64], gradient: Callable[[Vector, int], Vector], steps: int
 ) -> npt.NDArray[np.float64]:
-    """θ_0 … θ_T, each entry rounded once to float64; `gradient(θ, t)` gets exact numbers and returns such."""
+    """θ_0 … θ_T, each entry rounded once to float64; `gradient(θ, t)` gets exact numbers and returns such.
+
+    It returns None for a row that does not occur, under a count that goes on.
+    """
     θ = exact(start)
-    numerator, denominator = Numerator(s), Denominator(s)
+    numerator, denominator, length = Numerator(s), Denominator(s), Length(s)
     path = [start]
     for t in range(1, steps + 1):
-        g = (-1 if s.maximize else 1) * gradient(θ, t)
+        factor, g = length(), gradient(θ, t)
+        if g is None:
+            numerator.rest()
+            denominator.rest()
+            path.append(path[-1])
+            continue
+        g = -g if s.maximize else g
         η = mp.mpf(s.η) / (1 + (t - 1) * mp.mpf(s.lr_decay))
         decayed = θ * (1 - η * mp.mpf(s.λ)) if s.decoupled else θ
         g = g if s.decoupled else g + θ * mp.mpf(s.λ)
-        θ = decayed - numerator(g) * η / denominator(g)
+        θ = decayed - numerator(g) * (factor * η) / denominator(g)
         path.append(θ.astype(np.float64))
     return np.stack(path)

@@ -1,7 +1,9 @@
 """The fused kernels: spelled from the one expression, right in every layout, and never compiled twice."""
 
 import collections
+import contextlib
 import copy
+import importlib.util
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -427,6 +429,54 @@ def test_a_checkpoint_of_packed_state_goes_on(tmp_path):
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     train(optimizer, of), train(other, more)
     same(of, more, rtol=0)
+
+
+def test_a_graph_that_may_be_captured_keeps_no_table(monkeypatch):
+    """What a step of GD needs are plain numbers, with capturable=True too: a replay would read a table that is gone."""
+    monkeypatch.setattr(nadam_ref.optimizer, "fused_update_", None)
+    monkeypatch.setattr(nadam_ref.optimizer, "run", None)
+    for name, cls in OPTIMIZERS.items():
+        of = params()
+        train(cls(of, capturable=True, fused=True), of, 1)
+        assert all(p.isfinite().all() for p in of), name
+
+
+def test_a_device_without_a_kernel_is_not_taken_for_a_cpu(monkeypatch):
+    monkeypatch.setattr(nadam_ref.fused, "_WITHOUT_COMPILER", set())
+    k, row = Coefficients(*[0.5] * 8), (8, 8, 0, 0, 8, 0)  # the CPU's kernel would write to address 8
+    with pytest.warns(UserWarning, match="no kernel could be compiled for mps \\(only a CPU and CUDA have one\\)"):
+        done = nadam_ref.fused.run(RULES["GD"], Prelude(), [row], [k], torch.device("mps"), torch.float32)
+    assert not done
+
+
+@pytest.mark.parametrize("current", [0, 1])
+def test_the_gpu_kernel_runs_on_the_device_of_the_parameters(monkeypatch, current):
+    """Copies and launch alike, whichever of two devices is the current one; here with fakes of both."""
+    now, seen = [current], []
+
+    @contextlib.contextmanager
+    def on(device):
+        now.append(device.index)
+        yield
+        now.pop()
+
+    class Launch:
+        def __getitem__(self, grid):
+            return lambda *args, BLOCK: seen.append(("launch", now[-1], grid))
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(cuda, "_load", lambda text: Launch())
+    monkeypatch.setattr(cuda, "_to", lambda device, values, dtype: seen.append(("copy", now[-1], device.index)))
+    kernel = cuda.kernel.__wrapped__(RULES["GD"], Prelude(), torch.float32)
+    kernel([(0, 0, 0, 0, 4 * 1025, 0)], [Coefficients(*[0.5] * 8)], torch.device("cuda", 1))
+    assert seen == [("copy", 1, 1)] * 3 + [("launch", 1, (2,))]
+    assert now == [current]
+
+
+def test_a_default_device_does_not_move_the_table():
+    with torch.device("meta"):
+        assert cuda._to(torch.device("cpu"), [(1, 2)], torch.int64).tolist() == [[1, 2]]
 
 
 # -- the GPU's kernel, run by Triton's interpreter ---------------------------------------------------------------------

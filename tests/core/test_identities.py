@@ -9,7 +9,7 @@ import torch
 from arms import PATHS
 
 import nadam_ref
-from nadam_ref import GD, NAG, AdaGrad, Adam, AdaMax, MaxProp, Momentum, Nadam, NadaMax, RMSProp
+from nadam_ref import GD, NAG, AdaGrad, Adam, AdaMax, MaxProp, Momentum, Nadam, NadaMax, RMSProp, paper
 from nadam_ref.rules import DIALECTS
 
 START = np.array([1.5, -2.0, 0.7, -0.3])
@@ -108,6 +108,66 @@ def test_without_momentum_each_is_the_rule_below_it_bitwise(cls, keywords, witho
     eps = {} if below is GD else {"eps": 1e-6}
     with_zero = follow(cls, noise(), lr=0.01, **keywords, **eps, **LISTS[path])
     assert np.array_equal(with_zero, follow(below, noise(), lr=0.01, **settings, **eps, **LISTS[path]))
+
+
+@pytest.mark.parametrize("ψ", [None, 0.004, 0.3])
+@pytest.mark.parametrize(
+    ("cls", "dialect"), [*((c, d) for c in (Nadam, NadaMax) for d in DIALECTS), (Adam, ""), (AdaMax, "")]
+)
+def test_a_length_is_the_length_of_the_step_on_a_constant_gradient(cls, dialect, ψ):
+    """1, or what the report's Nadam has with the same μ and schedule, as one sees it step."""
+    settings = {"dialect": dialect} if dialect else {}
+    if not dialect or DIALECTS[dialect].free_schedule:
+        settings["momentum_decay"] = ψ
+    schedule = cls([torch.zeros(1)], **settings).param_groups[0]["momentum_decay"]
+
+    def lengths(cls, **keywords):
+        path = follow(cls, np.full((201, 4), -2.5), lr=1.0, betas=(0.99, 0.999), eps=0.0, start=0 * START, **keywords)
+        return np.diff(path[:, 0])
+
+    report = lengths(Nadam, momentum_decay=schedule)
+    assert lengths(cls, length="unit", **settings) == pytest.approx(1, rel=1e-12)
+    assert lengths(cls, length="report", **settings) == pytest.approx(report, rel=1e-12)
+
+
+def test_adam_at_the_reports_length_has_the_lengths_that_are_known():
+    """.545 at t = 5, .552 at 10, .997 at 500: figures that were read off the libraries."""
+    path = follow(Adam, np.ones((501, 4)), 500, lr=1.0, betas=(0.99, 0.999), momentum_decay=0.004, length="report")
+    steps = -np.diff(path[:, 0])[[4, 9, 499]]
+    assert steps == pytest.approx([0.545, 0.552, 0.997], abs=6e-4)
+
+
+def test_a_length_leaves_the_direction():
+    """At length 1 the dialects still part: only the factor common to m and g goes."""
+    paths = [follow(Nadam, noise(), dialect=dialect, length="unit") for dialect in ("cs229", "iclr", "constant")]
+    assert all(distance(a, b) > 1e-3 for a, b in pairwise(paths))
+    own, report = (follow(Nadam, noise(), length=length) for length in ("own", "report"))
+    assert np.array_equal(own, report)
+
+
+def test_iclrs_print_is_the_dialect_with_its_epsilon_in_the_root_but_for_the_extra_nu():
+    """√(ν n̂ + ε) = √ν √(n̂ + ε/ν)."""
+    η, μ, ν, ε, T = 0.01, 0.95, 0.98, 1e-2, 200
+    G = noise()
+    printed = paper.path(paper.nadam_iclr_printed, START, lambda θ, t: G[t], T, η=η, μ=μ, ν=ν, ε=ε)
+    ours = follow(Nadam, G, T, lr=η / ν**0.5, betas=(μ, ν), eps=0.0, eps_root=ε / ν, dialect="iclr")
+    assert distance(ours, printed) <= 1e-14
+    assert distance(follow(Nadam, G, T, lr=η, betas=(μ, ν), eps=ε, dialect="iclr"), printed) > 1e-3
+
+
+def test_interpolated_with_gamma_is_quasi_hyperbolic_adam():
+    """As its paper prints it, with ν₁ = 1 − γ: θ ← θ − α ((1−ν₁) g + ν₁ ĝ) / (√ŝ + ε), with normalized averages."""
+    α, β1, β2, ν1, ε, T = 0.01, 0.99, 0.98, 0.3, 1e-6, 200
+    G, θ, path = noise(), START, [START]
+    for t in range(1, T + 1):
+        weights = [np.array([β ** (t - i) for i in range(1, t + 1)])[:, None] for β in (β1, β2)]
+        ĝ, ŝ = ((w * x).sum(0) / w.sum() for w, x in zip(weights, (G[1 : t + 1], G[1 : t + 1] ** 2), strict=True))
+        θ = θ - α * ((1 - ν1) * G[t] + ν1 * ĝ) / (np.sqrt(ŝ) + ε)
+        path.append(θ)
+    ours = follow(Nadam, G, T, lr=α, betas=(β1, β2), eps=ε, dialect="interpolated", gamma=1 - ν1)
+    assert distance(ours, np.stack(path)) <= 1e-13
+    adam = follow(Adam, G, T, lr=α, betas=(β1, β2), eps=ε)
+    assert distance(follow(Nadam, G, T, lr=α, betas=(β1, β2), eps=ε, dialect="interpolated", gamma=0.0), adam) <= 1e-14
 
 
 def test_the_three_dialects_that_share_a_recursion_coincide_without_a_schedule_bitwise():

@@ -357,11 +357,44 @@ def test_fault_28_unknown_choices_list_the_known_ones():
         Momentum(p, form="max")
     with pytest.raises(TypeError, match=r"Adam has no keyword `beta`; it has params, lr, betas, eps"):
         Adam(p, beta=0.9)
-    for dialect in ("constant", "keras3", "choi", "radam"):
+    with pytest.raises(ValueError, match="unknown length 'one': choose one of own, unit, report"):
+        Adam(p, length="one")
+    with pytest.raises(ValueError, match="unknown row_counts 'rows': choose one of own, common"):
+        Adam(p, row_counts="rows")
+    with pytest.raises(ValueError, match=r"dialect 'iclr' has no gamma, got 0.5: .* take dialect 'interpolated'"):
+        Nadam(p, dialect="iclr", gamma=0.5)
+    with pytest.raises(ValueError, match="length='unit' needs bias_correction=True"):
+        Nadam([{"params": p, "length": "unit"}], bias_correction=False)
+    for dialect in ("constant", "keras3", "choi", "interpolated"):
         with pytest.raises(ValueError, match=f"dialect '{dialect}' fixes momentum_decay at"):
             Nadam(p, dialect=dialect, momentum_decay=0.01)
     with pytest.raises(TypeError):
         Nadam(p, 1e-3, (0.9, 0.999), 1e-8, 0, 4e-3, False, "iclr")  # our own keywords are keyword-only
+
+
+def test_the_old_name_of_a_dialect_works_with_a_warning():
+    p, q, r = parameter(3), parameter(3), parameter(3)
+    with pytest.warns(DeprecationWarning, match="dialect 'radam' is now called 'interpolated'") as seen:
+        old = Nadam([p], dialect="radam")
+    assert seen[0].filename == __file__
+    assert old.param_groups[0]["dialect"] == old.defaults["dialect"] == "interpolated"
+    with pytest.warns(DeprecationWarning, match="dialect 'radam'"):
+        old.add_param_group({"params": [r], "dialect": "radam"})
+    assert old.param_groups[1]["dialect"] == "interpolated"
+    step(old, torch.ones_like(p), torch.ones_like(r))
+    step(Nadam([q], dialect="interpolated"), torch.ones_like(q))
+    assert torch.equal(p, q)
+
+
+def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence():
+    p, q = parameter(3), parameter(3)
+    first = Nadam([p], dialect="interpolated")
+    step(first, torch.ones_like(p))
+    saved = copy.deepcopy(first.state_dict())
+    saved["param_groups"][0]["dialect"] = "radam"
+    second = Nadam([q])
+    second.load_state_dict(saved)
+    assert second.param_groups[0]["dialect"] == "interpolated"
 
 
 @ten

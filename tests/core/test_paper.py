@@ -18,8 +18,8 @@ def noisy(θ, t):
 
 
 def test_every_public_box_is_a_generator_of_float64():
-    boxes = [name for name in paper.__all__ if name not in ("path", "schedule", "l2_norm", "max_norm", "row_lazy")]
-    for name in boxes:
+    others = {"path", "schedule", "l2_norm", "max_norm", "row_lazy", "row_lazy_common"}
+    for name in set(paper.__all__) - others:
         θ = paper.path(getattr(paper, name), START, noisy, 3)
         assert θ.shape == (4, 2)
         assert θ.dtype == np.float64
@@ -52,7 +52,7 @@ def test_first_steps_by_hand():
         (paper.nadam_constant, [1.497, 1.166, 1.033, 1.009, 1, 1, 1, 1]),
         (paper.nadam_keras3, [1.007, 0.656, 0.466, 0.406, 0.441, 0.641, 0.867, 0.993]),
         (paper.nadam_choi, [1.990, 1.493, 1.194, 1.095, 1.015, 1.006, 1.002, 1]),
-        (paper.nadam_radam, [1, 1, 1, 1, 1, 1, 1, 1]),
+        (paper.nadam_interpolated, [1, 1, 1, 1, 1, 1, 1, 1]),
     ],
 )
 def test_multiplier_on_a_constant_gradient(box, expected):
@@ -81,6 +81,30 @@ def test_the_extra_nu_of_iclr_lengthens_the_step_by_its_root():
     printed = paper.path(paper.nadam_iclr_printed, np.zeros(1), one, 100, μ=0.9, ε=0.0)
     without = paper.path(paper.nadam_iclr, np.zeros(1), one, 100, μ=0.9, ε=0.0)
     assert np.allclose(printed / np.sqrt(1 / 0.999), without, rtol=1e-12)
+
+
+def test_the_epsilon_of_iclrs_print_is_under_the_root():
+    """The step on a constant gradient g is g / √(ν g² + ε): with the usual ε, .7 of the rate at g = 1e-4."""
+    g, ε = 1e-4, 1e-8
+    one = lambda θ, t: np.full(1, g)  # noqa: E731
+    settings = {"η": 1.0, "μ": 0.9, "ε": ε, "ψ": None}
+    steps = -np.diff(paper.path(paper.nadam_iclr_printed, np.zeros(1), one, 300, **settings)[:, 0])
+    assert steps[-1] == pytest.approx(g / np.sqrt(0.999 * g**2 + ε), rel=1e-9)
+
+
+def test_a_row_that_always_occurs_has_the_common_count():
+    """Under either count; a row that comes late begins its m and n then, but is corrected as if they were old."""
+
+    def grad(θ, s):
+        return {0: noisy(θ[0], s)} if s < 5 else {0: noisy(θ[0], s), 1: np.ones(2)}
+
+    table = np.stack([START, START])
+    own = paper.path(paper.row_lazy, table, grad, 5, of=paper.adam, ε=0.0)
+    common = paper.path(paper.row_lazy_common, table, grad, 5, of=paper.adam, ε=0.0)
+    assert np.array_equal(own[:, 0], common[:, 0])
+    first = common[4, 1] - common[5, 1]
+    assert np.allclose(first, 1e-3 * (0.1 / (1 - 0.9**5)) / np.sqrt(0.001 / (1 - 0.999**5)), rtol=1e-12)
+    assert np.allclose(own[4, 1] - own[5, 1], 1e-3, rtol=1e-12)
 
 
 def test_the_notes_second_moment_turns_negative():

@@ -33,8 +33,10 @@ def keywords_of(arm):
         "momentum": [0.95, 0.9, 0.5],
         "alpha": [0.95, 0.9, 0.5],
         "eps": [1e-6, 1e-8, 1e-3],
+        "eps_root": [0.0, 1e-3, 1e-6],
+        "gamma": [0.5, 0.05, 0.0],
     }
-    spread = {k: v for k, v in spread.items() if k in common}
+    spread = {k: v for k, v in spread.items() if common.get(k) is not None}
     apart = [{**common, **{k: _of_replica(k, v, r) for k, v in spread.items()}} for r in range(R)]
     double = partial(torch.tensor, dtype=torch.float64)
     return {**common, **{k: tuple(map(double, v)) if k == "betas" else double(v) for k, v in spread.items()}}, apart
@@ -66,8 +68,11 @@ def test_equal_to_separate_optimizers(arm, more):
 
 
 @arms
-def test_row_lazy_replicas_are_row_lazy_runs(arm):
+@pytest.mark.parametrize("counts", ["own", "common"])
+def test_row_lazy_replicas_are_row_lazy_runs(arm, counts):
     together, apart = keywords_of(arm)
+    if arm.name != "GD":
+        together, *apart = ({**x, "row_counts": counts} for x in (together, *apart))
     cls = OPTIMIZERS[arm.name]
     rows = 5
     params = {"table": randn(R, rows, 2)}
@@ -157,11 +162,21 @@ def test_state_goes_on_bitwise():
         Replicas(nadam_ref.Adam, other).load_state_dict(runs.state_dict())
 
 
+def test_replicas_whose_rows_count_for_themselves_do_not_go_on_under_one_count():
+    params = {"w": randn(R, 4, 2)}
+    runs = Replicas(nadam_ref.Nadam, params)
+    runs.step({"w": randn(R, 4, 2).to_sparse(2)})
+    with pytest.raises(ValueError, match="'w' has rows under their own counts"):
+        Replicas(nadam_ref.Nadam, params, row_counts="common").load_state_dict(runs.state_dict())
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="first dimension of every parameter"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3), "b": torch.zeros(3, 3)})
     with pytest.raises(ValueError, match="first dimension of every parameter"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(())})
+    with pytest.raises(ValueError, match="replicas lie on one device; found cpu, meta"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(2), "b": torch.zeros(2, device="meta")})
     with pytest.raises(ValueError, match="Invalid learning rate: -1"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, lr=[0.1, -1.0])
     with pytest.raises(ValueError, match="lr has 3 values for 2 replicas"):
@@ -170,6 +185,8 @@ def test_bad_input():
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, beta=[0.1, 0.2])
     with pytest.raises(ValueError, match="common to all or to none"):
         Replicas(nadam_ref.Adam, {"a": torch.zeros(2)}, momentum_decay=[None, 0.004])
+    with pytest.raises(ValueError, match="gamma is None for some replicas only"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, dialect="interpolated", gamma=[None, 0.5])
     runs = Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3, 4)})
     with pytest.raises(RuntimeError, match=r"sparse_dim\(\) = 2 \(replica, row\), not 1"):
         runs.step({"a": torch.ones(2, 3, 4).to_sparse(1)})

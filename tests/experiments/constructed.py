@@ -2,6 +2,7 @@
 
 import math
 
+from nadam_ref.experiments.protocol_file import section
 from nadam_ref.experiments.records import Record, RunSpec
 
 METRIC = {"word2vec": "loss", "images": "loss", "language_model": "perplexity", "autoencoder": "loss"}
@@ -10,10 +11,8 @@ TUNING = (1000, 1001)
 
 
 def spec(task, arm, lr, seed, **changes):
-    optimizer, _, dialect = arm.partition("-")
-    hyper = {"lr": lr}
-    if optimizer in ("Nadam", "NadaMax"):
-        hyper["dialect"] = dialect or "cs229"
+    whole = section(task)
+    found = whole["arms"][arm]
     fields = {
         "task": task,
         "task_version": 1,
@@ -21,9 +20,10 @@ def spec(task, arm, lr, seed, **changes):
         "model": {},
         "data": {"word2vec": "text8", "language_model": "ptb"}.get(task, "mnist"),
         "data_sha256": "0" * 64,
-        "optimizer": optimizer,
+        "optimizer": found["optimizer"],
         "optimizer_version": 1,
-        "hyperparameters": hyper,
+        "hyperparameters": {**found["hyperparameters"], "lr": lr},
+        "row_lazy": found.get("row_lazy", whole.get("row_lazy", False)),
         "seed": seed,
         "steps": 4,
         "batch": 1,

@@ -42,7 +42,25 @@ def test_a_profile_is_run_in_both_stages_and_not_twice(store, capsys):
     assert main([*SMALLEST, "--workers", "1", "--store", str(store)]) == 0
     said = capsys.readouterr().err
     assert "72/72" in said and "best dev loss" in said and "72 runs are in" in said
+    assert "72 runs, about " in said
     assert before == {path: path.stat().st_mtime_ns for path in store.glob("*.json")}
+
+
+def test_a_dry_run_prints_arms_runs_and_hours_and_runs_nothing(tmp_path, capsys):
+    store = tmp_path / "none"
+    assert main([*SMALLEST, "--workers", "2", "--store", str(store), "--dry-run"]) == 0
+    header, *lines, last = capsys.readouterr().out.splitlines()
+    assert header.split() == ["task", "arm", "runs", "hours"]
+    assert [line.split()[:3] for line in lines] == [["autoencoder", arm, "8"] for arm in protocol.arms("autoencoder")]
+    assert last.startswith("72 runs, about ") and last.endswith(" hours on 2 workers of this machine")
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("niceness", ["-1", "20", "very"])
+def test_niceness_is_0_to_19(niceness, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["sweep", "smoke", "--nice", niceness])
+    assert ended.value.code == 2 and f"from 0 to 19, not {niceness!r}" in capsys.readouterr().err
 
 
 def test_verify_counts_and_repeats(store, capsys):

@@ -23,10 +23,10 @@ def test_rates_come_from_tuning_runs_and_values_from_reported_ones():
     assert adam.mean("test_loss") == pytest.approx(0.5)
 
 
-def test_arms_stand_in_the_reports_order_and_dialects_after_them():
+def test_arms_are_in_the_protocols_order():
     names = ["NadaMax-iclr", "NadaMax", "Nadam-constant", "Adam", "Nadam", "GD", "Nadam-iclr"]
     records = [record for name in names for record in constructed.arm("images", name, VALUES)]
-    expected = ["GD", "Adam", "Nadam", "NadaMax", "Nadam-constant", "Nadam-iclr", "NadaMax-iclr"]
+    expected = ["GD", "Adam", "Nadam", "NadaMax", "Nadam-iclr", "Nadam-constant", "NadaMax-iclr"]
     assert list(evidence.gather(records, "small")["images"]) == expected
 
 
@@ -115,18 +115,60 @@ def test_two_settings_of_one_arm_are_not_mixed():
     for record in constructed.arm("images", "Adam", VALUES):
         hyper = {**record.spec.hyperparameters, "eps": 1e-3}
         others.append(dataclasses.replace(record, spec=dataclasses.replace(record.spec, hyperparameters=hyper)))
-    with pytest.raises(MixedRunsError, match="Adam was tuned with two sets of hyperparameters"):
+    with pytest.raises(protocol.ProtocolError, match=r"the protocol has no arm Adam with .*0\.001"):
         evidence.gather(records + others, "small")
 
 
-def test_names_and_seeds_are_the_protocols():
+def test_tuning_seeds_are_told_from_reporting_seeds_by_their_size():
     for task in protocol.tasks():
-        for name, arm in protocol.section(task)["arms"].items():
-            spec = constructed.spec(
-                task, "Adam", 0.1, 0, optimizer=arm["optimizer"], hyperparameters=arm["hyperparameters"]
-            )
-            assert evidence.arm_name(spec) == name
         for profile in protocol.section(task)["profiles"]:
             tuning, reporting = protocol.seeds(profile, task)
             assert all(seed < evidence.TUNING_FROM for seed in reporting)
             assert not reporting or all(seed >= evidence.TUNING_FROM for seed in tuning)
+
+
+# ---------------------------------------------------------------- other rates, and runs that are still to come
+
+
+def at(name, lr, values):
+    return [constructed.record("images", name, lr, seed, value) for seed, value in enumerate(values)]
+
+
+def test_an_arm_at_its_runner_up_and_at_the_rate_of_its_family():
+    """Adam chooses .1 and Nadam 1; both tried all three, and on average .1 and 1 are equally good: the smaller."""
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES, best=2)
+    arms = evidence.gather(records + at("Nadam", 0.1, [0.7, 0.8, 0.9]), "small")["images"]
+    nadam = arms["Nadam"]
+    assert (nadam.lr, nadam.runner_up.lr, nadam.common.lr) == (1.0, 0.1, 0.1)
+    assert nadam.runner_up.values("test_loss") == nadam.common.values("test_loss") == [0.7, 0.8, 0.9]
+    assert arms["Adam"].common.values("test_loss") == VALUES  # its own rate
+    assert arms["Adam"].runner_up is None  # no runs there
+
+
+def test_runs_at_another_rate_count_only_if_all_of_them_are_there():
+    records = constructed.arm("images", "Adam", VALUES) + at("Adam", 0.01, [0.7, 0.8])
+    assert evidence.gather(records, "small")["images"]["Adam"].runner_up is None
+
+
+def test_an_arm_that_is_not_compared_has_no_common_rate():
+    assert evidence.gather(constructed.arm("images", "GD", VALUES), "small")["images"]["GD"].common is None
+
+
+def test_of_a_sweep_under_way_the_seeds_that_every_arm_has():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES[:2])
+    arms = evidence.gather(records, "small", {"images": [0, 1, 2, 3]}, partial=True)["images"]
+    assert [sorted(arm.runs) for arm in arms.values()] == [[0, 1], [0, 1]]
+    with pytest.raises(MissingRunsError, match="seed 2"):
+        evidence.gather(records, "small", {"images": [0, 1, 2, 3]})
+
+
+def test_of_a_sweep_that_has_not_reported_yet_the_missing_runs():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", [])
+    with pytest.raises(MissingRunsError, match=r"1 runs are missing.*Nadam lr 0\.1 seed 0"):
+        evidence.gather(records, "small", {"images": [0, 1]}, partial=True)
+
+
+def test_dense_arms_are_compared_with_row_lazy_ones():
+    records = constructed.arm("word2vec", "Adam", VALUES) + constructed.arm("word2vec", "Adam-dense", VALUES[::-1])
+    arms = evidence.gather(records, "small")["word2vec"]
+    assert arms["Adam"].values("test_loss") == VALUES and arms["Adam-dense"].values("test_loss") == VALUES[::-1]

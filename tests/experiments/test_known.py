@@ -3,13 +3,15 @@
 import dataclasses
 import types
 
+import constructed
 import pytest
 
 from nadam_ref import cli
 from nadam_ref.experiments import commands_known, data, known
+from nadam_ref.experiments.evidence import gather
 from nadam_ref.experiments.known import KNOWN, Known, reach
 from nadam_ref.experiments.records import Store
-from nadam_ref.experiments.train import run
+from nadam_ref.experiments.train import Given, run
 
 
 def needs(name):
@@ -32,7 +34,7 @@ def tiny(monkeypatch, make_spec):
 @needs("mnist")
 def test_joness_run_is_20_epochs_of_nag():
     spec = KNOWN["jones"].spec()
-    assert (spec.task, spec.profile, spec.data, spec.batch) == ("autoencoder", "paper", "mnist", 128)
+    assert (spec.task, spec.profile, spec.data, spec.batch) == ("autoencoder", "reproduction", "mnist", 128)
     assert (spec.steps, spec.evaluate_every) == (20 * (40_000 // 128), 40_000 // 128)
     hyper = dict(spec.hyperparameters)
     assert (spec.optimizer, hyper["lr"], hyper["momentum"], hyper["form"]) == ("NAG", 0.01, 0.975, "sum")
@@ -43,10 +45,38 @@ def test_joness_run_is_20_epochs_of_nag():
 @needs("ptb")
 def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
     spec = KNOWN["ptb"].spec()
-    assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "paper", "ptb", 20)
+    assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "reproduction", "ptb", 20)
     assert (spec.steps, spec.evaluate_every) == (13 * 2323, 2323)
-    assert (spec.optimizer, spec.lr, spec.clip_norm, spec.anneal) == ("GD", 1.0, 5.0, (0.5, 4))
-    assert spec.model["unroll"] == 20 and spec.model["words"] == 10_000 and spec.model["penalty"] == "none"
+    assert (spec.optimizer, spec.lr, spec.clip_norm, spec.anneal) == ("GD", 1.0, 5.0, (0.5, 5))
+    assert spec.model == {"units": 200, "words": 10_000}  # the rest at its default: 2 layers, 20 words, no penalty
+
+
+@needs("ptb")
+def test_the_last_epoch_has_a_256th_of_the_rate():
+    """Five epochs at the full rate, then each at half of the one before: 2⁻⁸ in the thirteenth."""
+    spec = KNOWN["ptb"].spec()
+    given = Given.of(spec)
+    factors = [given.rate_factor(spec, epoch * 2323 + step) for epoch in range(13) for step in (0, 2322)]
+    assert factors == [2.0 ** -max(epoch - 4, 0) for epoch in range(13) for _ in range(2)]
+
+
+@needs("ptb")
+def test_fault_97_known_results_and_a_sweep_share_a_store(tmp_path):
+    """What the sweep's runs say is the same with a known result of their task, data and length beside them."""
+    spec, store = KNOWN["ptb"].spec(), Store(tmp_path)
+    common = {"profile": "paper", "data_sha256": spec.data_sha256, "steps": spec.steps, "batch": spec.batch}
+    swept = [
+        record
+        for arm in ("GD", "Adam")
+        for record in constructed.arm("language_model", arm, [120.0, 121.0], model=spec.model, **common)
+    ]
+    for record in swept:
+        store.put(record)
+    assert (spec.task, spec.data) == (swept[0].spec.task, swept[0].spec.data)
+    alone = gather(store, "paper")
+    store.put(dataclasses.replace(swept[0], spec=spec))
+    assert len(list(store)) == len(swept) + 1
+    assert gather(store, "paper") == alone and set(alone["language_model"]) == {"GD", "Adam"}
 
 
 def test_reached_is_at_most_a_twentieth_above_in_every_metric():

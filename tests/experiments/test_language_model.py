@@ -139,11 +139,13 @@ def test_vmapped_gradients_are_those_of_separate_runs():
             torch.testing.assert_close(ours[r], theirs, rtol=1e-12, atol=1e-14)
 
 
-def test_evaluation_carries_the_state_and_counts_every_word_once():
+@pytest.mark.parametrize(("split", "streams"), [("dev", 20), ("test", 1)])
+def test_evaluation_carries_the_state_and_counts_every_word_once(split, streams):
+    """As TensorFlow's tutorial: 20 pieces of the development text side by side; the test text word by word, whole."""
     params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
-    found = language_model.evaluate(params, CHAIN, "dev")
-    ids = np.where(CHAIN.dev < 30, CHAIN.dev, 0)
-    text = torch.tensor(ids[: len(ids) // 20 * 20].reshape(20, -1).T)
+    found = language_model.evaluate(params, CHAIN, split)
+    ids = np.where(CHAIN.split(split) < 30, CHAIN.split(split), 0)
+    text = torch.tensor(ids[: len(ids) // streams * streams].reshape(streams, -1).T)
     with torch.no_grad():
         outputs, _ = torch_model(params)(params["embedding"][text[:-1]])
         scores = outputs @ params["output.weight"].T + params["output.bias"]
@@ -152,12 +154,13 @@ def test_evaluation_carries_the_state_and_counts_every_word_once():
     assert found["perplexity"].item() == pytest.approx(math.exp(expected), rel=1e-12)
 
 
-def test_evaluation_vectorizes():
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_evaluation_vectorizes(split):
     sets = [language_model.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
     stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
-    both = vmap(lambda params: language_model.evaluate(params, CHAIN, "dev"))(stacked)
+    both = vmap(lambda params: language_model.evaluate(params, CHAIN, split))(stacked)
     for r in range(2):
-        expected = language_model.evaluate(sets[r], CHAIN, "dev")["loss"].item()
+        expected = language_model.evaluate(sets[r], CHAIN, split)["loss"].item()
         assert both["loss"][r].item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -209,3 +212,5 @@ def test_fault_32_text_shorter_than_a_batch():
         next(first)
     with pytest.raises(ValueError, match=r"the dev part of .* has 20 words; it needs 40"):
         language_model.evaluate(language_model.init(CHAIN, SIZE, generator()), CHAIN.first((100, 20, 40)), "dev")
+    with pytest.raises(ValueError, match=r"the test part of .* has 1 words; it needs 2"):
+        language_model.evaluate(language_model.init(CHAIN, SIZE, generator()), CHAIN.first((100, 40, 1)), "test")

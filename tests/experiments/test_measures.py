@@ -1,5 +1,6 @@
-"""How fast, how well along the way, how forgiving, how lucky: against numbers worked out by hand."""
+"""How fast, how sensitive to the rate, how lucky: against numbers worked out by hand."""
 
+import dataclasses
 import itertools
 import math
 
@@ -17,18 +18,6 @@ def test_steps_to_a_target():
     assert measures.steps_to(5.0, [0, 10], [4.0, 1.5]) == 0.0
 
 
-def test_area_under_the_log_curve():
-    assert measures.log_area([0, 1, 3], [math.e, math.e, math.e**3]) == pytest.approx((1 * 1 + 2 * 2) / 3)
-    whole = [0.0, 2.0, 5.0], np.array([4.0, 2.0, 1.0])
-    assert measures.log_area(whole[0], whole[1] * 1.1) - measures.log_area(*whole) == pytest.approx(math.log(1.1))
-
-
-def test_fault_68_area_of_a_diverged_curve():
-    assert measures.log_area([0, 1], [1.0, math.inf]) == math.inf
-    with pytest.raises(ValueError, match="two evaluations"):
-        measures.log_area([0], [1.0])
-
-
 @pytest.mark.parametrize("k", [1, 2, 3, 6])
 def test_expected_best_is_the_mean_over_all_draws(k):
     values = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]
@@ -44,44 +33,46 @@ def test_fault_68_expected_best_with_diverged_trials():
         measures.expected_best(values, 5)
 
 
-class Tried:
-    """A rate and the mean development loss it reached: all that `good_rates` looks at."""
-
-    def __init__(self, lr, loss):
-        self.lr = lr
-        self.dev_loss = self
-        self.mean = loss
-
-
-def good(*losses):
-    return measures.good_rates([Tried(10.0**i, loss) for i, loss in enumerate(losses)])
-
-
-def test_the_region_of_good_rates():
-    assert good(5.0, 1.05, 1.0, 1.09, 3.0) == (10.0, 1000.0)
-    assert good(1.05, 2.0, 1.0, math.inf) == (100.0, 100.0)  # a good rate beyond a bad one does not count
-    assert good(math.inf, 1.0, 1.0) == (10.0, 100.0)
-
-
-def test_fault_71_no_good_rate():
-    assert good(math.inf, math.inf) is None
-
-
 def test_methods():
     records = constructed.arm("images", "Adam", [0.5, 0.4, 0.6])
     records += constructed.arm("images", "Nadam", [0.3, math.inf, 0.2], best=0)
     adam, nadam = measures.methods(gather(records, "small"))
-    assert (adam.lr, adam.edge, adam.n, adam.diverged, adam.decades) == (0.1, False, 3, 0, 0.0)
+    assert (adam.lr, adam.edge, adam.n, adam.diverged) == (0.1, False, 3, 0)
     assert adam.metrics["test_loss"].mean == pytest.approx(0.5)
     assert adam.steps == 4.0  # to its own mean .5: two seeds of three, at the last step
-    assert adam.area == pytest.approx(
-        np.mean([(math.log(4) + 2 * math.log(2) + math.log(x)) / 4 for x in (0.5, 0.4, 0.6)])
-    )
     assert adam.trials == 1.0
-    assert (nadam.lr, nadam.edge, nadam.diverged, nadam.area) == (0.01, True, 1, math.inf)
+    assert (nadam.lr, nadam.edge, nadam.diverged) == (0.01, True, 1)
     assert nadam.steps == 4.0
     assert nadam.diverged_share == pytest.approx((0.0615, 0.7923), abs=1e-4)
     assert nadam.metrics["test_loss"].mean == math.inf
+
+
+def test_a_method_at_its_runner_up():
+    records = constructed.arm("images", "Adam", [0.5, 0.4, 0.6])
+    records += [constructed.record("images", "Adam", 0.01, seed, 0.8) for seed in range(3)]
+    (adam,) = measures.methods(gather(records, "small"))
+    lr, metrics = adam.runner_up
+    assert (lr, metrics["test_loss"].mean) == (0.01, pytest.approx(0.8))
+
+
+def momentum(task, name, **changes):
+    records = constructed.arm(task, name, [0.5], **changes)
+    return measures.final_momentum(gather(records, "small")[task])
+
+
+def test_the_momentum_that_a_run_ends_with():
+    """μ_t = .99 (1 − .5 · .96^(t/250)): .603 after 1,500 steps."""
+    assert momentum("images", "Adam", steps=1500) == [pytest.approx(0.99 * (1 - 0.5 * 0.96**6))]
+    assert momentum("images", "Nadam-constant") == momentum("images", "GD") == []
+
+
+def test_the_momentum_of_rows_that_count_their_own_steps():
+    records = constructed.arm("word2vec", "Adam", [0.5])
+    assert measures.final_momentum(gather(records, "small")["word2vec"]) == []  # nobody counted
+    steps = {"row_steps_most": 2500.0, "row_steps_median": 25.0}
+    records = [dataclasses.replace(r, metrics={**r.metrics, **steps}) for r in records]
+    found = measures.final_momentum(gather(records, "small")["word2vec"])
+    assert found == [pytest.approx(0.99 * (1 - 0.5 * 0.96 ** (t / 250))) for t in (2500, 25)]
 
 
 def test_without_adam_there_are_no_steps_to_target():

@@ -3,15 +3,21 @@
 import copy
 import dataclasses
 import math
+from pathlib import Path
 
+import constructed
 import pytest
 import torch
 
 import nadam_ref
-from nadam_ref.experiments import data, protocol, protocol_file, stages, statistics
+from nadam_ref.experiments import data, pack, protocol, protocol_file, stages, statistics
+from nadam_ref.experiments.evidence import gather
 from nadam_ref.experiments.records import Record
+from nadam_ref.experiments.reported import reported
 from nadam_ref.experiments.train import run
+from nadam_ref.experiments.verdicts import compare
 
+RESULTS = Path(__file__).parents[2] / "book" / "results"
 NINE = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam", "MaxProp", "AdaMax", "NadaMax"]
 
 
@@ -20,8 +26,9 @@ def test_the_nine_methods_in_the_reports_order():
     assert set(NINE) < set(nadam_ref.OPTIMIZERS)
 
 
-DIALECTS = ["Nadam-iclr", "Nadam-constant", "Nadam-radam", "NadaMax-iclr", "NadaMax-constant"]
-GRID = {float(f"{digit}e{power}") for power in range(-6, 2) for digit in ("1", "3.2")}
+DIALECTS = ["Nadam-iclr", "Nadam-constant", "Nadam-interpolated", "NadaMax-iclr", "NadaMax-constant"]
+APART = ["Nadam-unit", "Nadam-iclr-short", "Adam-short", "QHAdam"]
+ROWS = [f"{name}-{how}" for how in ("common", "dense") for name in ("Adam", "Nadam", "Nadam-iclr")]
 
 
 def data_of(profile, task):
@@ -33,44 +40,61 @@ def data_of(profile, task):
 
 
 def test_the_arms():
-    for task in ("images", "word2vec", "language_model"):
-        assert protocol.arms(task) == NINE + DIALECTS
+    for task, more in (("images", []), ("word2vec", ROWS), ("language_model", [])):
+        assert protocol.arms(task) == NINE + DIALECTS + APART + more
         assert protocol.arms(task, "live") == NINE
+    assert protocol.arms("word2vec", "paper") == NINE + DIALECTS + APART + ROWS[:3]
     six = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam"]
-    assert protocol.arms("autoencoder") == six + DIALECTS[:3]
+    assert protocol.arms("autoencoder") == six + DIALECTS[:3] + APART + ["Nadam-iclr-printed"]
+
+
+@pytest.mark.parametrize("task", protocol.tasks())
+def test_every_arm_but_the_two_without_a_pair_is_compared(task):
+    assert set(protocol.arms(task)) - set(protocol.compared(task)) <= {"GD", "MaxProp"}
 
 
 @pytest.mark.parametrize("task", protocol.tasks())
 @pytest.mark.parametrize("profile", ["smoke", "live", "small", "paper"])
-def test_every_profile_is_arms_times_rates_times_seeds(task, profile):
+def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task, profile):
     specs = protocol.specs(profile, data_of(profile, task), task)
     arms, (tuning, reporting) = protocol.arms(task, profile), protocol.seeds(profile, task)
-    rates = 8 if profile in ("small", "paper") else 3
-    assert len({spec.id for spec in specs}) == len(specs) == len(arms) * rates * len(tuning)
+    assert len({spec.id for spec in specs}) == len(specs) == len(arms) * 3 * len(tuning)
     assert list(dict.fromkeys(map(protocol.arm, specs))) == arms
+    assert [spec.seed for spec in specs] == sorted(spec.seed for spec in specs)
     assert {spec.seed for spec in specs} == set(tuning) and not set(tuning) & set(reporting)
-    assert {spec.lr for spec in specs} <= GRID
-    counts = {"smoke": ([1000, 1001], 2), "live": ([0, 1], 0), "small": ([1000, 1001], 10)}
-    assert (tuning, len(reporting)) == counts.get(profile, ([1000, 1001, 1002], 20))
+    counts = {"smoke": ([1000, 1001], 2), "live": ([0, 1], 0), "paper": ([1000, 1001], 10)}
+    small = ([1000, 1001, 1002], 40 if task == "images" else 10)
+    assert (tuning, len(reporting)) == counts.get(profile, small)
     assert reporting == list(range(len(reporting)))
 
 
-def test_the_windows_of_the_rates():
-    """Those of the protocol: eight half decades, by family."""
-    specs = protocol.specs("small", data_of("small", "images"))
-    for spec in specs:
-        low, high = (1e-3, 3.2) if spec.optimizer == "GD" else (1e-5, 3.2e-2)
-        assert low <= spec.lr <= high
-    assert len(specs) + 14 * 10 == 364
-    for spec in protocol.specs("small", data_of("small", "autoencoder"), "autoencoder"):
-        assert (spec.lr >= 1e-3) or spec.optimizer not in ("GD", "Momentum", "NAG")
+def test_arms_of_a_family_begin_at_the_same_rates():
+    for task in protocol.tasks():
+        specs = protocol.specs("small", data_of("small", task), task)
+        tried = {}
+        for spec in specs:
+            tried.setdefault(protocol.section(task)["arms"][protocol.arm(spec)]["family"], set()).add(spec.lr)
+        assert all(len(rates) == 3 for rates in tried.values())
+
+
+def test_the_words_of_an_arm_are_what_it_runs():
+    """Dense arms are not row-lazy; the others differ in the keywords that their names speak of."""
+    specs = {protocol.arm(spec): spec for spec in protocol.specs("smoke", "clusters", "word2vec")}
+    assert {name for name, spec in specs.items() if not spec.row_lazy} == {x for x in ROWS if x.endswith("dense")}
+    assert {name for name, x in specs.items() if x.hyperparameters.get("row_counts") == "common"} == set(ROWS[:3])
+    assert {name for name, x in specs.items() if "length" in x.hyperparameters} == set(APART[:3])
+    assert specs["QHAdam"].hyperparameters["gamma"] == 0.5
+    specs = {protocol.arm(spec): spec for spec in protocol.specs("smoke", "digits", "autoencoder")}
+    printed = specs["Nadam-iclr-printed"].hyperparameters
+    assert (printed["eps"], printed["eps_root"]) == (0.0, 1e-8)
+    for spec in specs.values():
         assert spec.hyperparameters.get("form", "mean") == "mean"
         assert spec.hyperparameters.get("betas", (0.975, 0.999)) == (0.975, 0.999)
 
 
 def test_what_tasks_fix_for_their_runs():
     (spec, *_) = protocol.specs("smoke", "chain", "language_model")
-    assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 4), False, 20)
+    assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 5), False, 20)
     (spec, *_) = protocol.specs("smoke", "clusters", "word2vec")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (None, None, True, 128)
 
@@ -106,89 +130,115 @@ def test_sizes_and_lengths():
 # ---------------------------------------------------------------- from tuning to reporting
 
 
-def tuned(best, specs, diverged=(), failed=()):
-    """Records whose development loss is the distance of the rate from `best[arm]`, in decades."""
-    return [
-        Record(
-            spec=spec,
-            status="diverged" if spec.lr in diverged else "timeout" if spec.lr in failed else "finished",
-            reason="",
-            step=0,
-            curves={"dev_loss": []},
-            metrics={}
-            if spec.lr in (*diverged, *failed)
-            else dict.fromkeys(("dev_loss", "test_loss"), abs(math.log10(spec.lr / best))),
-            provenance={},
-        )
-        for spec in specs
-        if protocol.arm(spec) == "Adam"
-    ]
+def ended(spec, best, *, diverged=(), failed=()):
+    """A record whose log development loss is the distance of its rate from the arm's best, in decades."""
+    lr = spec.lr
+    loss = math.exp(abs(math.log10(lr / best.get(protocol.arm(spec), 1e-2))))
+    status = "diverged" if lr in diverged else "timeout" if lr in failed else "finished"
+    metrics = dict.fromkeys(("dev_loss", "test_loss", "dev_perplexity"), loss) if status == "finished" else {}
+    return Record(spec, status, "", 0, {"dev_loss": []}, metrics, {})
 
 
-@pytest.fixture
-def grid():
-    return protocol.specs("small", data_of("small", "images"))
+def tuned(best=None, profile="small", task="images", **how):
+    """The records of a whole search."""
+    records = []
+    while specs := protocol.search(profile, data_of(profile, task), task, records):
+        records += [ended(spec, best or {}, **how) for spec in specs]
+    return records
 
 
-def test_the_best_rate_on_dev_is_reported_with_other_seeds(grid):
-    records = tuned(1e-3, grid)
-    assert protocol.choose(records) == {"Adam": (1e-3, False, 0.0)}
-    assert protocol.extension("small", "mnist", "images", records) == []
+def test_a_search_goes_on_for_the_arms_that_need_it():
+    best = {"Adam": 1e-1, "NAG": 1e-1}
+    records = tuned(best)
+    found = protocol.choices(records)
+    assert (found["Adam"].lr, found["NAG"].lr) == (1e-1, 1e-1)
+    assert not any(choice.edge for choice in found.values())
+    tried = protocol.rates(records)
+    assert len(tried["NAG"]) == 5 and len(tried["Adam"]) == 3 + 3 + 2
+    seeds = {(protocol.arm(r.spec), r.spec.lr, r.spec.seed) for r in records}
+    assert len(seeds) == len(records) == 3 * sum(map(len, tried.values()))
+
+
+def test_the_reporting_runs_are_made_seed_by_seed_at_three_rates():
+    best = {"GD": 0.32, "Adam": 1e-2, "Nadam": 5.6e-3, "RMSProp": 3.2e-3}
+    records = tuned(best)
     reported = protocol.reporting("small", "mnist", "images", records)
-    assert [spec.seed for spec in reported] == list(range(10))
-    assert {(protocol.arm(spec), spec.lr) for spec in reported} == {("Adam", 1e-3)}
+    assert [spec.seed for spec in reported] == sorted(spec.seed for spec in reported)
+    assert {spec.seed for spec in reported} == set(range(40))
+    rates = {}
+    for spec in reported:
+        rates.setdefault(protocol.arm(spec), []).append(spec.lr)
+    every = {name: list(dict.fromkeys(found)) for name, found in rates.items()}
+    assert list(every) == protocol.arms("images") and every["GD"] == [0.32]
+    choices = protocol.choices(records)
+    assert every["Nadam"][:2] == [5.6e-3, choices["Nadam"].runner_up]
+    common = {found[-1] for name, found in every.items() if name in ("Adam", "Nadam", "RMSProp") and len(found) == 3}
+    shared = {lr for lr in protocol.rates(records)["Adam"] if all(lr in every[n] for n in ("Adam", "Nadam", "RMSProp"))}
+    assert shared and common <= shared
 
 
-@pytest.mark.parametrize(
-    ("best", "moves", "edge"),
-    [(1e-1, [1e-1, 3.2e-1], False), (1e3, [1e-1, 3.2e-1, 1.0], True), (1e-9, [3.2e-6, 1e-6, 3.2e-7], True)],
-)
-def test_fault_71_a_best_rate_at_the_edge_moves_the_window_and_then_says_so(grid, best, moves, edge):
-    records, found = tuned(best, grid), []
-    while more := protocol.extension("small", "mnist", "images", records):
-        assert [spec.seed for spec in more] == [1000, 1001]
-        found.append(more[0].lr)
-        records += tuned(best, more)
-    assert found == moves
-    assert protocol.choose(records)["Adam"].edge is edge
+def test_a_rate_whose_runs_failed_counts_as_tried_and_is_not_chosen():
+    best = {"Adam": 3.2e-3}
+    assert protocol.choices(tuned(best))["Adam"].lr == 3.2e-3
+    assert protocol.choices(tuned(best, failed={3.2e-3}))["Adam"].lr == 5.6e-3  # found from 1e-2
+    assert protocol.choices(tuned(best, diverged={3.2e-3}))["Adam"].lr == 5.6e-3
+    nothing = tuned(best, failed={lr for tried in protocol.rates(tuned(best)).values() for lr in tried})
+    assert "Adam" not in protocol.choices(nothing[:1])
 
 
-def test_fault_71_all_rates_diverge(grid):
-    everything = {spec.lr for spec in grid}
-    choice = protocol.choose(tuned(1e-3, grid, diverged=everything))["Adam"]
-    assert choice == (1e-5, True, math.inf)
-
-
-def test_a_rate_whose_runs_failed_is_not_chosen_and_one_that_diverged_counts_as_infinite(grid):
-    assert protocol.choose(tuned(1e-3, grid, failed={1e-3}))["Adam"].lr == 3.2e-4  # 1 / 3.2 is nearer than 3.2
-    assert protocol.choose(tuned(1e-3, grid, diverged={1e-3, 3.2e-4}))["Adam"].lr == 3.2e-3
-    assert protocol.choose(tuned(1e-3, grid, failed={spec.lr for spec in grid})) == {}
+def test_the_rates_that_a_paper_printed_are_run_first():
+    specs = protocol.printed("paper", data_of("paper", "autoencoder"), "autoencoder")
+    named = {protocol.arm(spec): spec.lr for spec in specs}
+    table = reported("iclr", "autoencoder")
+    assert named["Nadam-iclr-printed"] == named["Nadam-iclr"] == float(table["Nadam"].value)
+    assert {name: lr for name, lr in named.items() if "-" not in name} == {n: float(x.value) for n, x in table.items()}
+    assert {spec.seed for spec in specs} == set(range(10)) and len(specs) == 10 * len(named)
+    assert protocol.printed("small", data_of("small", "images"), "images") == []
 
 
 def test_the_stages_of_a_profile():
-    """Tuning, then reporting; what is expected is what is asked for; a run that is left out ends it."""
+    """Tuning, then reporting; a run that is left out ends it."""
     plans, asked = [stages.Plan("smoke", "digits", task) for task in ("images", "autoencoder")], []
 
     def make(specs):
         asked.append(specs)
-        return [
-            Record(
-                spec,
-                "finished",
-                "",
-                0,
-                {"dev_loss": []},
-                dict.fromkeys(("dev_loss", "test_loss"), float(spec.lr != 0.01)),
-                {"of": spec.task},
-            )
-            for spec in specs
-        ]
+        return [ended(spec, {}) for spec in specs]
 
     assert stages.stages(plans, make)
-    assert [len(specs) for specs in asked] == [(14 + 9) * 3 * 2, (14 + 9) * 2]
-    assert stages.expected(plans) == sum(map(len, asked))
-    assert {spec.seed for spec in asked[1]} == {0, 1}
+    arms = [len(protocol.arms(task)) for task in ("images", "autoencoder")]
+    assert [len(specs) for specs in asked[:1]] == [sum(arms) * 3 * 2]
+    assert {spec.seed for spec in asked[0]} == {1000, 1001} and {spec.seed for spec in asked[1]} == {0, 1}
+    expected = sum(sum(stages.expected(plan).values()) for plan in plans)
+    assert sum(arms) * 2 < len(asked[1]) <= expected - len(asked[0])
     assert not stages.stages(plans, lambda specs: make(specs)[1:])
+
+
+@pytest.mark.parametrize("task", protocol.tasks())
+def test_an_arm_is_known_by_its_settings_however_they_are_typed(task):
+    for name, found in protocol.section(task)["arms"].items():
+        lazy = found.get("row_lazy", protocol.section(task).get("row_lazy", False))
+        spec = constructed.spec(task, name, 0.1, 0)
+        assert (protocol.arm(spec), spec.row_lazy) == (name, lazy)
+
+
+def test_the_pilot_is_that_of_the_runs_of_version_2():
+    """40 seeds for images: the spread over pairs comes from the recorded runs."""
+    found = gather(pack.read(RESULTS / "images-small"), "small")["images"]
+    spread = compare(found["Nadam"], found["Adam"], "test_loss").differences.std(ddof=1)
+    assert protocol.pilot("small", "images") == pytest.approx(spread, abs=5e-4)
+    assert protocol.pilot("small", "word2vec") is None
+
+
+# ---------------------------------------------------------------- earlier versions
+
+
+def test_packs_of_version_2_keep_their_plan():
+    records = pack.read(RESULTS / "images-small")
+    (said,) = {record.provenance["protocol_sha256"] for record in records}
+    assert protocol_file.version_of("images", "small", said) == 2
+    assert protocol_file.version_of("images", "small", protocol_file.sha256("images", "small")) is None
+    assert protocol.planned_seeds(records) == {"images": list(range(10))}
+    assert {protocol.arm(record.spec) for record in records} == set(NINE + DIALECTS)
 
 
 # ---------------------------------------------------------------- the hash
@@ -196,7 +246,7 @@ def test_the_stages_of_a_profile():
 
 def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task(monkeypatch):
     content = copy.deepcopy(protocol_file._content())
-    monkeypatch.setattr(protocol_file, "_content", lambda: content)
+    monkeypatch.setattr(protocol_file, "_content", lambda version=None: content)
 
     def hashes():
         protocol_file.sha256.cache_clear()
@@ -241,10 +291,9 @@ def test_what_the_protocol_does_not_have():
 def test_the_smoke_profile_runs_whole():
     records = [run(spec) for spec in protocol.specs("smoke", "digits")]
     table = statistics.rows(records)
-    assert len(table) == 14 * 3
-    found = statistics.best(table)
-    assert [row.optimizer for row in found] == NINE + [name.split("-")[0] for name in DIALECTS]
-    assert all(row.n == 2 and math.isfinite(row.dev_loss.mean) for row in found)
+    assert len(table) == 18 * 3
+    assert [protocol.arm(row.spec) for row in statistics.best(table)] == NINE + DIALECTS + APART
+    assert all(row.n == 2 and math.isfinite(row.dev_loss.mean) for row in table)
 
 
 def test_a_live_run_learns_the_digits():

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from nadam_ref.experiments import protocol, replicated
-from nadam_ref.experiments.replicated import group, run_together
+from nadam_ref.experiments import checkpoints, protocol, replicated, worker
+from nadam_ref.experiments.replicated import group, identity, run_together
 from nadam_ref.experiments.train import run
 
 
@@ -73,7 +73,7 @@ def test_no_steps_and_losses_read_in_portions(monkeypatch):
     assert_equal_to_rounding(run_together(zero)[0], run(zero[0]))
     monkeypatch.setattr(replicated, "MOST_UNREAD", 2)
     seen = []
-    for record in run_together(of("images", "GD"), progress=seen.append):
+    for record in run_together(of("images", "GD"), progress=lambda batch: seen.append(batch.done)):
         assert_equal_to_rounding(record, run(record.spec))
     assert seen == [2, 3, 5, 6, 7]
 
@@ -81,6 +81,62 @@ def test_no_steps_and_losses_read_in_portions(monkeypatch):
 def test_fault_36_a_limit_for_all_of_them():
     records = run_together([dataclasses.replace(spec, steps=10**6) for spec in of("images", "GD")], limit_seconds=0.01)
     assert {record.status for record in records} == {"timeout"} and all(record.metrics == {} for record in records)
+
+
+class Stop(Exception):
+    pass
+
+
+def stopped_at(step, specs, path):
+    """The checkpoint of a batch that was stopped after so many updates."""
+
+    def stop(batch):
+        if batch.done == step:
+            checkpoints.save(batch, path)
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_together(specs, progress=stop)
+    return checkpoints.load(path, identity(specs))
+
+
+@pytest.mark.parametrize("step", [2, 5, 7])
+@pytest.mark.parametrize("task", ["images", "word2vec", "language_model"])
+def test_a_batch_goes_on_from_a_checkpoint_bit_for_bit(task, step, tmp_path, monkeypatch):
+    """Stopped between two evaluations, in the last interval, and at the end; one of the runs diverges before that."""
+    monkeypatch.setattr(replicated, "MOST_UNREAD", 2)
+    first, *rest = of(task, "Nadam", anneal=(0.5, 0))
+    wild = dataclasses.replace(first, hyperparameters={**first.hyperparameters, "lr": 1e300})
+    specs = [wild, *rest]
+    whole = run_together(specs)
+    assert [record.status for record in whole] == ["diverged", "finished", "finished"]
+    saved = stopped_at(step, specs, tmp_path / "saved.pt")
+    again = run_together(specs, resume=saved)
+    assert [(x.outcome_sha256, x.reason) for x in again] == [(x.outcome_sha256, x.reason) for x in whole]
+    assert all(x.provenance["wall_seconds"] >= saved["seconds"] / 3 > 0 for x in again)
+    with pytest.raises(ValueError, match="the checkpoint is of"):
+        run_together(rest, resume=saved)
+
+
+def test_a_batch_that_is_asked_to_stop_leaves_a_checkpoint_and_its_worker_goes_on_from_it(tmp_path, monkeypatch):
+    specs = tuple(of("word2vec", "Nadam"))
+    whole = run_together(specs)
+    monkeypatch.setattr(replicated, "MOST_UNREAD", 2)
+    monkeypatch.setattr(worker, "_stopped", {"first"})
+    path = tmp_path / f"{specs[0].id}.pt"
+    assert worker.work(specs, "first", path, None) == []
+    (left,) = tmp_path.iterdir()
+    assert checkpoints.load(left, identity(specs))["done"] == 2
+    again = worker.work(specs, "second", path, None)
+    assert [x.outcome_sha256 for x in again] == [x.outcome_sha256 for x in whole] and not list(tmp_path.iterdir())
+
+
+def test_fault_102_a_damaged_checkpoint_of_a_batch_is_set_aside(tmp_path):
+    specs = tuple(of("images", "GD"))
+    (tmp_path / f"{identity(specs)}.pt").write_bytes(b"hello world\n" * 50)
+    with pytest.warns(UserWarning, match="is damaged; moved to"):
+        records = worker.work(specs, "sweep", tmp_path / f"{specs[0].id}.pt", None)
+    assert [x.outcome_sha256 for x in records] == [x.outcome_sha256 for x in run_together(specs)]
 
 
 def test_groups_hold_what_differs_in_seed_and_numbers_only():
@@ -101,3 +157,14 @@ def test_on_cuda_the_graph_gives_what_runs_alone_give(task):
         alone = run(record.spec)
         assert record.status == alone.status
         assert record.metrics == pytest.approx(alone.metrics, rel=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("task", ["images", "language_model", "word2vec"])
+def test_on_cuda_a_resumed_batch_captures_its_graph_again(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(replicated, "MOST_UNREAD", 2)
+    specs = of(task, "Nadam", device="cuda", anneal=(0.5, 0))
+    specs = [dataclasses.replace(spec, steps=12, evaluate_every=6) for spec in specs]
+    again = run_together(specs, resume=stopped_at(6, specs, tmp_path / "saved.pt"))
+    for record, whole in zip(again, run_together(specs), strict=True):
+        assert_equal_to_rounding(record, whole)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nadam_ref import cli
-from nadam_ref.experiments import commands_report, pack, report, tables
+from nadam_ref.experiments import commands_report, pack, protocol_file, report, tables
 from nadam_ref.experiments.evidence import gather
 from nadam_ref.experiments.records import Store
 from nadam_ref.experiments.tables import Column, Table
@@ -50,7 +50,12 @@ def made():
     records += constructed.arm("images", "Nadam-iclr", list(SEEDS * np.exp(-0.1 + 0.01 * SPREAD)))
     # other commands keep time and seconds of each run, and so does a pack
     timed = {"time": "2026-01-01T00:00:00+00:00", "wall_seconds": 1.0}
-    return [dataclasses.replace(r, provenance={**r.provenance, **timed}) for r in records]
+    # made under version 2, whose plan has ten seeds
+    hashes = {task: protocol_file.sha256(task, "small", 2) for task in ("word2vec", "images")}
+    return [
+        dataclasses.replace(r, provenance={**r.provenance, **timed, "protocol_sha256": hashes[r.spec.task]})
+        for r in records
+    ]
 
 
 @pytest.fixture
@@ -90,8 +95,8 @@ def test_json_has_every_verdict_typed(store, capsys):
     absent = primary["images", "NadaMax vs AdaMax"]
     assert (absent["n"], absent["ours_log_gap"], absent["p"], absent["paper_first"]) == (0, None, None, 0.0204)
     assert found["title"] is None and found["profile"] == "small"
-    assert found["tasks"]["images"]["protocol_sha256"] == "f" * 64
-    assert {row["part"] for row in found["confound"]} == {"accidental warm-up", "look-ahead", "whole gain"}
+    assert found["tasks"]["images"]["protocol_sha256"] == protocol_file.sha256("images", "small", 2)
+    assert {row["part"] for row in found["confound"]} == {"memory and length", "look-ahead", "whole gain"}
     assert {row["arm"] for row in found["methods"] if row["task"] == "images"} >= {"Nadam-iclr", "Momentum"}
     assert all(0 <= row["share"] <= 1 for row in found["luck"])
 
@@ -103,9 +108,23 @@ def test_text_is_aligned_and_fits_a_hundred_columns(store, capsys):
     head = next(line for line in lines if line.startswith("claim"))
     at = head.index("verdict")
     row = next(line for line in lines if line.startswith("Nadam vs Adam") and "Reproduced" in line)
-    assert row[at:].startswith("Reproduced with size;")
-    assert row[:at].split() == ["Nadam", "vs", "Adam", "−12.6", "%?", "−12.6", "%", "(−13.2,", "−12.0)", "10", "0.018"]
-    assert "Inconclusive (n = " in text and "would decide)" in " ".join(text.split())
+    assert row[at:].startswith("Reproduced with")
+    assert row[:at].split() == [
+        "Nadam",
+        "vs",
+        "Adam",
+        "−12.6",
+        "%",
+        "−12.6",
+        "%",
+        "(−13.2,",
+        "−12.0)",
+        "10",
+        "0.002",
+        "0.018",
+    ]
+    assert "Inconclusive (n = " in text and "would tell it from 0, or from +2.0 %)" in " ".join(text.split())
+    assert "paper: recalled, not seen in print" in text
     assert "No title yet: 4 of 9 claims were not run." in text
     assert "Profile small: " in text and "Hardware: a CPU, AVX2, cpu." in " ".join(text.split())
 
@@ -187,6 +206,32 @@ def test_fault_70_the_report_needs_all_runs_of_the_protocol(tmp_path, capsys):
     assert constructed.spec("images", "Adam", 0.1, 9).id[:12] in line
 
 
+def test_a_sweep_under_way_is_judged_by_the_seeds_that_every_arm_has(tmp_path, capsys):
+    store = Store(tmp_path)
+    for record in constructed.arm("images", "Adam", list(SEEDS[:4])) + constructed.arm("images", "Nadam", [1.0] * 3):
+        store.put(record)
+    text = " ".join(command("--store", tmp_path, "--partial", capsys=capsys).split())
+    assert "3 of 40 seeds" in text and "Nadam vs Adam" in text
+    found = strictly(command("--store", tmp_path, "--partial", "--format", "json", capsys=capsys))
+    assert found["tasks"]["images"]["planned_seeds"] == 40 and found["tasks"]["images"]["seeds"] == [0, 1, 2]
+
+
+def test_a_table_says_what_momentum_there_was():
+    records = constructed.arm("images", "Adam", [1.0] * 3) + constructed.arm("images", "Nadam", [1.1] * 3)
+    for table in ("verdicts", "methods", "confound", "luck"):
+        assert "μ at the end 0.50" in report.report(records, table=table)  # four steps of the schedule
+
+
+def test_a_verdict_that_depends_on_the_rate_says_so_in_every_format():
+    values = list(SEEDS * np.exp(0.1 + 0.01 * SPREAD))
+    records = constructed.arm("images", "Momentum", list(SEEDS)) + constructed.arm("images", "NAG", values)
+    records += [constructed.record("images", "NAG", 0.01, seed, 0.9 * x) for seed, x in enumerate(SEEDS)]
+    assert "Reproduced; depends on the rate" in " ".join(report.report(records).split())
+    row = next(r for r in strictly(report.report(records, form="json"))["verdicts"] if r["n"])
+    assert row["suffixes"][0] == "depends on the rate" and row["at_runner_up"] == ["NAG: Reversed"]
+    assert row["log_gap_at_runner_up"] == [pytest.approx(math.log(0.9))]
+
+
 def test_fault_72_the_report_refuses_to_mix_protocols(tmp_path, capsys):
     store = Store(tmp_path)
     for name, sha256 in (("Adam", "a"), ("Nadam", "b")):
@@ -214,7 +259,7 @@ def test_fault_64_mixed_hardware_is_flagged():
 def test_fault_66_the_number_of_seeds_stands_in_place_of_an_interval(n):
     records = constructed.arm("images", "Momentum", [1.0] * n) + constructed.arm("images", "NAG", [1.1] * n)
     text = " ".join(report.report(records).split())
-    assert f"+10.0 % (n = {n}) {n} 1.000 Inconclusive; approximate set-up" in text
+    assert f"+10.0 % (n = {n}) {n} {2 / 2**n:.3f} 1.000 Inconclusive; approximate set-up" in text
 
 
 @pytest.mark.parametrize(
@@ -245,7 +290,7 @@ def test_fault_71_a_report_of_nothing_but_divergence():
         for form in report.FORMATS:
             report.report(records, form=form, table=table)
     text = report.report(records, table="methods")
-    assert re.search(r"Adam +0.01 edge +∞ \(n = 10\) +10 of 10 +– +∞ +0.0", text)
+    assert re.search(r"Adam +0.01 edge +∞ \(n = 10\) +– +10 of 10 +–", text)
 
 
 HOSTILE = r"\input{/etc/passwd} 100% & <b> $x_1$ ~ #^ {a} [b]"

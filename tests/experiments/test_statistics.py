@@ -146,7 +146,7 @@ def test_dialects_are_methods_of_their_own(make_record, make_spec):
     hyper = {**other.spec.hyperparameters, "dialect": "iclr"}
     other = dataclasses.replace(other, spec=dataclasses.replace(other.spec, hyperparameters=hyper))
     found = statistics.best(statistics.rows([make_record("Nadam", 0.1, 0, 1.0), other]))
-    assert [row.hyperparameters["dialect"] for row in found] == ["cs229", "iclr"]
+    assert [row.spec.hyperparameters["dialect"] for row in found] == ["cs229", "iclr"]
 
 
 def test_the_same_record_twice_counts_once(make_record):

@@ -12,11 +12,11 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from nadam_ref.experiments import protocol, worker
+from nadam_ref.experiments import checkpoints, protocol, worker
 from nadam_ref.experiments import sweep as engine
 from nadam_ref.experiments.records import RecordError, Store
 from nadam_ref.experiments.sweep import Control, SweepError, executor, sweep
-from nadam_ref.experiments.train import run
+from nadam_ref.experiments.train import Training, run
 
 LONG = 1_000_000  # steps: hours
 
@@ -89,6 +89,12 @@ def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec, tmp_path):
     ):
         records = sweep(specs, Store(tmp_path), client=client)
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="no niceness here")
+def test_workers_leave_the_processor_to_others():
+    with executor(1, nice=13) as client:
+        assert set(client.run(os.nice, 0).values()) == {max(13, os.nice(0))}
 
 
 def test_no_scheduler_at_the_address(monkeypatch):
@@ -242,7 +248,7 @@ def test_fault_54_a_read_only_store_can_be_read(client, make_spec, tmp_path):
         sweep([make_spec(seed=1)], store, client=client)
 
 
-def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, monkeypatch):
+def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, tmp_path, monkeypatch):
     tried = []
 
     def run_together(job, **_):
@@ -255,7 +261,7 @@ def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, monkeyp
 
     monkeypatch.setattr(worker, "run_together", run_together)
     specs = tuple(make_spec(seed=seed) for seed in range(3))
-    records = worker.work(specs, "sweep", None, None)
+    records = worker.work(specs, "sweep", tmp_path / "saved.pt", None)
     assert tried == [3, 1, 2, 1, 1] and [record.spec for record in records] == list(specs)
     assert [record.status for record in records] == ["finished", "finished", "out_of_memory"]
 
@@ -294,7 +300,7 @@ def test_fault_59_stop_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_sam
     assert sweep([spec], store, client=client, control=control) == []
     stopper.join()
     (saved,) = (tmp_path / "checkpoints").iterdir()
-    assert 0 < worker.load(saved, spec)["step"] < 1000
+    assert 0 < checkpoints.load(saved, spec.id)["step"] < 1000
     (record,) = sweep([spec], store, client=client)
     assert record.outcome_sha256 == run(spec).outcome_sha256
     assert list((tmp_path / "checkpoints").iterdir()) == []
@@ -306,14 +312,44 @@ def test_a_deadline_stops_the_running_ones(client, make_spec, tmp_path):
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
-def test_a_checkpoint_that_cannot_be_read_is_none(make_spec, tmp_path):
+def one_bit(content, weights):
+    """The checkpoint with the sign of one weight turned."""
+    place = content.index(weights.detach().numpy().tobytes()) + 3
+    return content[:place] + bytes([content[place] ^ 128]) + content[place + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda content, _: b"",
+    "text": lambda content, _: b"hello world\n" * 50,
+    "cut off": lambda content, _: content[:-1],
+    "without its digest": lambda content, _: content[65:],
+    "another name": lambda content, _: content.replace(b"param_groups", b"qaram_groups"),
+    "one bit": one_bit,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(make_spec, tmp_path, damage):
     spec, path = make_spec(), tmp_path / "saved.pt"
-    assert worker.load(path, spec) is None
-    for content in (b"", b"garbage", b"PK\x03\x04 cut off"):
-        path.write_bytes(content)
-        assert worker.load(path, spec) is None
-    torch.save({"run": "another"}, path)
-    assert worker.load(path, spec) is None
+    training = Training(spec)
+    training.advance()
+    checkpoints.save(training, path)
+    damaged = damage(path.read_bytes(), training.params["output.weight"])
+    path.write_bytes(damaged)
+    with pytest.warns(UserWarning, match=r"saved\.pt is damaged; moved to .*saved\.damaged, the run begins again"):
+        (record,) = worker.work((spec,), "sweep", path, None)
+    assert record.outcome_sha256 == run(spec).outcome_sha256
+    assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
+    assert (tmp_path / "saved.damaged").read_bytes() == damaged
+
+
+def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec, tmp_path):
+    path, training = tmp_path / "saved.pt", Training(make_spec(seed=1))
+    checkpoints.save(training, path)
+    assert checkpoints.load(path, training.spec.id)["step"] == 0
+    with pytest.warns(UserWarning, match=f"is of run {training.spec.id[:12]}; moved to"):
+        assert checkpoints.load(path, make_spec().id) is None
+    assert checkpoints.load(path, training.spec.id) is None  # no longer there
 
 
 def test_interrupting_ends_the_workers(make_spec, tmp_path):

@@ -111,13 +111,16 @@ def test_float64_is_the_same_run_more_exactly(name, spec_of):
 @every_task
 def test_fault_29_loss_not_finite_at_step_0(name, spec_of, monkeypatch):
     task = TASKS[name]
-    plain = task.loss
 
-    def loss(*arguments):
-        value, state = plain(*arguments)
-        return value * math.nan, state
+    def spoiled(objective):
+        def of(*arguments):
+            value, rest = objective(*arguments)
+            return value * math.nan, rest
 
-    monkeypatch.setattr(task, "loss", loss)
+        return of
+
+    for function in {"loss", "gradients"} & set(dir(task)):
+        monkeypatch.setattr(task, function, spoiled(getattr(task, function)))
     record = run(spec_of(name))
     assert (record.status, record.step, record.metrics) == ("diverged", 0, {})
 

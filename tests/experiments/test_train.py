@@ -5,13 +5,17 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import nadam_ref
-from nadam_ref.experiments import data, protocol, train
+from nadam_ref import fused
+from nadam_ref.experiments import data, pack, protocol, train
+from nadam_ref.experiments.records import provenance
+from nadam_ref.experiments.replicated import run_together
 from nadam_ref.experiments.tasks import images
 from nadam_ref.experiments.train import run
 
@@ -183,6 +187,31 @@ def test_hyperparameters_are_all_those_that_decide(monkeypatch):
     assert train.hyperparameters("Odd", {"lr": 2}) == {"lr": 2, "decay": None}
 
 
+def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_default():
+    plain = train.hyperparameters("Nadam", {"lr": 0.01})
+    assert not train.LATER & plain.keys()
+    assert plain == train.hyperparameters("Nadam", {"lr": 0.01, "eps_root": 0.0, "gamma": None, "length": "own"})
+    assert train.hyperparameters("Nadam", {"lr": 0.01, "length": "unit"}) == {**plain, "length": "unit"}
+    assert train.hyperparameters("Adam", {"row_counts": "common"})["row_counts"] == "common"
+
+
+def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(make_spec):
+    """Warnings are errors here: an old record gives none, and keeps its id."""
+    folder = Path(__file__).parents[2] / "book" / "results" / "images-small"
+    records = pack.read(folder)
+    assert len({protocol.arm(record.spec) for record in records}) == 14
+    old = next(record.spec for record in records if record.spec.hyperparameters.get("dialect") == "radam")
+    assert old.id in (folder / "runs.csv").read_text(encoding="utf-8")
+    assert protocol.arm(old) == "Nadam-interpolated"
+    today = {**old.hyperparameters, "dialect": "interpolated"}
+    specs = [dataclasses.replace(make_spec(), hyperparameters=hyper) for hyper in (old.hyperparameters, today)]
+    assert specs[0].id != specs[1].id
+    first, second = map(run, specs)
+    assert first.curves == second.curves
+    (together,) = run_together([specs[0]])
+    assert together.status == "finished"
+
+
 def square(monkeypatch, **changes):
     """A made-up task: minimize the sum of x² from x = 1. A batch is (0,)."""
 
@@ -252,6 +281,30 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
         assert after[4] == pytest.approx(0.9 - 0.1 * (0.5 + 0.25 + 0.125))
 
 
+def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
+    (name, *_) = protocol.data_names("smoke", "word2vec")
+    spec = next(x for x in protocol.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
+    quick, plain = train.Training(spec), train.Training(spec)
+    assert plain.optimizer.param_groups[0]["fused"] is True
+    plain.optimizer.param_groups[0]["fused"] = False
+    for training in (quick, plain):
+        while not training.ended:
+            training.advance()
+    assert quick.log.step == plain.log.step == spec.steps
+    for name, values in quick.log.curves.items():
+        assert values == pytest.approx(plain.log.curves[name], rel=1e-5), name
+
+
+def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeypatch):
+    (name, *_) = protocol.data_names("smoke", "word2vec")
+    spec, *_ = protocol.specs("smoke", name, "word2vec")
+    found = [provenance(spec, 1.0)["row_kernel"]]
+    monkeypatch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
+    found.append(provenance(spec, 1.0)["row_kernel"])
+    assert found == ["compiled", "none"]
+    assert "row_kernel" not in provenance(make_spec(), 1.0)
+
+
 # ---------------------------------------------------------------- long runs
 
 
@@ -281,6 +334,27 @@ def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
     assert again.provenance["wall_seconds"] > saved["seconds"] > 0
     with pytest.raises(ValueError, match="checkpoint is of run"):
         run(dataclasses.replace(spec, seed=spec.seed + 1), resume=saved)
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "reason"), [(0.01, 4, ""), (1e38, 1, "development loss"), (1e30, 4, "training loss")]
+)
+def test_fault_96_a_run_stopped_at_its_end_comes_to_the_record_it_would_have_had(make_spec, rate, steps, reason):
+    """Stopped during its last evaluation, or at the step at which it diverged."""
+    spec = make_spec("GD", hyper={"lr": rate}, steps=steps, evaluate_every=5)
+    saved = []
+
+    def stop(training):
+        if training.ended:
+            saved.append(training.state_dict())
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(spec, progress=stop)
+    whole = run(spec)
+    assert reason in whole.reason and bool(whole.reason) == bool(reason)
+    again = run(spec, resume=saved[0])
+    assert (again.outcome_sha256, again.reason) == (whole.outcome_sha256, whole.reason)
 
 
 def test_fault_36_wall_clock_limit_is_a_status(make_spec):

@@ -44,41 +44,58 @@ def test_log_uniform_probabilities_are_tensorflows():
 
 
 def test_single_draws_follow_these_probabilities():
-    stream = generator()
-    drawn = np.array([word2vec.negatives(9, 1, stream)[0][0] for _ in range(4000)])
+    drawn = word2vec.negatives(9, 1, 4000, generator())[0][:, 0]
     expected = word2vec.log_uniform(9).numpy()
     share = np.bincount(drawn, minlength=9) / len(drawn)
     assert np.abs(share - expected).max() < 4 * math.sqrt(0.25 / len(drawn))
 
 
 def test_negatives_are_different_words_and_all_of_them_where_all_are_asked_for():
-    stream = generator()
-    for _ in range(50):
-        sampled, draws = word2vec.negatives(40, 12, stream)
-        assert len(set(sampled.tolist())) == 12 and draws >= 12 and sampled.min() >= 0 and sampled.max() < 40
-    assert sorted(word2vec.negatives(6, 6, stream)[0].tolist()) == [0, 1, 2, 3, 4, 5]
+    sampled, draws = word2vec.negatives(40, 12, 50, generator())
+    assert sampled.shape == (50, 12) and draws.shape == (50,)
+    assert all(len(set(words)) == 12 for words in sampled.tolist())
+    assert draws.min() >= 12 and sampled.min() >= 0 and sampled.max() < 40
+    assert sorted(word2vec.negatives(6, 6, 1, generator())[0][0].tolist()) == [0, 1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match="7 different negative examples cannot be drawn from 6 words"):
-        word2vec.negatives(6, 7, stream)
+        word2vec.negatives(6, 7, 1, generator())
+
+
+def test_draws_are_counted_as_tensorflow_counts_them():
+    """Read one by one, words that come again are passed over and counted; the count ends with the last word taken."""
+    words, count, batches, stream = 12, 9, 30, generator(3)
+    # for every batch the sampler reads 2 · count numbers, then as many again as it has, until all batches have enough
+    widths = [2 * count << max(i - 1, 0) for i in range(8)]
+    read = np.concatenate(
+        [torch.rand(batches, width, generator=stream, dtype=torch.float64).numpy() for width in widths], axis=1
+    )
+    sampled, draws = word2vec.negatives(words, count, batches, generator(3))
+    for u, found, number in zip(read, sampled.tolist(), draws.tolist(), strict=True):
+        taken, drawn = [], 0
+        while len(taken) < count:
+            word = min(int(math.exp(u[drawn] * math.log(words + 1))) - 1, words - 1)
+            drawn += 1
+            taken += [word] if word not in taken else []
+        assert (found, number) == (taken, drawn)
+    assert draws.max() > 2 * count  # some had to go on drawing
 
 
 def test_expected_counts_are_what_is_counted():
     """Mean number of times a word is among 3 different of 10, given the number of draws that it took."""
-    stream, likely = generator(), word2vec.log_uniform(10)
-    seen, expected = np.zeros(10), np.zeros(10)
-    for _ in range(3000):
-        sampled, draws = word2vec.negatives(10, 3, stream)
-        seen[sampled] += 1
-        expected += word2vec.expected_counts(likely, draws).numpy()
+    sampled, draws = word2vec.negatives(10, 3, 3000, generator())
+    seen = np.bincount(sampled.ravel(), minlength=10)
+    expected = word2vec.expected_counts(word2vec.log_uniform(10), torch.tensor(draws)[:, None]).sum(0).numpy()
     # TensorFlow's formula takes the number of draws as fixed beforehand; that it is not costs a few per cent
     assert seen.sum() == 9000 and expected.sum() == pytest.approx(9000, rel=0.05)
     assert np.abs(seen / 3000 - expected / 3000).max() < 0.05
-    assert word2vec.expected_counts(torch.tensor([0.25], dtype=torch.float64), 2).item() == pytest.approx(1 - 0.75**2)
+    quarter = torch.tensor([0.25], dtype=torch.float64)
+    assert word2vec.expected_counts(quarter, torch.tensor(2)).item() == pytest.approx(1 - 0.75**2)
 
 
 # ---------------------------------------------------------------- batches
 
 
-def test_a_batch_is_consecutive_words_each_with_both_neighbours():
+def test_a_batch_is_consecutive_words_each_with_both_neighbours(monkeypatch):
+    monkeypatch.setattr(word2vec, "BLOCK", 5)  # nor does it matter where a block of batches ends
     text = counting(50)
     size = Size(words=50, dimensions=4, negatives=3)
     stream = word2vec.batches(text, size, 8, generator(), generator())
@@ -96,9 +113,9 @@ def test_a_batch_is_consecutive_words_each_with_both_neighbours():
 def test_offsets_are_logs_of_expected_counts():
     _, candidates, offsets, _ = first_batch()
     stream = generator(11)
-    sampled, draws = word2vec.negatives(91, 5, stream)
-    assert candidates[8:].tolist() == sampled.tolist()
-    expected = [math.log(1 - (1 - math.log((k + 2) / (k + 1)) / math.log(92)) ** draws) for k in candidates.tolist()]
+    sampled, draws = word2vec.negatives(91, 5, word2vec.BLOCK, stream)
+    assert candidates[8:].tolist() == sampled[0].tolist()
+    expected = [math.log(1 - (1 - math.log((k + 2) / (k + 1)) / math.log(92)) ** draws[0]) for k in candidates.tolist()]
     assert offsets.numpy() == pytest.approx(expected, rel=1e-10)
 
 
@@ -161,6 +178,23 @@ def test_sparse_gradients_are_the_dense_ones():
     for name, g in scatter({name: x.grad for name, x in picked.items()}, rows, params).items():
         assert g.is_sparse and g.is_coalesced() and g.sparse_dim() == 1
         torch.testing.assert_close(g.to_dense(), params[name].grad, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("choice", ["none", "l1", "l2"])
+def test_gradients_in_closed_form_are_autograds(choice):
+    size = Size(words=91, dimensions=6, negatives=5, penalty=choice, strength=0.1)
+    params = word2vec.init(CLUSTERS, size, generator(), torch.float64)
+    with torch.no_grad():
+        params["nce.bias"].uniform_(-1, 1, generator=generator(3))
+    batch = first_batch(batch=32)
+    picked = {name: x.detach().requires_grad_() for name, x in pick(params, word2vec.rows(batch)).items()}
+    expected, _ = word2vec.loss(size, picked, batch)
+    expected.backward()
+    found, grads = word2vec.gradients(size, picked, batch)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-14) and not found.requires_grad
+    assert grads.keys() == picked.keys()
+    for name, g in grads.items():
+        torch.testing.assert_close(g, picked[name].grad, rtol=1e-12, atol=1e-16)
 
 
 def test_vmapped_gradients_are_those_of_separate_runs():
@@ -236,7 +270,8 @@ def test_the_generated_clusters_can_be_learnt():
 
 
 def test_fault_31_vocabulary_too_small():
-    assert len(word2vec.init(CLUSTERS, word2vec.SIZES["small"], generator())["embedding"]) == 91
+    params = word2vec.init(CLUSTERS, word2vec.SIZES["small"], generator())
+    assert {len(x) for x in params.values()} == {91}
     text = counting(20, 1)
     with pytest.raises(ValueError, match="a vocabulary of 1 word leaves nothing to learn; made-up text has 1"):
         word2vec.init(text, SIZE, generator())

@@ -80,7 +80,7 @@ _DIALECT_BOXES: dict[str, Callable[..., Any]] = {
     "constant": paper.nadam_constant,
     "keras3": paper.nadam_keras3,
     "choi": paper.nadam_choi,
-    "radam": paper.nadam_radam,
+    "interpolated": paper.nadam_interpolated,
 }
 
 

@@ -31,6 +31,7 @@ class Task(Protocol):
     """What a task module offers. Functions are pure: all state is in their arguments, all chance in a generator."""
 
     VERSION: int  # raised when the same spec would train something else
+    METRIC: str  # what results are about, one of those that `evaluate` gives; lower is better
     SIZES: dict[str, Any]  # profile → dataclass of the model's sizes and named choices; a spec's `model` is its dict
 
     def load(self, name: str, subset: Any) -> Any:
@@ -82,15 +83,31 @@ def pick(params: Mapping[str, Tensor], rows: Mapping[str, Tensor]) -> Params:
 
 def _at(table: Tensor, rows: Tensor) -> Tensor:
     if rows.dim() == 1:
-        return table[rows]
+        return table.index_select(0, rows)
     return table[torch.arange(len(rows), device=rows.device)[:, None], rows]
+
+
+def loss_and_gradients(
+    task: Task, size: Any, used: Params, batch: Batch, state: State
+) -> tuple[Tensor, State, Mapping[str, Tensor]]:
+    """`task.loss`, and its gradients with respect to `used`: the task's own where it has some, or else autograd's.
+
+    A task's own `gradients(size, params, batch)` gives the loss and the gradients of what `pick` has picked.
+    """
+    if by_hand := getattr(task, "gradients", None):
+        loss, grads = by_hand(size, used, batch)
+        return loss, state, grads
+    used = {name: x.detach().requires_grad_() for name, x in used.items()}
+    loss, after = task.loss(size, used, batch, state)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), after, {name: x.grad for name, x in used.items() if x.grad is not None}
 
 
 def scatter(grads: Mapping[str, Tensor], rows: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> Params:
     """Gradients with respect to `pick(params, rows)` as gradients of `params`: sparse where a table was picked from.
 
-    The sparse ones are coalesced, repeats summed once, with `sparse_dim()` 1, or 2 (replica, row) for rows `[R, B]`:
-    what the optimizers and `nadam_ref.replicas.Replicas` take for row-lazy updates.
+    The sparse ones have `sparse_dim()` 1, or 2 (replica, row) for rows `[R, B]`: what the optimizers and
+    `nadam_ref.replicas.Replicas` take for row-lazy updates. Rows that occur several times are summed there.
     """
     return {name: _sparse(g, rows[name], params[name]) if name in rows else g for name, g in grads.items()}
 
@@ -102,7 +119,7 @@ def _sparse(values: Tensor, rows: Tensor, table: Tensor) -> Tensor:
         replica = torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
         indices = torch.stack([replica, rows.reshape(-1)])
     flat = values.reshape(-1, *table.shape[lead:])
-    return torch.sparse_coo_tensor(indices, flat, table.shape, check_invariants=False).coalesce()
+    return torch.sparse_coo_tensor(indices, flat, table.shape, check_invariants=False)
 
 
 TASKS: dict[str, Task] = {

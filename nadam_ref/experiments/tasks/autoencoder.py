@@ -19,9 +19,23 @@ from .. import data as datasets
 from ..data import ImageData, Subset
 from .choices import INITIALIZATIONS, PAPER, initial, penalty, zeros
 
-__all__ = ["SIZES", "VERSION", "Size", "batches", "epoch", "evaluate", "init", "load", "loss", "rows", "state"]
+__all__ = [
+    "METRIC",
+    "SIZES",
+    "VERSION",
+    "Size",
+    "batches",
+    "epoch",
+    "evaluate",
+    "init",
+    "load",
+    "loss",
+    "rows",
+    "state",
+]
 
 VERSION = 1
+METRIC = "loss"
 KERNEL = 3
 
 

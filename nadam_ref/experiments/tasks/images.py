@@ -16,6 +16,7 @@ from torch import Tensor
 from ..data import ImageData, load
 
 __all__ = [
+    "METRIC",
     "SIZES",
     "VERSION",
     "Size",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 VERSION = 1
+METRIC = "loss"
 CLASSES = 10
 KERNEL = 5
 L2 = 5e-4

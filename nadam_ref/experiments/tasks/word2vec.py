@@ -6,24 +6,43 @@ some rows of the tables only (`rows`), so that updates may be row-lazy. Pure fun
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import grad_and_value
 
 from ..corpora import Int64, TextData, limited, vocabulary_size
 from ..corpora import load_words as load
 from .choices import PAPER, initial, penalty, truncated_normal, uniform, zeros
 
-__all__ = ["SIZES", "VERSION", "Size", "batches", "epoch", "evaluate", "init", "load", "loss", "rows", "state"]
+__all__ = [
+    "METRIC",
+    "SIZES",
+    "VERSION",
+    "Size",
+    "batches",
+    "epoch",
+    "evaluate",
+    "gradients",
+    "init",
+    "load",
+    "loss",
+    "rows",
+    "state",
+]
 
-VERSION = 1
+VERSION = 2
+METRIC = "loss"
 SKIPS = 2  # pairs a word makes: with its left and its right neighbour
 DROPOUT = 0.5
+BLOCK = 256  # batches drawn at once; with another number a seed gives other batches
 
 
 @dataclass(frozen=True)
@@ -57,12 +76,13 @@ def init(
 
     The vocabulary is that of the text, if it is smaller than the model's. Raises `ValueError` for fewer than two words.
     """
-    shape = (vocabulary_size(data, size.words), size.dimensions)
+    words = vocabulary_size(data, size.words)
+    shape = (words, size.dimensions)
     classifier = truncated_normal(1 / math.sqrt(size.dimensions))
     return {
         "embedding": initial(size.init, uniform(1.0), shape, generator, dtype),
         "nce.weight": initial(size.init, classifier, shape, generator, dtype),
-        "nce.bias": zeros(size.words, dtype),
+        "nce.bias": zeros(words, dtype),
     }
 
 
@@ -78,25 +98,38 @@ def log_uniform(words: int) -> Tensor:
     return ((k + 2) / (k + 1)).log() / math.log(words + 1)
 
 
-def negatives(words: int, count: int, generator: torch.Generator) -> tuple[Int64, int]:
-    """`count` different words, drawn one by one from `log_uniform` until there are as many; and the number of draws.
+def negatives(words: int, count: int, batches: int, generator: torch.Generator) -> tuple[Int64, Int64]:
+    """For each batch `count` different words `[batches, count]`, and how many draws `[batches]` that took.
 
-    Raises `ValueError` where there are not as many words.
+    They are drawn one by one from `log_uniform` until there are as many different ones. Raises `ValueError` where there
+    are not as many words.
     """
     if not 0 < count <= words:
         raise ValueError(f"{count} different negative examples cannot be drawn from {words} words")
-    drawn = np.empty(0, dtype=np.int64)
+    drawn = np.empty((batches, 0), dtype=np.int64)
     while True:
-        u = torch.rand(8 * count, generator=generator, device=generator.device, dtype=torch.float64)
+        width = max(2 * count, drawn.shape[1])
+        u = torch.rand(batches, width, generator=generator, device=generator.device, dtype=torch.float64)
         more = (u * math.log(words + 1)).exp().long().sub_(1).clamp_(0, words - 1)
-        drawn = np.concatenate([drawn, more.cpu().numpy()])
-        _, first = np.unique(drawn, return_index=True)
-        if len(first) >= count:
-            places = np.sort(first)[:count]
-            return drawn[places], int(places[-1]) + 1
+        drawn = np.concatenate([drawn, more.cpu().numpy()], axis=1)
+        new = _first_occurrences(drawn)
+        nth = new.cumsum(axis=1)
+        if (nth[:, -1] >= count).all():
+            chosen = new & (nth <= count)
+            return drawn[chosen].reshape(batches, count), (nth < count).sum(axis=1) + 1
 
 
-def expected_counts(probabilities: Tensor, draws: int) -> Tensor:
+def _first_occurrences(drawn: Int64) -> npt.NDArray[np.bool_]:
+    """Where a number has not stood before in its row."""
+    places = drawn.shape[1]
+    ordered = np.sort(drawn * places + np.arange(places), axis=1)  # by number, then by place
+    number, place = np.divmod(ordered, places)
+    new = np.ones_like(drawn, dtype=bool)
+    np.put_along_axis(new, place[:, 1:], number[:, 1:] != number[:, :-1], axis=1)
+    return new
+
+
+def expected_counts(probabilities: Tensor, draws: Tensor) -> Tensor:
     """How often a word of such probability is expected among different ones after so many draws: 1 − (1 − p)^draws."""
     return -torch.expm1(draws * torch.log1p(-probabilities))
 
@@ -125,7 +158,8 @@ def batches(
     """Batches without end, read from the text in its order, from a place that is drawn once, round and round.
 
     (words `[batch]`, their neighbours and then the negative examples `[batch + negatives]`, ln of the expected counts
-    of these, kept dimensions `[dimensions]` bool). Negative examples and dropout are common to a batch.
+    of these, kept dimensions `[dimensions]` bool). Negative examples and dropout are common to a batch. They are drawn
+    many batches at a time, so that a batch costs next to nothing.
     """
     epoch(data, size, batch)
     device, centres, vocabulary = order.device, len(data.train) - 2, vocabulary_size(data, size.words)
@@ -133,15 +167,15 @@ def batches(
     likely, half = log_uniform(vocabulary).to(device), batch // SKIPS
     start = int(torch.randint(centres, (), generator=order, device=device))
     while True:
-        middle = (start + torch.arange(half, device=device)) % centres + 1
-        words = text[middle].repeat_interleave(SKIPS)
-        neighbours = torch.stack([text[middle - 1], text[middle + 1]], dim=1).flatten()
-        sampled, draws = negatives(vocabulary, size.negatives, noise)
-        candidates = torch.cat([neighbours, torch.tensor(sampled, device=device)])
-        offsets = expected_counts(likely[candidates], draws).log().to(dtype)
-        kept = torch.rand(size.dimensions, generator=noise, device=noise.device) >= DROPOUT
-        yield words, candidates, offsets, kept
-        start = (start + half) % centres
+        middle = (start + torch.arange(BLOCK * half, device=device).view(BLOCK, half)) % centres + 1
+        words = text[middle].repeat_interleave(SKIPS, dim=1)
+        neighbours = torch.stack([text[middle - 1], text[middle + 1]], dim=2).flatten(1)
+        sampled, draws = (torch.tensor(x, device=device) for x in negatives(vocabulary, size.negatives, BLOCK, noise))
+        candidates = torch.cat([neighbours, sampled], dim=1)
+        offsets = expected_counts(likely[candidates], draws[:, None]).log().to(dtype)
+        kept = torch.rand(BLOCK, size.dimensions, generator=noise, device=noise.device) >= DROPOUT
+        yield from zip(words, candidates, offsets, kept, strict=True)
+        start = (start + BLOCK * half) % centres
 
 
 def state(size: Size, batch: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
@@ -179,6 +213,37 @@ def loss(
 
 
 @torch.no_grad()
+def gradients(size: Size, params: dict[str, Tensor], batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    """`loss`, and its gradients with respect to the picked rows in closed form: half of the time that autograd takes.
+
+    With σ the logistic function, a score's derivative is (σ(s) − 1)/pairs for a neighbour and σ(s)/pairs for a negative
+    example.
+    """
+    words, _, offsets, kept = batch
+    pairs = len(words)
+    scale = kept.to(offsets.dtype) / (1 - DROPOUT)
+    vectors = params["embedding"] * scale
+    weights, bias = params["nce.weight"], params["nce.bias"] - offsets
+    right, wrong = weights[:pairs], weights[pairs:]
+    true = torch.linalg.vecdot(vectors, right) + bias[:pairs]
+    false = torch.addmm(bias[pairs:], vectors, wrong.t())
+    total = (F.softplus(-true).sum() + F.softplus(false).sum()) / pairs
+    of_true, of_false = true.sigmoid_().sub_(1).div_(pairs), false.sigmoid_().div_(pairs)
+    of_weights = torch.empty_like(weights)
+    torch.mul(vectors, of_true[:, None], out=of_weights[:pairs])
+    torch.mm(of_false.t(), vectors, out=of_weights[pairs:])
+    grads = {
+        "embedding": torch.addmm(right * of_true[:, None], of_false, wrong).mul_(scale),
+        "nce.weight": of_weights,
+        "nce.bias": torch.cat([of_true, of_false.sum(0)]),
+    }
+    if size.penalty != "none":
+        more, extra = grad_and_value(functools.partial(penalty, size.penalty, size.strength))(params)
+        total, grads = total + extra, {name: g + more[name] for name, g in grads.items()}
+    return total, grads
+
+
+@torch.no_grad()
 def evaluate(params: dict[str, Tensor], data: TextData, split: str) -> dict[str, Tensor]:
     """Mean of (1 − cos)/2 over the analogies (`loss`): 0 where all are right, ½ for vectors that know nothing.
 
@@ -190,6 +255,7 @@ def evaluate(params: dict[str, Tensor], data: TextData, split: str) -> dict[str,
     questions = questions[(questions < len(table)).all(axis=1)]
     if not len(questions):
         raise ValueError(f"no analogy of the {split} part of {data.label} is within {len(table)} words")
-    asked = torch.tensor(questions, device=table.device)
-    a, b, c, d = (F.normalize(table.double(), dim=1)[asked[:, i]] for i in range(4))
+    words, places = np.unique(questions, return_inverse=True)
+    vectors = F.normalize(table[torch.tensor(words, device=table.device)].double(), dim=1)
+    a, b, c, d = (vectors[i] for i in torch.tensor(places.reshape(-1, 4).T, device=table.device))
     return {"loss": ((1 - F.cosine_similarity(b - a + c, d, dim=1)) / 2).mean()}

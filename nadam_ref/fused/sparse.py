@@ -1,0 +1,230 @@
+"""Rows of sparse gradients in one compiled call: those of all tables of a group, each row with its own numbers.
+
+Nothing is gathered and nothing copied back: the kernel walks the gradient's indices and changes θ, m, n and the counts
+where they are. The gradients of a row that occurs several times are summed in the order in which they occur.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from array import array
+from collections.abc import Callable
+from itertools import chain
+from operator import attrgetter
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from ..kernels import Coefficients, Prelude
+from ..rules import Rule
+from .cpu import C_TYPES, _library, body, head
+from .spelling import spell
+
+__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "kernel", "occurring", "source"]
+
+#: Which set of numbers a row takes: the one there is, that of its entry in the gradient, that of its count.
+COMMON, BY_ENTRY, BY_COUNT = range(3)
+#: Counts that a table of numbers holds at most: 150 MB of them.
+LIMIT = 1 << 20
+
+Kernel = Callable[["Occurring", list[int], int, Tensor, float], int]
+NBYTES, DTYPE, IS_CPU = map(attrgetter, ("nbytes", "dtype", "is_cpu"))
+
+TEMPLATE = """\
+#include <vector>
+{head}
+struct Table {{
+    T *p, *m, *n;            // [rows, width]
+    double *step, *product;  // [rows], or null
+    const int64_t *index;    // [entries]
+    const T *g;              // [entries, width]
+    int64_t entries, rows, width;
+    int64_t first;           // its first set of numbers
+}};
+// A set: the product of mu before and after the step, the numbers at a rate of 0, and how they grow with it.
+enum {{ COUNT = {count}, SET = 2 + 2 * COUNT, BY_COUNT = {by_count} }};
+
+// 0 where a step can be made; else the counts that must be known, -1 where these numbers are not those of every row, or
+// -2 where an index is no row.
+static int64_t missing(const Table &x, int64_t by, int64_t known, const double *sets) {{
+    int64_t needed = 0;
+    for (int64_t e = 0; e < x.entries; ++e) {{
+        const int64_t row = x.index[e];
+        if (row < 0 || row >= x.rows) return -2;
+        if (by != BY_COUNT) continue;
+        const double t = x.step[row];
+        if (!(t >= 0 && t < {limit}) || t != floor(t)) return -1;
+        if (t >= known) {{
+            needed = t + 1 > needed ? (int64_t)t + 1 : needed;
+        }} else if (x.product) {{  // to the rounding of t products
+            const double product = sets[SET * (int64_t)t];
+            if (!(fabs(x.product[row] - product) <= t * 0x1p-50 * product + 1e-300)) return -1;
+        }}
+    }}
+    return needed;
+}}
+
+// Entries of one row form a chain: `next` leads from each to the one after it, `firsts` begin the chains.
+struct Chains {{
+    std::vector<int64_t> slots, last, next, firsts;
+
+    void find(const Table &x) {{
+        int shift = 63;
+        while ((int64_t)1 << (64 - shift) < 2 * x.entries) --shift;
+        const uint64_t mask = ((uint64_t)1 << (64 - shift)) - 1;
+        slots.assign(mask + 1, -1), last.resize(x.entries), next.assign(x.entries, -1), firsts.clear();
+        for (int64_t e = 0; e < x.entries; ++e) {{
+            uint64_t at = (uint64_t)x.index[e] * 0x9e3779b97f4a7c15u >> shift;
+            while (slots[at] >= 0 && x.index[slots[at]] != x.index[e]) at = (at + 1) & mask;
+            const int64_t first = slots[at];
+            if (first < 0) slots[at] = e, firsts.push_back(e);
+            else next[last[first]] = e;
+            last[first < 0 ? e : first] = e;
+        }}
+    }}
+}};
+
+// Rows come from all over memory: the first lines of all are asked for at once, the others some rows ahead.
+// Inlined, because GCC drops calls of functions that only ask.
+#define ASKS static inline __attribute__((always_inline))
+ASKS void ask(const Table &x, int64_t i) {{
+    __builtin_prefetch(x.p + i, 1), __builtin_prefetch(x.m + i, 1), __builtin_prefetch(x.n + i, 1);
+}}
+
+ASKS void ask_for_first_lines(const Table &x) {{
+    for (int64_t e = 0; e < x.entries; ++e) {{
+        const int64_t row = x.index[e];
+        __builtin_prefetch(x.step + row, 1), __builtin_prefetch(x.product + row, 1);
+        ask(x, row * x.width);
+    }}
+}}
+
+ASKS void ask_for_row(const Table &x, int64_t row) {{
+    const int64_t line = 64 / sizeof(T), some = x.width < 32 * line ? x.width : 32 * line;
+    for (int64_t i = 0; i < some; i += line) ask(x, row * x.width + i);
+}}
+
+extern "C" int64_t update(
+    int64_t tables, const Table *table, int64_t by, int64_t known, const double *sets, double rate
+) {{
+    for (int64_t i = 0; i < tables; ++i) ask_for_first_lines(table[i]);
+    int64_t needed = 0;
+    for (int64_t i = 0; i < tables; ++i) {{
+        const int64_t found = missing(table[i], by, known, sets);
+        if (found < 0) return found;
+        needed = found > needed ? found : needed;
+    }}
+    if (needed) return needed;
+
+    Chains chains;
+    std::vector<T> sum;
+    for (int64_t i = 0; i < tables; ++i) {{
+        const Table &x = table[i];
+        chains.find(x), sum.resize(x.width);
+        const int64_t *const end = chains.firsts.data() + chains.firsts.size();
+        for (const int64_t *at = chains.firsts.data(); at < end; ++at) {{
+            if (at + 4 < end) ask_for_row(x, x.index[at[4]]);
+            const int64_t e = *at, row = x.index[e], start = row * x.width;
+            const double *k = sets + SET * (by == BY_COUNT ? (int64_t)x.step[row] : x.first + by * e);
+            if (x.step) x.step[row] += 1;
+            if (x.product) x.product[row] = k[1];
+            k += 2;
+            const T {numbers};
+            T *at_p = x.p + start, *at_m = x.m + start, *at_n = x.n + start;
+            const T *at_g = x.g + e * x.width;
+            if (chains.next[e] >= 0) {{
+                for (int64_t j = 0; j < x.width; ++j) sum[j] = at_g[j];
+                for (int64_t f = chains.next[e]; f >= 0; f = chains.next[f])
+                    for (int64_t j = 0; j < x.width; ++j) sum[j] += x.g[f * x.width + j];
+                at_g = sum.data();
+            }}
+            #pragma omp simd
+            for (int64_t i = 0; i < x.width; ++i) {{
+                {body}
+            }}
+        }}
+    }}
+    return 0;
+}}
+"""
+
+
+def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
+    """The kernel in C++: `update(tables, table, by, known, sets, rate)`."""
+    names = Coefficients._fields
+    numbers = ", ".join(f"{name} = (T)(k[{i}] + rate * k[COUNT + {i}])" for i, name in enumerate(names))
+    lines = "\n                ".join(body(spell(rule, prelude)))
+    return TEMPLATE.format(
+        head=head(dtype), count=len(names), by_count=BY_COUNT, limit=LIMIT, numbers=numbers, body=lines
+    )
+
+
+class Occurring(NamedTuple):
+    """The rows of parameters of one dtype that take a step: tensors, and the fields of the kernel's Tables."""
+
+    params: list[Tensor]
+    states: list[dict[str, Tensor]]
+    rows: list[Tensor]
+    values: list[Tensor]
+    fields: list[tuple[int, ...]]
+    by_row: bool
+
+
+# Each check runs over all tensors at once: it is quicker than a loop in Python, which would take as long as the kernel.
+def occurring(
+    params: list[Tensor], states: list[dict[str, Tensor]], counts: tuple[str, ...], m: str, n: str
+) -> Occurring | None:
+    """The rows that occur in the gradients; None where something does not lie in memory as the kernel reads it.
+
+    `counts`: the names of step and product; `m`, `n`: those of the accumulators, empty where the rule has none.
+    """
+    grads = [cast(Tensor, p.grad) for p in params]
+    rows, values = ([x.contiguous() for x in map(get, grads)] for get in (Tensor._indices, Tensor._values))
+    ms, ns = ([state[name] for state in states] if name else [] for name in (m, n))
+    columns = [[state[name] for state in states] for name in counts]
+    wide, tall = [*params, *ms, *ns], list(chain(*columns))
+    dtype, heights, sizes = params[0].dtype, [p.shape[0] for p in params], list(map(NBYTES, params))
+    by_row = bool(tall) and tall[0].dim() == 1
+    if dtype not in C_TYPES or not all(sizes) or {dtype} != set(map(DTYPE, chain(wide, values))):
+        return None
+    if not all(map(IS_CPU, wide)) or not all(map(Tensor.is_contiguous, chain(wide, tall))):
+        return None
+    if any(map(Tensor.is_neg, chain(wide, values))) or list(map(NBYTES, wide)) != sizes * (len(wide) // len(sizes)):
+        return None
+    if [x.shape for x in tall] != [(height,) if by_row else () for height in heights] * len(counts):
+        return None
+    entries = list(map(Tensor.numel, rows))
+    if any(v.nbytes * h != size * e for v, h, size, e in zip(values, heights, sizes, entries, strict=True)):
+        return None
+    none = [0] * len(params)
+    at = [list(map(Tensor.data_ptr, tensors)) or none for tensors in (params, ms, ns, *(columns if by_row else ()))]
+    at += [none] * (5 - len(at))
+    widths = [p.numel() // height for p, height in zip(params, heights, strict=True)]
+    at += [list(map(Tensor.data_ptr, rows)), list(map(Tensor.data_ptr, values)), entries, heights, widths]
+    return Occurring(params, states, rows, values, list(zip(*at, strict=True)), by_row)
+
+
+@functools.cache
+def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
+    """The compiled kernel; it takes tables, the first set of each, how sets are chosen, the sets and the rate.
+
+    It gives 0 where all rows took their step. Otherwise nothing was changed, and it gives the counts that the sets must
+    go up to, or −1 where they are not those of every row: its product is another, or its count has no set. Raises
+    IndexError for an index that is no row, and here NoKernelError where there is no C++ compiler, or it fails.
+    """
+    update = _library(source(rule, prelude, dtype)).update
+    number, address = ctypes.c_int64, ctypes.c_void_p
+    update.argtypes, update.restype = (number, address, number, number, address, ctypes.c_double), number
+
+    def run(found: Occurring, firsts: list[int], by: int, sets: Tensor, rate: float) -> int:
+        table = array("q", chain.from_iterable((*fields, at) for fields, at in zip(found.fields, firsts, strict=True)))
+        missing = int(update(len(firsts), table.buffer_info()[0], by, len(sets), sets.data_ptr(), rate))
+        if missing == -2:
+            for p, rows in zip(found.params, found.rows, strict=True):
+                for row in rows[(rows < 0) | (rows >= len(p))].tolist():
+                    raise IndexError(f"a sparse gradient has an index {row}, and its parameter {len(p)} rows")
+        return missing
+
+    return run
