@@ -162,9 +162,8 @@ def test_the_lowest_python_and_torch_are_the_same_everywhere(pyproject: dict[str
 def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
     for requirement in requirements(pyproject):
         operators = {specifier.operator for specifier in requirement.specifier}
-        stubs = requirement.name.startswith("types-")
         exact = requirement.name == "jupyter-book"  # version 2 is another program
-        assert operators == (set() if stubs else {"=="} if exact else {">="}), requirement
+        assert operators == ({"=="} if exact else {">="}), requirement
 
 
 def test_the_pins_satisfy_the_bounds(pyproject: dict[str, Any], pins: dict[str, str], torch_pin: str) -> None:
