@@ -1,6 +1,8 @@
 # Everything runs in .venv, which is made on first use and again when the pins change.
 TORCH ?= torch==2.13.0
 PYTHON ?= python3
+# Newer ones need Python 3.11.5; Debian 12 has 3.11.2, and pip resolves for the Python that it runs on.
+HELD := soupsieve<3
 
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip --quiet --disable-pip-version-check
@@ -11,7 +13,7 @@ export OMP_NUM_THREADS = 1
 
 # A relative data folder is the caller's, whatever folder a notebook or a test works in.
 ifneq ($(strip $(NADAM_REF_DATA)),)
-override NADAM_REF_DATA := $(if $(filter /%,$(firstword $(NADAM_REF_DATA))),,$(CURDIR)/)$(NADAM_REF_DATA)
+override NADAM_REF_DATA := $(if $(filter /% ~%,$(firstword $(NADAM_REF_DATA))),,$(CURDIR)/)$(NADAM_REF_DATA)
 export NADAM_REF_DATA
 endif
 
@@ -40,7 +42,7 @@ lint: $(READY) ## check style (ruff) and types (mypy)
 
 # torch first: whichever build TORCH names is there when the rest is resolved, so nothing replaces it.
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("the pins need Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11" % v[:2])'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 14) or sys.exit("the pins need Python 3.11 to 3.14, this is %d.%d: make PYTHON=python3.11" % v)'
 	@echo "Installing into .venv: $(TORCH), then requirements.txt"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install $(TORCH)
@@ -51,7 +53,7 @@ $(READY): requirements.txt pyproject.toml
 pins: ## write requirements.txt anew from pyproject.toml
 	@$(PYTHON) -m venv --clear .venv/pins
 	@.venv/pins/bin/python -m pip --quiet install $(TORCH)
-	@.venv/pins/bin/python -m pip --quiet install -e '.[dev]'
+	@.venv/pins/bin/python -m pip --quiet install -e '.[dev]' '$(HELD)'
 	@{ grep '^#' requirements.txt; .venv/pins/bin/python -m pip freeze --all --exclude-editable | \
 	   grep -vE '^(torch|triton|nvidia-.*|cuda-.*|pip|setuptools)[ =]'; } > .venv/requirements.txt
 	@mv .venv/requirements.txt requirements.txt

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from . import OPTIMIZERS, __version__, flatten_
-from .files import write_whole
+from .files import user_path, write_whole
 from .machine import checkout, processor
 from .replicas import Replicas
 from .rules import Rule
@@ -95,28 +95,35 @@ def streams(rule: Rule) -> int:
     return 3 + 2 * (rule.momentum != "none") + 2 * (rule.norm != "none")
 
 
-def interleaved(steps: dict[str, Step], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a step, for each of `steps` one number a round; a round repeats each for about `seconds`."""
+def interleaved(steps: dict[str, Step], rounds: int, seconds: float, device: str = "cpu") -> dict[str, list[float]]:
+    """Seconds a step, for each of `steps` one number a round; a round repeats each for about `seconds`.
+
+    Times end when `device` has done what it was given.
+    """
     repeats = {}
     for name, run in steps.items():
         run(), run()  # the first ones allocate and compile
-        started = time.perf_counter()
-        run()
-        repeats[name] = max(1, int(seconds / (time.perf_counter() - started)))
+        repeats[name] = max(1, int(seconds / _time(run, 1, device)))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, run in steps.items():
-            started = time.perf_counter()
-            for _ in range(repeats[name]):
-                run()
-            _wait()
-            times[name].append((time.perf_counter() - started) / repeats[name])
+            times[name].append(_time(run, repeats[name], device))
     return times
 
 
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _time(run: Step, repeats: int, device: str) -> float:
+    """Seconds that a run takes on the device, on average."""
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    _wait(device)
+    return (time.perf_counter() - started) / repeats
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize(device)
 
 
 class _Net(nn.Module):
@@ -164,7 +171,7 @@ def _compared(what: str, name: str, shapes: Shapes, device: str, rounds: int) ->
     steps: dict[str, Step] = {"floor": functools.partial(a.add_, b)}
     if device != "cpu":
         steps["device copy"] = functools.partial(a.copy_, b)
-    times = interleaved({**steps, **dict(_optimizers(name, shapes, device))}, rounds, 0.1)
+    times = interleaved({**steps, **dict(_optimizers(name, shapes, device))}, rounds, 0.1, device)
     k = streams(OPTIMIZERS[name].rule)
     floor = statistics.median(times.pop("floor")) * k / 3
     moves = {"device copy": 2, "torch fused Adam": streams(OPTIMIZERS["Adam"].rule)}
@@ -192,33 +199,46 @@ def sparse(rounds: int, rows: int = 50_000, width: int = 128) -> list[Result]:
     steps = {path: _over_batches(optimizer, shapes, batches) for path, optimizer in lazy.items()}
     dense: dict[str, Step] = {"torch, dense": torch.optim.NAdam(list(_Net(shapes, "cpu").parameters()), lr=RATE).step}
     count = sum(torch.Size(shape).numel() for shape in shapes)
+    times = {"word2vec rows": _one_by_one(steps, rounds, 64), "all rows, dense": interleaved(dense, rounds, 0.1)}
     return [
-        _result(what, "Nadam", path, count, found)
-        for what, compared in (("word2vec rows", steps), ("all rows: another algorithm", dense))
-        for path, found in interleaved(compared, rounds, 0.1).items()
+        _result(what, "Nadam", path, count, found) for what, by_path in times.items() for path, found in by_path.items()
     ]
 
 
-def _word_gradients(shapes: Shapes, number: int = 64, batch: int = 128, negatives: int = 64) -> Iterator[list[Tensor]]:
+def _one_by_one(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, list[float]]:
+    """`interleaved` for steps of microseconds: in a round each is timed `repeats` times by itself.
+
+    The figure of a round is the median of these, so that the times in which another program had the core do not count.
+    """
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, run in steps.items():
+            single = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                run()
+                single.append(time.perf_counter() - started)
+            times[name].append(statistics.median(single))
+    return {name: found[1:] for name, found in times.items()}  # in the first round they allocate and compile
+
+
+def _word_gradients(shapes: Shapes, number: int = 256, batch: int = 128, negatives: int = 64) -> Iterator[list[Tensor]]:
     """Gradients of skip-gram batches as `nn.Embedding(sparse=True)` gives them, uncoalesced: words come by Zipf's law.
 
-    Every word occurs with two neighbours, so twice; negative examples occur once.
+    A word occurs with both of its neighbours, so twice; a negative example once. All batches share their values: those
+    of a gradient that backward has just made are in the cache, and the rows that it is for are not.
     """
     generator = torch.Generator().manual_seed(0)
-    words = shapes[0][0]
-    likely = (1 + torch.arange(words, dtype=torch.float64)).reciprocal()
+    likely = torch.arange(1, shapes[0][0] + 1, dtype=torch.float64).reciprocal()
+    entries = (batch, batch + negatives, batch + negatives)
+    values = [torch.randn(n, *shape[1:], generator=generator) for n, shape in zip(entries, shapes, strict=True)]
     for _ in range(number):
         drawn = torch.multinomial(likely, batch // 2 + batch, replacement=True, generator=generator)
         noise = torch.multinomial(likely, negatives, generator=generator)
         centres, contexts = drawn[: batch // 2].repeat_interleave(2), torch.cat([drawn[batch // 2 :], noise])
         yield [
-            torch.sparse_coo_tensor(
-                at[None],
-                torch.randn(len(at), *shape[1:], generator=generator),
-                shape,
-                check_invariants=False,
-            )
-            for at, shape in zip((centres, contexts, contexts), shapes, strict=True)
+            torch.sparse_coo_tensor(rows[None], x, shape, check_invariants=False)
+            for rows, x, shape in zip((centres, contexts, contexts), values, shapes, strict=True)
         ]
 
 
@@ -247,7 +267,7 @@ def replicas(rounds: int, device: str, count: int = 16) -> list[Result]:
         "replicas": lambda: together.step(grads),
         "torch, one by one": lambda: [optimizer.step() for optimizer in alone],
     }
-    times = interleaved(steps, rounds, 0.2)
+    times = interleaved(steps, rounds, 0.2, device)
     total = sum(x.numel() for x in shared.values())
     return [_result(f"{count} runs", "Nadam", path, total, found) for path, found in times.items()]
 
@@ -274,7 +294,7 @@ def add(commands: Any) -> None:
         "what",
         choices=("step", "size", "sparse", "replicas"),
         help="step: each rule over three lists; size: 10^3 to 10^8 parameters, 1 to 10,000 tensors; "
-        "sparse: rows of an embedding; replicas: 16 runs in one step",
+        "sparse: rows of embeddings, beside SparseAdam; replicas: 16 runs in one step",
     )
     parser.add_argument(
         "--list", action="append", choices=tuple(LISTS), help="of `step`; may be repeated (default: all)"
@@ -284,7 +304,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="default: 7")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results with machine and versions, too")
+    parser.add_argument(
+        "--json", type=user_path, metavar="FILE", help="write the results with machine and versions, too"
+    )
     parser.set_defaults(run=_bench, extra=None)
 
 
@@ -365,5 +387,5 @@ def _report(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
 def _peak(device: str, n: int = 1024) -> float:
     """Float32 operations a second that a matrix product reaches: the flat part of the roofline."""
     a = torch.rand(n, n, device=device)
-    times = interleaved({"product": lambda: a @ a}, 5, 0.1)["product"]
+    times = interleaved({"product": lambda: a @ a}, 5, 0.1, device)["product"]
     return 2 * n**3 / min(times)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from .compat import internal_overlap
 from .rules import DIALECTS, LENGTHS
 
 __all__ = ["BOUNDS", "CHOICES", "OLD_NAMES", "check_as_torchs_adam", "check_number", "check_parameter", "renamed"]
@@ -69,7 +69,7 @@ def check_parameter(p: Tensor) -> None:
     """Raise TypeError or ValueError for what cannot be updated: integers, tensors whose elements overlap."""
     if not (p.is_floating_point() or p.is_complex()):
         raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
-    if torch._debug_has_internal_overlap(p) == 1:
+    if internal_overlap(p) == 1:
         raise ValueError(
             f"can't optimize a parameter of shape {tuple(p.shape)} whose elements overlap in memory: it is an expanded "
             "tensor; optimize the tensor it was expanded from, or its .clone()"

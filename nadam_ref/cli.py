@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import io
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ from typing import Any, NoReturn
 
 from . import __version__, bench
 from .experiments import commands_known, commands_records, commands_report, commands_sweep
+from .files import user_path
 
 # Errors that a person can act on: one line instead of a traceback. Named, not imported: their modules are heavy.
 KNOWN_ERRORS = {
@@ -41,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `argv` are the arguments without the program's name; None takes them from `sys.argv`.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path or a Greek letter that the terminal cannot show is no failure
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if named := os.environ.get("NADAM_REF_DATA"):  # for programs that are started elsewhere, too
+        os.environ["NADAM_REF_DATA"] = str(user_path(named))
     args = _parser().parse_args(argv)
     try:
         return int(args.run(args))
@@ -142,14 +148,20 @@ def _add_which(commands: Any) -> None:
 
 
 def _parameter(text: str) -> tuple[str, Any]:
-    """`NAME=VALUE`; a value that is a Python literal (number, string, tuple, None, …) is one, any other is text."""
+    """`NAME=VALUE`; a value that is a Python literal (number, string, tuple, None, …) is one, any other is text.
+
+    A path is text: a folder may be called 2026.
+    """
+    from .book.notebooks import PATHS
+
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     try:
-        return name, ast.literal_eval(value)
+        literal = ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
+    return name, (value if name in PATHS and not isinstance(literal, str) else literal)
 
 
 # ---------------------------------------------------------------- the commands

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["write_whole"]
+__all__ = ["user_path", "write_whole"]
+
+
+def user_path(text: str) -> Path:
+    """The path that a person gave: from the folder they work in, and ``~`` is their home."""
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # there is no home, or no such person
+        path = path.expanduser()
+    return path.absolute()
 
 
 def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None:

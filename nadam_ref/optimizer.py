@@ -7,21 +7,15 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import (
-    Optimizer,
-    ParamsT,
-    _default_to_fused_or_foreach,
-    _device_dtype_check_for_fused,
-    _use_grad_for_differentiable,
-)
+from torch.optim.optimizer import Optimizer, ParamsT
 
-from .checks import BOUNDS, CHOICES, check_as_torchs_adam, check_number, check_parameter, renamed
+from .checks import BOUNDS, CHOICES, OLD_NAMES, check_as_torchs_adam, check_number, check_parameter, renamed
+from .compat import check_for_fused, check_graph_capture, defaults_to_foreach, use_grad_for_differentiable
 from .fused import fused_update_, rows_kernel, run
 from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, occurring
 from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
@@ -168,8 +162,8 @@ class PaperOptimizer(Optimizer):
 
     def _rule(self, group: Group) -> Rule:
         """The rule of a group: `form` turns a decaying sum into a decaying mean, `eps_root` adds to what is rooted."""
-        rule = replace(self.rule, momentum=group["form"]) if "form" in group else self.rule
-        return replace(rule, eps_root=True) if is_on(group.get("eps_root", 0.0)) else rule
+        rule, rooted = self.rule, is_on(group.get("eps_root", 0.0))
+        return Rule(group.get("form", rule.momentum), rule.norm, rule.nesterov, rooted)
 
     def _state(self, p: Tensor, group: Group, keys: StateKeys) -> dict[str, Tensor]:
         """The parameter's state, with what is missing created."""
@@ -225,11 +219,12 @@ class PaperOptimizer(Optimizer):
         wanted = ours.get("row_counts", "own")
         counts = [state[name] for state in states for name in COUNTS & state.keys()]
         by_row = any(isinstance(count, Tensor) and count.dim() for count in counts)
-        found = "own" if by_row else saved.get("row_counts", wanted)
+        found = "own" if by_row else str(saved.get("row_counts", wanted))
         if found != wanted:
+            rows = {"own": "count their own steps", "common": "live under one common count"}[found]
             raise ValueError(
-                f"the checkpoint's rows live under their {found} counts and this optimizer has row_counts={wanted!r}: "
-                f"make it with row_counts={found!r} to load the checkpoint"
+                f"the checkpoint's rows {rows} and this optimizer has row_counts={wanted!r}: make it with "
+                f"row_counts={found!r} to load the checkpoint"
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -252,13 +247,13 @@ class PaperOptimizer(Optimizer):
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
-    @_use_grad_for_differentiable
+    @use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of every parameter that has a gradient; the others keep their state and their step count.
 
         `closure` re-evaluates the model and returns the loss, which is returned.
         """
-        self._accelerator_graph_capture_health_check()
+        check_graph_capture(self)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -291,12 +286,12 @@ class PaperOptimizer(Optimizer):
                 with_rows.append(p)
                 continue
             if group["fused"] and not p.is_complex():
-                _device_dtype_check_for_fused(p)
+                check_for_fused(p)
             state = self._state(p, group, keys)
             key: list[Any] = [p.dtype, p.device]
             for name in keys.counts:
                 count = state[name]
-                key.append(id(count) if symbolic or count.dim() else count.item())
+                key.append(id(p) if symbolic or count.dim() else count.item())
             cohort = cohorts[tuple(key)]
             cohort.params.append(p)
             cohort.grads.append(grad)
@@ -312,8 +307,8 @@ class PaperOptimizer(Optimizer):
         if group["differentiable"] or Tensor in set(map(type, numbers)):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
-        # A compiler at work fuses by itself.
-        update = fused_update_ if group["fused"] and not torch.compiler.is_compiling() else prepare_and_update_
+        # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
+        update = fused_update_ if group["fused"] and not _symbolic(group) else prepare_and_update_
         for portion in _portions(lists, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)
@@ -352,7 +347,7 @@ class PaperOptimizer(Optimizer):
             self._packings[id(group)] += 1
             for p in params:
                 if not p.is_complex():
-                    _device_dtype_check_for_fused(p)
+                    check_for_fused(p)
             try:
                 pack = Pack(params, [self._state(p, group, keys) for p in params], keys.counts, keys.m, keys.n)
             except ValueError:
@@ -395,69 +390,66 @@ class PaperOptimizer(Optimizer):
         """`_advance_rows` of all parameters at once; gives back those that it cannot take."""
         if _symbolic(group) or any(isinstance(x, Tensor) for x in (group["weight_decay"], *group.get("betas", ()))):
             return params
-        rest = []
-        taken: defaultdict[tuple[torch.dtype, bool], list[Occurring]] = defaultdict(list)
-        for p in params:
-            whole = cast(Tensor, p.grad).sparse_dim() == 1
-            found = occurring(p, self._row_state(p, group, keys), *keys[1:]) if whole else None
-            if found:
-                taken[p.dtype, found.by_row].append(found)
-            else:
-                rest.append(p)
-        for (dtype, by_row), tables in taken.items():
-            kernel = rows_kernel(rule, _prelude(group), dtype)
-            steps = (self._by_count, self._by_entry) if by_row else (self._by_parameter,)
-            if not kernel or not any(step(kernel, rule, group, keys, tables) for step in steps):
-                rest += [x.p for x in tables]
-        return rest
+        whole = [p for p in params if cast(Tensor, p.grad).sparse_dim() == 1]
+        states = [self._row_state(p, group, keys) for p in whole]
+        together = occurring(whole, states, *keys[1:]) if whole else None
+        alone = [] if together else [occurring([p], [state], *keys[1:]) for p, state in zip(whole, states, strict=True)]
+        done: set[Tensor] = set()
+        for found in filter(None, [together, *alone]):
+            kernel = rows_kernel(rule, _prelude(group), found.params[0].dtype)
+            ways = (self._by_count, self._by_entry) if found.by_row else (self._by_parameter,)
+            if kernel and any(way(kernel, rule, group, keys, found) for way in ways):
+                done.update(found.params)
+        return [p for p in params if p not in done]
 
-    def _by_count(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+    def _by_count(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """Rows by a table of the numbers by count, which serves as long as the settings, but for the rate, stay.
 
         False where they have just changed (some schedules change them at every step), or a row has another past.
         """
-        dtype = tables[0].p.dtype
+        dtype = found.params[0].dtype
         settings = [x for name, x in group.items() if name not in ("params", "lr")]
         before, sets = self._sets.get((id(group), dtype), (None, None))
         if sets is None or settings != before:
             self._sets[id(group), dtype] = settings, torch.empty(0, 1, dtype=torch.float64)
             return False
-        firsts, rate = [0] * len(tables), _rate(group)
-        missing = kernel(tables, firsts, BY_COUNT, sets, rate)
+        firsts, rate = [0] * len(found.params), _rate(group)
+        missing = kernel(found, firsts, BY_COUNT, sets, rate)
         if missing > 0:
             t = torch.arange(1.0, max(256, 1 << (missing - 1).bit_length()) + 1, dtype=torch.float64)
             mus = self._scalars(rule, group, t, torch.ones_like(t))[1]  # where products are kept: each μ_t alone
             products = torch.cat([torch.ones(1, dtype=torch.float64), mus.cumprod(0)[:-1]])
             sets = self._rows_numbers(rule, group, dtype, t, products)
             self._sets[id(group), dtype] = settings, sets
-            missing = kernel(tables, firsts, BY_COUNT, sets, rate)
+            missing = kernel(found, firsts, BY_COUNT, sets, rate)
         return not missing
 
-    def _by_entry(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+    def _by_entry(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """Rows by numbers of their own, found for each entry of the gradients from the row's count and product."""
+        past = list(zip(found.states, found.rows, strict=True))
         t, product = (
-            torch.cat([x.state[name].index_select(0, x.rows[0]) for x in tables]) if name in keys.counts else 1.0
+            torch.cat([s[name].index_select(0, rows[0]) for s, rows in past]) if name in keys.counts else 1.0
             for name in ("step", "mu_product")
         )
-        sets = self._rows_numbers(rule, group, tables[0].p.dtype, t + 1, product)
-        firsts = [0, *accumulate(len(x.values) for x in tables)]
-        return not kernel(tables, firsts[:-1], BY_ENTRY, sets, _rate(group))
+        sets = self._rows_numbers(rule, group, found.params[0].dtype, t + 1, product)
+        firsts = [0, *accumulate(rows.numel() for rows in found.rows)]
+        return not kernel(found, firsts[:-1], BY_ENTRY, sets, _rate(group))
 
-    def _by_parameter(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, tables: list[Occurring]) -> bool:
+    def _by_parameter(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """All rows of a parameter by the numbers of its one count, or of none."""
         pasts: dict[tuple[float, ...], int] = {}
-        firsts = [pasts.setdefault(tuple(x.state[name].item() for name in keys.counts), len(pasts)) for x in tables]
+        firsts = [pasts.setdefault(tuple(s[name].item() for name in keys.counts), len(pasts)) for s in found.states]
         sets = []
         for past in pasts:
             t, product = (*past, *(0.0, 1.0)[len(past) :])
             k, product = self._scalars(rule, group, t + 1, product)
-            _, numbers = self._numbers(group, k, tables[0].p.dtype)
+            _, numbers = self._numbers(group, k, found.params[0].dtype)
             sets.append([1.0, product, *numbers, *[0.0] * len(numbers)])
-        if kernel(tables, firsts, COMMON, torch.tensor(sets, dtype=torch.float64), 0.0):
+        if kernel(found, firsts, COMMON, torch.tensor(sets, dtype=torch.float64), 0.0):
             return False
-        for x, first in zip(tables, firsts, strict=True):
+        for state, first in zip(found.states, firsts, strict=True):
             for name in keys.counts:
-                x.state[name].copy_(x.state[name] + 1) if name == "step" else x.state[name].fill_(sets[first][1])
+                state[name].copy_(state[name] + 1 if name == "step" else sets[first][1])
         return True
 
     def _rows_numbers(self, rule: Rule, group: Group, dtype: torch.dtype, t: Real, product: Real) -> Tensor:
@@ -510,8 +502,8 @@ class PaperOptimizer(Optimizer):
 
 
 def _warn_of_old_names(keywords: Group, stacklevel: int) -> None:
-    if renamed(keywords).get("dialect") != (old := keywords.get("dialect")):
-        text = f"dialect {old!r} is now called {renamed(keywords)['dialect']!r}; the next version does not know {old!r}"
+    if new := OLD_NAMES.get(old := keywords.get("dialect", "")):
+        text = f"dialect {old!r} is now called {new!r}; the next version will not know the old name"
         warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
 
 
@@ -528,7 +520,7 @@ def _portions(lists: Lists, group: Group) -> Iterable[Lists]:
     params = lists[0]
     together = group["fused"] or group["foreach"]
     if together is None and not params[0].is_cpu:
-        _, together = _default_to_fused_or_foreach(params, group["differentiable"])
+        together = defaults_to_foreach(params, group["differentiable"])
     one_pass = not (lists[2] or lists[3])  # nothing is read again
     if together or one_pass:
         return [lists]

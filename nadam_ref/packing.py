@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from .compat import internal_overlap
 from .fused.table import Row, merged, plain
 
 __all__ = ["Pack", "flatten_"]
@@ -132,7 +133,7 @@ def flatten_(module: nn.Module) -> nn.Module:
     for name, p in module.named_parameters():
         if p.is_meta or p.is_sparse or isinstance(p, nn.UninitializedParameter):
             raise ValueError(f"{name} has no dense memory to be laid out: materialize it first")
-        if torch._debug_has_internal_overlap(p) == 1:
+        if internal_overlap(p) == 1:
             raise ValueError(f"{name} overlaps itself in memory: it is an expanded tensor; replace it by its .clone()")
         if p.requires_grad:
             together.setdefault((p.dtype, p.device), []).append(p)
@@ -147,7 +148,7 @@ def _lay_out(params: list[nn.Parameter]) -> None:
     flat = torch.empty(sum(sizes), dtype=params[0].dtype, device=params[0].device)
     flat_grad = torch.zeros_like(flat)
     for p, to, grad in zip(params, torch.split(flat, sizes), torch.split(flat_grad, sizes), strict=True):
-        dense = torch._debug_has_internal_overlap(p) == 0
+        dense = internal_overlap(p) == 0
         stride = p.stride() if dense else torch.empty_like(p, memory_format=torch.contiguous_format).stride()
         view, grad_view = to.as_strided(p.shape, stride), grad.as_strided(p.shape, stride)
         view.copy_(p)

@@ -34,10 +34,11 @@ class Replicas:
     such; everything else is common to all. With `fused`, steps on a CPU are compiled; the other flags that choose
     how a torch optimizer computes its step do not apply.
 
-    Replica r is updated as `optimizer([params[r]], …)` would update it, to rounding. Nothing synchronizes with the
-    host, and all tensors stay where they are, so that a step can be captured in a CUDA graph.
+    Replica r is updated as `optimizer([params[r]], …)` would update it, to rounding. With dense gradients nothing
+    synchronizes with the host, and all tensors stay where they are, so that a step can be captured in a CUDA graph.
 
-    Raises ValueError for parameters that do not agree on R, and what the class raises for its keywords.
+    Raises ValueError for parameters that do not agree on R or on the device, and what the class raises for its
+    keywords.
     """
 
     def __init__(self, optimizer: type[PaperOptimizer], params: Mapping[str, Tensor], **keywords: Any) -> None:
@@ -47,6 +48,8 @@ class Replicas:
             raise ValueError(f"replicas stand along the first dimension of every parameter; found {sizes}")
         self.R: int = next(iter(self.params.values())).shape[0]
         self.device = next(iter(self.params.values())).device
+        if len(devices := {x.device for x in self.params.values()}) > 1:
+            raise ValueError(f"replicas lie on one device; found {', '.join(sorted(map(str, devices)))}")
         for name, x in keywords.items():
             for value in x if name == "betas" else [x]:
                 if is_sequence(value) and len(value) != self.R:

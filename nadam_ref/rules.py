@@ -121,7 +121,7 @@ def schedule(mu: Real, t: Real, momentum_decay: float | None) -> Real:
 def one_minus_power(x: Real, t: Real) -> Real:
     """1 − xᵗ to full precision; the subtraction itself loses digits where x is near 1, five of them at 0.999999."""
     exponent = t * (x.log() if hasattr(x, "log") else math.log(x) if x else -math.inf)
-    return -(exponent.expm1() if hasattr(exponent, "expm1") else math.expm1(exponent))
+    return -(math.expm1(exponent) if isinstance(exponent, float) else exponent.expm1())
 
 
 def scalars(

@@ -44,7 +44,7 @@ def state_keys(rule: Rule, group: Mapping[str, Any]) -> StateKeys:
     counts = ("step",) * counted + ("mu_product",) * (scheduled and rule.momentum == "mean")
     m = {"none": "", "sum": "momentum_buffer", "mean": "exp_avg"}[rule.momentum]
     n = {"none": "", "sum": "sum", "rms": rms, "max": "exp_inf"}[rule.norm]
-    return StateKeys((*counts, *filter(None, (m, n))), counts, m, n)
+    return StateKeys((*counts, *[name for name in (m, n) if name]), counts, m, n)
 
 
 def start(name: str, p: Tensor, group: Mapping[str, Any]) -> Tensor:

@@ -15,7 +15,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(bench, "interleaved", one_round)
 
 
-def one_round(steps, rounds, seconds):
+def one_round(steps, rounds, seconds, device):
     times = {}
     for i, (name, run) in enumerate(steps.items(), start=1):
         run()
@@ -73,6 +73,52 @@ def test_interleaving_takes_turns():
     assert {name: len(found) for name, found in times.items()} == {"a": 3, "b": 3}
 
 
+def test_steps_one_by_one_take_turns_by_rounds_and_the_first_is_for_warming_up(monkeypatch):
+    clock, order = iter(range(1000)), []
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(clock) ** 2)
+    steps = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    times = bench._one_by_one(steps, 2, 3)
+    assert "".join(order) == "aaabbb" * 3
+    durations = [(2 * i + 1) ** 2 - (2 * i) ** 2 for i in range(18)]
+    assert times == {"a": [durations[7], durations[13]], "b": [durations[10], durations[16]]}
+
+
+def test_word2vecs_gradients_are_as_its_batches_give_them():
+    batches = list(bench._word_gradients([(300, 4), (300, 4), (300,)], number=5))
+    assert len(batches) == 5
+    for words, contexts, bias in batches:
+        assert [x._nnz() for x in (words, contexts, bias)] == [128, 192, 192]
+        assert not words.is_coalesced() and not contexts.is_coalesced() and words.coalesce()._nnz() <= 64
+        assert torch.equal(contexts._indices(), bias._indices())
+        assert len(set(contexts._indices()[0, 128:].tolist())) == 64
+
+
+def test_times_of_a_gpu_end_when_it_has_done_its_work(monkeypatch):
+    """A step takes a millisecond of host time and ten of the device's, which only a wait shows."""
+    clock, queued, calls = [0.0], [0.0], []
+
+    def run():
+        calls.append(clock[0])
+        clock[0] += 1e-3
+        queued[0] += 10e-3
+
+    def synchronize(device):
+        assert device == "cuda"
+        clock[0] += queued[0]
+        queued[0] = 0.0
+
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert bench.interleaved({"a": run}, 2, 0.1, "cuda")["a"] == pytest.approx([11e-3] * 2)
+    assert len(calls) == 2 + 1 + 2 * 9  # 0.1 s of 11 ms each
+
+
+def test_a_cpu_is_timed_without_a_word_to_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", None)
+    assert len(bench.interleaved({"a": lambda: None}, 2, 0.0)["a"]) == 2
+
+
 def test_the_command_prints_and_writes_the_same(tiny, tmp_path, capsys):
     file = tmp_path / "bench.json"
     threads = torch.get_num_threads()
@@ -89,7 +135,11 @@ def test_the_command_prints_and_writes_the_same(tiny, tmp_path, capsys):
 
 
 def test_small_sparse_and_replicas_run():
-    assert {x.path for x in bench.sparse(1, rows=300, width=4)} == {"row-lazy", "torch, dense"}
+    lazy = {("word2vec rows", path) for path in ("row-lazy, fused", "row-lazy", "torch SparseAdam")}
+    assert {(x.what, x.path) for x in bench.sparse(1, rows=300, width=4)} == {
+        *lazy,
+        ("all rows, dense", "torch, dense"),
+    }
     assert {x.path for x in bench.replicas(1, "cpu", count=2)} == {"replicas", "torch, one by one"}
 
 

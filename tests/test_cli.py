@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import torch_alone
 
 import nadam_ref
 from nadam_ref import cli, which
 from nadam_ref.experiments import data
+from nadam_ref.files import user_path
 
 
 def one_line(text: str) -> str:
@@ -98,6 +100,57 @@ def test_a_missing_extra_is_one_line(words: list[str], extra: str) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert f"nadam_ref[{extra}]" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["sweep", "smoke", "--store", "x"], ["store"]),
+        (["sweep", "smoke"], ["store"]),
+        (["known", "jones", "--store", "x"], ["store"]),
+        (["verify", "--store", "x"], ["store"]),
+        (["pack", "x", "--store", "x"], ["target", "store"]),
+        (["report", "--store", "x"], ["store"]),
+        (["report", "--pack", "x", "--pack", "~/y"], ["pack"]),
+        (["bench", "step", "--json", "x"], ["json"]),
+    ],
+)
+def test_fault_101_a_path_is_counted_from_where_the_person_is(
+    words: list[str], names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    args = cli._parser().parse_args(words)
+    for name in names:
+        given = getattr(args, name)
+        for path in given if isinstance(given, list) else [given]:
+            assert path in (tmp_path / "x", tmp_path / "records", tmp_path / "home" / "y")
+
+
+def test_fault_101_the_data_folder_is_the_callers_for_every_program_that_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NADAM_REF_DATA", "own")
+    assert data.root() == tmp_path / "own"
+    assert cli.main([]) == 0
+    assert os.environ["NADAM_REF_DATA"] == str(tmp_path / "own")
+
+
+def test_fault_101_a_home_that_is_not_known_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert user_path("~no-such-person/x") == tmp_path / "~no-such-person" / "x"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_fault_106_what_a_terminal_cannot_show_is_no_failure(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
+    monkeypatch.setattr(data, "get", lambda name, progress: "θ \udcff")
+    assert cli.main(["data", "get", "mnist"]) == 0
+    sys.stdout.flush()
+    theta = "θ" if encoding == "utf-8" else "\\u03b8"
+    assert shown.getvalue().decode(encoding) == f"{theta} \\udcff\n"
 
 
 # ---------------------------------------------------------------- data
@@ -191,7 +244,7 @@ def test_which_is_one_line_a_library(capsys: pytest.CaptureFixture[str]) -> None
         assert line.startswith(x.target)
         assert line.endswith(x.meaning)
         assert all(line[i - 2 : i] == "  " != line[i] for i in starts)  # aligned
-    assert any(line.split()[:3] == ["torch.optim:NAdam", torch.__version__, "cs229"] for line in lines)
+    assert any(line.split()[:3] == ["torch.optim:NAdam", metadata.version("torch"), "cs229"] for line in lines)
 
 
 def test_which_verbose_shows_every_candidate(capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,7 +259,7 @@ def test_which_verbose_shows_every_candidate(capsys: pytest.CaptureFixture[str])
 def test_which_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["which", "torch.optim:NAdam", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["dialect"], found["version"]) == ("cs229", torch.__version__)
+    assert (found["dialect"], found["version"]) == ("cs229", metadata.version("torch"))
     assert found["distances"]["cs229"] <= 5e-9
 
 
@@ -267,7 +320,7 @@ def test_doctor(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     table = {line[: line.index("  ")]: line[line.index("  ") :].strip() for line in lines}
-    assert table["torch"] == torch.__version__
+    assert table["torch"] == metadata.version("torch")
     assert table["data folder"] == str(mnist.parent)
     assert table["data mnist"] == "damaged"
     assert table["extra experiments"] == "present"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from torch_alone import ROOT, required_by, run
 
@@ -144,6 +147,18 @@ def test_the_core_needs_torch_only(pyproject: dict[str, Any]) -> None:
     assert [Requirement(text).name for text in pyproject["project"]["dependencies"]] == ["torch"]
 
 
+def test_the_lowest_python_and_torch_are_the_same_everywhere(pyproject: dict[str, Any]) -> None:
+    (torch_bound,) = Requirement(*pyproject["project"]["dependencies"]).specifier
+    python = pyproject["project"]["requires-python"].removeprefix(">=")
+    assert f"needs Python {python} or newer and torch {torch_bound.version} or newer" in read("README.md")
+    assert f"needs PyTorch {torch_bound.version} or newer and nothing else" in read("book/api.md")
+    jobs = load_yaml(".github/workflows/tests.yml")["jobs"]
+    lowest, newest = jobs["lowest"]["steps"], jobs["newest"]
+    assert [step["with"]["python-version"] for step in lowest if "with" in step] == [python]
+    assert any("--resolution lowest-direct" in step.get("run", "") for step in lowest)
+    assert newest["strategy"]["matrix"]["python"][0] == python
+
+
 def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
     for requirement in requirements(pyproject):
         operators = {specifier.operator for specifier in requirement.specifier}
@@ -184,6 +199,72 @@ def test_the_pins_are_what_is_needed(pins: dict[str, str], pyproject: dict[str, 
     names = [r.name for r in requirements(pyproject) if not r.marker or r.marker.evaluate()]
     beside_torch = required_by("torch")
     assert required_by(*names) - {"setuptools"} - beside_torch == set(pins) - beside_torch, "run make pins"
+
+
+@pytest.fixture(scope="module")
+def pythons() -> tuple[str, str]:
+    """The first release of the lowest Python that the Makefile admits, and the newest one."""
+    ((lowest, newest),) = re.findall(r"\((3, \d+)\) <= v <= \((3, \d+)\)", read("Makefile"))
+    return f"{lowest.replace(', ', '.')}.0", newest.replace(", ", ".")
+
+
+def test_fault_89_the_pins_admit_every_python_that_make_admits(pins: dict[str, str], pythons: tuple[str, str]) -> None:
+    checked = 0
+    for name, pin in pins.items():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            about = metadata.metadata(name)
+            if about["Version"] == pin:
+                admitted = SpecifierSet(about.get("Requires-Python", ""))
+                assert all(admitted.contains(python) for python in pythons), f"{name}=={pin} needs Python {admitted}"
+                checked += 1
+    if not checked:
+        pytest.skip("none of the pins is installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 1], ids=["lowest", "newest"])
+def test_fault_89_every_pin_has_a_wheel(which: int, pythons: tuple[str, str], torch_pin: str, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
+    target = ["--python-version", pythons[which], "--only-binary", ":all:", "--target", str(tmp_path)]
+    what = [f"torch=={torch_pin}", "-r", str(ROOT / "requirements.txt")]
+    done = subprocess.run([*pip, *target, *what], capture_output=True, text=True)
+    if "(from versions: none)" in done.stderr:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+
+
+def other_pythons() -> list[str]:
+    """Python programs that `make` admits, of other versions than this one."""
+    found = {}
+    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 15))):
+        for path in {shutil.which(name), shutil.which(name, path=os.defpath)} - {None}:
+            show = [str(path), "-c", "import sys; print(sys.version_info >= (3, 11), *sys.version_info[:3])"]
+            admitted, *version = subprocess.run(show, capture_output=True, text=True).stdout.split() or ["False"]
+            if admitted == "True" and tuple(map(int, version)) != sys.version_info[:3]:
+                found[".".join(version)] = str(path)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("python", other_pythons())
+def test_fault_89_pages_are_parsed_on_every_python_at_hand(python: str, pins: dict[str, str]) -> None:
+    if metadata.version("soupsieve") != pins["soupsieve"]:
+        pytest.skip("the pinned soupsieve is not installed")
+    code = "from bs4 import BeautifulSoup; print(BeautifulSoup('<li>', 'html.parser').select('li'))"
+    places = {str(metadata.distribution(name).locate_file("")) for name in ("beautifulsoup4", "typing_extensions")}
+    environment = {"PYTHONPATH": os.pathsep.join(places)}
+    done = subprocess.run([python, "-s", "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout == "[<li></li>]\n", done.stderr
+
+
+@pytest.mark.parametrize(("version", "message"), [("3.10", "this is 3.10"), ("3.15", "this is 3.15"), ("3.11", "")])
+def test_fault_89_make_says_at_once_which_python_it_needs(version: str, message: str) -> None:
+    (check,) = re.findall(r"@\$\(PYTHON\) -c '(import sys; .*)'", read("Makefile"))
+    major, minor = version.split(".")
+    pretend = f"import sys; sys.version_info = ({major}, {minor}, 0)\n{check}"
+    done = subprocess.run([sys.executable, "-c", pretend], capture_output=True, text=True)
+    assert (done.returncode != 0) == bool(message)
+    assert message in done.stderr
+    assert done.stderr.count("\n") <= 1
 
 
 def imported(*folders: str) -> set[str]:
@@ -269,7 +350,7 @@ def test_make_lists_its_targets() -> None:
 
 @pytest.mark.parametrize(
     ("given", "seen"),
-    [("../some data", f"{ROOT}/../some data"), ("/some data", "/some data"), ("", "")],
+    [("../some data", f"{ROOT}/../some data"), ("/some data", "/some data"), ("~/data", "~/data"), ("", "")],
 )
 def test_make_resolves_the_data_folder(given: str, seen: str, tmp_path: Path) -> None:
     show = tmp_path / "show.mk"

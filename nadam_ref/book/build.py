@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nadam_ref import __version__
+from nadam_ref import __version__, checkout
 
 from . import BookError, archive, execute, keys, notebooks, pages
 from .execute import Job, Progress
@@ -50,20 +52,26 @@ def build(
     `profile`: the size of the experiments, handed to every notebook that has a parameter of this name.
     `only`: names of notebooks (``08_nadam``) to execute; then no page is rendered, because pages refer to each other.
     `force`: execute even what is up to date. `parameters`: values for other notebook parameters, by name.
-    `root`: the checkout; by default it is looked for from the working directory upwards, then beside the package.
+    `root`: the checkout; by default the one that `checkout.find` finds.
     `output`: another folder than ``_build`` to render into; executed notebooks are kept in ``_build`` all the same.
     `progress`: called with a name, how many of its parts are done, and how many there are.
 
-    Raises `BookError`: a tool is missing, a notebook is malformed or fails, a parameter is unknown, a page has a
-    warning. What was executed before the error is kept, and so is the book that was rendered last.
+    Raises `BookError`: a tool is missing, the checkout cannot be written or has another package, a notebook is
+    malformed or fails, a parameter is unknown, a page has a warning. What was executed before the error is kept, and so
+    is the book that was rendered last.
     """
     pages.require_tools()
     root = find_root() if root is None else root.resolve()
     work = root / "_build"
+    output = work if output is None else output.resolve()
+    for folder in (work, output):
+        _require_usable(folder)
+    _require_own_package(root)
     names = _select(root, only)
+    asked = notebooks.with_whole_paths(parameters or {})
 
     def plan() -> dict[str, Job]:
-        return _plan(root, work, names, profile, dict(parameters or {}))
+        return _plan(root, work, names, profile, asked)
 
     jobs = plan()
     stale = [job for job in jobs.values() if force or notebooks.fault(job.target, job.key)]
@@ -71,7 +79,6 @@ def build(
     times = {job.source.stem: seconds.get(job.source.stem) for job in jobs.values()}
     if only is not None:
         return BuildReport(None, times, None)
-    output = work if output is None else output.resolve()
     staged = output / "src"
     pages.stage(root, staged, {name: job.target for name, job in jobs.items()})
     pages.check_staged(staged, {name: job.key for name, job in jobs.items()})
@@ -80,12 +87,37 @@ def build(
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The checkout with the book's sources: from `start` (the working directory) upwards, then beside the package."""
-    start = Path.cwd() if start is None else start
-    for folder in (start, *start.parents, keys.PACKAGE.parent):
-        if (folder / "_config.yml").is_file() and (folder / "book" / "_toc.yml").is_file():
-            return folder.resolve()
-    raise BookError(f"no book in {start} or above it: run this in a checkout of the repository")
+    """The checkout with the book's sources, as `checkout.find` finds it. Raises `BookError` where there is none."""
+    root = checkout.find("book/_toc.yml", start)
+    if root is None:
+        raise BookError(f"no book in {start or Path.cwd()} or above it: run this in a checkout of the repository")
+    return root
+
+
+def _require_usable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, or whose name Sphinx cannot write down."""
+    try:
+        os.fsencode(folder).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BookError(
+            f"the name of {str(folder)!r} is not UTF-8, and Sphinx cannot work there: rename or move it"
+        ) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        text = f"cannot write to {folder}: {error.strerror}; the book needs a checkout that can be written"
+        raise BookError(text) from None
+
+
+def _require_own_package(root: Path) -> None:
+    """Refuse a book whose checkout has another version of the package than the one that is running."""
+    own = root / keys.PACKAGE.name
+    if own.is_dir() and keys.package_hash(own) != keys.package_hash():
+        raise BookError(
+            f"this is the book of {root}, but {keys.PACKAGE.name} is imported from {keys.PACKAGE.parent}, and they "
+            "differ: use `make book`, or `pip install -e .` here first"
+        )
 
 
 def _select(root: Path, only: Collection[str] | None) -> list[str]:
@@ -114,8 +146,6 @@ def _plan(root: Path, work: Path, names: list[str], profile: str, asked: dict[st
 
 def _execute(jobs: list[Job], progress: Progress, still_valid: Callable[[], bool]) -> dict[str, float]:
     """Run the jobs; their results are kept only if what they depend on is still what their keys say."""
-    import matplotlib.font_manager  # noqa: F401 - builds its cache once, here, where no page shows that it does
-
     seconds = execute.execute_all(jobs, progress)
     if not still_valid():
         for job in jobs:

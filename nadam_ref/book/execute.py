@@ -6,27 +6,42 @@ a line; `execute_all` starts such programs, some at a time, and reads along.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
+import site
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import IO, Any
 
-from ..files import write_whole
+from .. import checkout
+from ..files import user_path, write_whole
 from . import BookError, notebooks
-from .keys import PACKAGE
+from .keys import INHERITED, LIBRARIES, LOADED, PACKAGE
 
 #: At a time. Each kernel has one thread: two OpenMP threads beside other work cost more than they bring.
 WORKERS = 2
 CELL_TIMEOUT_S = 900
 EVENT = "@nadam-ref-book "
+#: Beside the libraries, what a notebook is executed with.
+TOOLS = ("papermill", "nbclient", "ipykernel", "ipython", "distributed", "dask", "PyYAML")
+KERNEL = {"display_name": "Python 3", "language": "python"}
+#: Variables that name a folder of settings; each gets one of its own.
+SETTINGS = (
+    *("IPYTHONDIR", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"),
+    *("MPLCONFIGDIR", "DASK_CONFIG", "DASK_ROOT_CONFIG"),
+)
+#: What the programs write, whatever the locale of this one.
+UTF8: Any = {"encoding": "utf-8", "errors": "replace"}
 SOURCE_LINES = 6
 ERROR_LINES = 6
 
@@ -63,12 +78,14 @@ def execute_all(jobs: Sequence[Job], progress: Progress) -> dict[str, float]:
 def _execute(job: Job, progress: Progress) -> float:
     """Run one job in its own process and follow it; the seconds it took."""
     start = time.perf_counter()
-    request = json.dumps([str(job.source), str(job.target), dict(job.parameters), job.key])
-    with tempfile.TemporaryDirectory(prefix="nadam-ref-book-") as home, tempfile.TemporaryFile("w+") as errors:
-        command = [sys.executable, "-m", __name__, request]
+    request = json.dumps([notebooks.with_whole_paths(job.parameters), job.key])
+    with fresh_home() as (home, environment), tempfile.TemporaryFile("w+", **UTF8) as errors:
+        if root := checkout.find("book/_toc.yml", job.source.parent):
+            environment[checkout.VARIABLE] = str(root)
+        # The paths are words of their own: the two processes may spell a file name's bytes differently.
+        command = [sys.executable, "-m", __name__, *map(str, (job.source.absolute(), job.target.absolute())), request]
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
-        environment = kernel_environment(Path(home), os.environ)
-        with subprocess.Popen(command, text=True, cwd=home, env=environment, **streams) as process:
+        with subprocess.Popen(command, cwd=home, env=environment, **UTF8, **streams) as process:
             assert process.stdout is not None
             failure = _follow(process.stdout, job.source.stem, progress)
         if failure is None and process.returncode:
@@ -92,28 +109,84 @@ def _follow(lines: IO[str], name: str, progress: Progress) -> dict[str, Any] | N
     return failure
 
 
+@contextmanager
+def fresh_home() -> Iterator[tuple[Path, dict[str, str]]]:
+    """A home with no setting in it, and the environment of a program there; deleted in the end."""
+    with tempfile.TemporaryDirectory(prefix="nadam-ref-book-") as folder:
+        home = Path(folder)
+        environment = kernel_environment(home, os.environ)
+        kernel = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], **KERNEL}
+        write_whole(Path(environment["JUPYTER_PATH"], "kernels", "python3", "kernel.json"), json.dumps(kernel))
+        for name, fonts in _fonts().items():
+            write_whole(Path(environment["MPLCONFIGDIR"], name), fonts)
+        yield home, environment
+
+
+@functools.cache
+def _fonts() -> dict[str, str]:
+    """The list of fonts that matplotlib makes, as files by name: made once, here, where no page shows that it is.
+
+    In a process without the person's settings, because with some of them matplotlib cannot be imported.
+    """
+    with tempfile.TemporaryDirectory(prefix="nadam-ref-book-") as home:
+        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"  # where it may be already
+        environment = kernel_environment(Path(home), os.environ) | {"XDG_CACHE_HOME": str(user_path(caches))}
+        del environment["MPLCONFIGDIR"]
+        code = "import matplotlib.font_manager; print(matplotlib.get_cachedir(), end='')"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=home, env=environment, capture_output=True)
+        folder = Path(os.fsdecode(done.stdout))
+        return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("fontlist-*.json")}
+
+
 def kernel_environment(home: Path, outside: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a kernel: one thread, fixed hashes, locale and clock, and no settings of the person's own."""
-    inherited = {name: value for name, value in outside.items() if name not in ("MPLBACKEND", "MATPLOTLIBRC")}
-    return inherited | {
+    """The environment of a kernel: one thread, fixed hashes, locale and clock, and no settings of the person's own.
+
+    Of `outside` only `INHERITED` and `LOADED` come in, the data folder, and the folders of libraries (`python_path`).
+    So no start-up file, matplotlibrc, profile or kernel, no configuration of IPython, Jupyter or Dask, no variable of
+    Python, torch, threads or locale reaches a chapter. Programs look for their settings in `home`, which has none.
+    """
+    return {
+        **{name: outside[name] for name in (*INHERITED, *LOADED) if name in outside},
+        **{name: str(home / f".{name.lower()}") for name in SETTINGS},
+        **_data_folder(outside),
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "GIT_CONFIG_GLOBAL": outside.get("GIT_CONFIG_GLOBAL") or str(user_path("~/.gitconfig")),  # safe.directory
+        "TMPDIR": tempfile.gettempdir(),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
         "PYTHONPATH": python_path(outside),
+        "PYTHONUTF8": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "SOURCE_DATE_EPOCH": "0",
         "TZ": "UTC",
         "LC_ALL": "C.UTF-8",
-        "IPYTHONDIR": str(home / "ipython"),
-        "JUPYTER_DATA_DIR": str(home / "jupyter"),
-        "JUPYTER_CONFIG_DIR": str(home / "jupyter"),
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
 
 
+def _data_folder(outside: Mapping[str, str]) -> dict[str, str]:
+    """The variable that names the data folder: the person's, or the default one if it is there."""
+    from ..experiments import data
+
+    named = outside.get("NADAM_REF_DATA")
+    folder = user_path(named) if named else data.root()
+    return {"NADAM_REF_DATA": str(folder)} if named or folder.is_dir() else {}
+
+
 def python_path(outside: Mapping[str, str]) -> str:
-    """A PYTHONPATH on which the package that is running comes first."""
-    return os.pathsep.join([str(PACKAGE.parent), *filter(None, [outside.get("PYTHONPATH")])])
+    """A PYTHONPATH on which the package that is running comes first.
+
+    Of the person's own PYTHONPATH and user site it keeps the folders that `LIBRARIES` or `TOOLS` are installed in,
+    because no chapter runs without them, and nothing else. A package of the person's own that lies beside them is seen.
+    """
+    own = [*filter(None, outside.get("PYTHONPATH", "").split(os.pathsep)), site.getusersitepackages()]
+    libraries = {Path(str(distribution(name).locate_file(""))).resolve() for name in (*LIBRARIES, *TOOLS)}
+    needed = [str(Path(folder).absolute()) for folder in own if Path(folder).resolve() in libraries]
+    return os.pathsep.join(dict.fromkeys([str(PACKAGE.parent), *needed]))
 
 
 def describe(source: Path, failure: Mapping[str, Any]) -> str:
@@ -132,11 +205,11 @@ def plain(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
 
 
-def main(request: str) -> int:
+def main(source: str, target: str, request: str) -> int:
     """Run one notebook: the other side of `_execute`."""
     import papermill
 
-    source, target, parameters, key = json.loads(request)
+    parameters, key = json.loads(request)
     notebook = notebooks.read(Path(source))
 
     def report(**event: Any) -> None:
@@ -167,4 +240,4 @@ def _parameters_index(notebook: Any) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -13,8 +14,12 @@ from typing import Any
 import nadam_ref
 
 PACKAGE = Path(nadam_ref.__file__).parent
+#: Variables that a chapter inherits, because programs may not start without them: those that change no result, and
+#: those through which other libraries may be loaded.
+INHERITED = ("PATH", "USER", "LOGNAME", "SYSTEMROOT")
+LOADED = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES")
 #: Their version can change a number or a picture in an executed notebook.
-LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn")
+LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn", "sympy")
 
 
 def sha256(content: bytes | str) -> str:
@@ -29,19 +34,24 @@ def tree_hash(folder: Path, suffixes: Iterable[str] | None = None) -> str:
     return sha256(json.dumps([(p.relative_to(folder).as_posix(), sha256(p.read_bytes())) for p in files]))
 
 
-def package_hash() -> str:
-    """One hash of all sources of the package."""
-    return tree_hash(PACKAGE, (".py", ".yaml", ".csv"))
+def package_hash(package: Path | None = None) -> str:
+    """One hash of all sources of the package, or of another copy of it."""
+    return tree_hash(package or PACKAGE, (".py", ".yaml", ".csv"))
 
 
 def surroundings(root: Path) -> dict[str, Any]:
-    """What every notebook's results depend on: the package, the data at hand, the recorded runs, the libraries."""
-    from nadam_ref.experiments import data
+    """What every notebook's results depend on: the package, the data at hand, the recorded runs, the libraries.
 
+    Of the person's environment variables a chapter sees none that is not here, see `execute.kernel_environment`.
+    """
+    from nadam_ref.experiments import data, released
+
+    results = root / "book" / "results"
     return {
         "package": package_hash(),
         "data": {name: [file.found for file in data.verify(name)] for name in data.names()},
-        "results": tree_hash(root / "book" / "results"),
+        "results": tree_hash(results if results.is_dir() else released.here() or results),
+        "loaded": {name: os.environ[name] for name in LOADED if name in os.environ},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
 

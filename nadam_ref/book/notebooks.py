@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import user_path
 from . import BookError
 
 #: Metadata and output that change from run to run although the results are the same.
 VOLATILE_NOTEBOOK = ("papermill", "widgets")
 VOLATILE_CELL = ("papermill", "execution")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+#: Parameters that are a path; empty is none. A notebook runs elsewhere, so it is given the whole path.
+PATHS = ("store",)
 INJECTED = "injected-parameters"
 STAMP = "nadam_ref"
 
@@ -79,6 +82,11 @@ def choose_parameters(
         notebook: {name: value for name, value in wanted.items() if name in defaults and defaults[name] != value}
         for notebook, defaults in known.items()
     }
+
+
+def with_whole_paths(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, with those that are a path counted from the working directory."""
+    return {name: str(user_path(str(x))) if name in PATHS and x else x for name, x in parameters.items()}
 
 
 def normalise(notebook: Any) -> Any:

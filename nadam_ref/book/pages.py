@@ -12,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .. import checkout
 from . import BookError, citation, notebooks
-from .execute import plain, python_path
+from .execute import UTF8, fresh_home, plain
 from .keys import PACKAGE, package_hash, sha256, tree_hash
 
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
@@ -96,9 +97,11 @@ def _render_key(root: Path, staged: Path) -> str:
 def _jupyter_book(root: Path, staged: Path, output: Path) -> None:
     places = ["--toc", staged / "book" / "_toc.yml", "--config", root / "_config.yml", "--path-output", output]
     command: list[Any] = [*JUPYTER_BOOK, "build", staged, *places, "-n", "-W", "--keep-going", "-q"]
-    environment = os.environ | {"PYTHONPATH": python_path(os.environ)}
-    environment.pop("SOURCE_DATE_EPOCH", None)  # Sphinx would write another year into the copyright line
-    done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with fresh_home() as (home, environment):
+        environment[checkout.VARIABLE] = str(root)
+        del environment["SOURCE_DATE_EPOCH"]  # Sphinx would write another year into the copyright line
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(command, cwd=home, env=environment, **UTF8, **streams)
     if done.returncode or not (output / "_build" / "html" / "index.html").exists():
         text = plain(done.stdout).replace(f"{staged}{os.sep}", "").strip()
         raise BookError(f"the pages are not rendered, because of these warnings:\n\n{text}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..files import user_path
 
 if TYPE_CHECKING:
     from .train import Training
@@ -19,7 +20,7 @@ def add(commands: Any) -> None:
     """Add the command to those of the parser."""
     parser = commands.add_parser("known", help="repeat a published result on real data, to check the experiments")
     parser.add_argument("name", choices=NAMES, help="; ".join(f"{name}: {what}" for name, what in NAMES.items()))
-    parser.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    parser.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
     parser.set_defaults(run=_known, extra="experiments")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from ..files import user_path
 
 __all__ = ["add"]
 
-STORE = Path("records")
+STORE = "records"
 FORMATS = ("text", "csv", "latex", "json")
 TABLES = ("verdicts", "methods", "confound", "luck")
 
@@ -17,8 +18,8 @@ def add(commands: Any) -> None:
     """Add the command to those of the parser."""
     parser = commands.add_parser("report", help="judge the papers' claims by the recorded runs")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--store", type=Path, default=STORE, metavar="FOLDER", help=f"default: ./{STORE}")
-    source.add_argument("--pack", type=Path, action="append", metavar="FOLDER", help="a pack; may be repeated")
+    source.add_argument("--store", type=user_path, default=STORE, metavar="FOLDER", help=f"default: ./{STORE}")
+    source.add_argument("--pack", type=user_path, action="append", metavar="FOLDER", help="a pack; may be repeated")
     parser.add_argument("--profile", default="small", metavar="NAME", help="default: small")
     parser.add_argument("--table", choices=TABLES, default="verdicts", help="default: verdicts")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text; json has all tables")

@@ -11,8 +11,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
+
+from ..files import user_path
 
 __all__ = ["add"]
 
@@ -23,7 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small or paper")
     parser.add_argument("--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)")
     parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")
-    parser.add_argument("--store", type=Path, default=Path("records"), metavar="FOLDER", help="default: ./records")
+    parser.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
     parser.add_argument("--workers", type=_positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs already, as tcp://host:8786")
     parser.add_argument("--max-minutes", type=_positive(float), metavar="M", help="then save what runs, and stop")

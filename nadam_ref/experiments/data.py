@@ -20,6 +20,8 @@ from urllib.parse import urljoin
 import numpy as np
 import numpy.typing as npt
 
+from ..files import user_path
+
 UInt8 = npt.NDArray[np.uint8]
 Subset = tuple[int, int, int]
 State = Literal["embedded", "present", "absent", "damaged", "incomplete"]
@@ -233,7 +235,7 @@ def root() -> Path:
     """The folder of all data sets: `NADAM_REF_DATA` if set, else a folder in the user's cache."""
     named = os.environ.get("NADAM_REF_DATA")
     if named:
-        return Path(named).expanduser()
+        return user_path(named)
     import platformdirs  # only this line needs it
 
     return Path(platformdirs.user_cache_dir("nadam_ref", appauthor=False)) / "data"

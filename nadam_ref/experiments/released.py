@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nadam_ref
 
+from .. import checkout
 from ..files import write_whole
 from .data import DataError, root
 
@@ -28,12 +29,9 @@ def registry() -> dict[str, str]:
 
 
 def here() -> Path | None:
-    """`book/results` of the checkout that holds the package, or that one works in; None outside of one."""
-    for start in (Path(nadam_ref.__file__).parent, Path.cwd()):
-        for place in (start, *start.parents):
-            if (place / "_config.yml").is_file() and (place / "book" / "results").is_dir():
-                return place / "book" / "results"
-    return None
+    """`book/results` of the checkout that `checkout.find` finds; None outside of one."""
+    root = checkout.find("book/results")
+    return root and root / "book" / "results"
 
 
 def folder(name: str) -> Path:

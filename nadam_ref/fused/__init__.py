@@ -17,10 +17,12 @@ from ..rules import Rule
 from . import cpu, cuda, sparse
 from .table import NoKernelError, Row, rows
 
-__all__ = ["fused_update_", "rows_kernel", "run"]
+__all__ = ["compiles", "fused_update_", "rows_kernel", "run"]
 
 Made = TypeVar("Made")
 
+#: The module that has the kernel of a device type.
+LANGUAGES = {"cpu": cpu, "cuda": cuda}
 #: Device types on which no kernel could be compiled.
 _WITHOUT_COMPILER: set[str] = set()
 
@@ -43,10 +45,22 @@ def run(
     rule: Rule, prelude: Prelude, table: list[Row], ks: Sequence[Coefficients], device: torch.device, dtype: torch.dtype
 ) -> bool:
     """Run the kernel over a table whose rows say which of `ks` they take; False, after one warning, without one."""
-    kernel = _made(device.type, (cuda if device.type == "cuda" else cpu).kernel, rule, prelude, dtype)
+    kernel = _made(device.type, _kernel, rule, prelude, dtype, device.type)
     if kernel and table:
         kernel(table, ks, device)
     return kernel is not None
+
+
+def compiles(device_type: str) -> bool:
+    """Whether kernels for a type of device could be compiled, as far as that was tried."""
+    return device_type not in _WITHOUT_COMPILER
+
+
+def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:
+    if device_type not in LANGUAGES:
+        raise NoKernelError("only a CPU and CUDA have one")
+    kernel: cpu.Kernel = LANGUAGES[device_type].kernel(rule, prelude, dtype)
+    return kernel
 
 
 def rows_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> sparse.Kernel | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from ..files import write_whole
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from .spelling import Spelling, spell
@@ -31,6 +34,8 @@ Kernel = Callable[[list[Row], Sequence[Coefficients], torch.device], None]
 # No contraction: a product and a sum are rounded one by one, as in torch. Without traps and errno loops vectorize.
 FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-shared", "-fPIC")
 NATIVE = "-march=native" if platform.machine() in ("x86_64", "AMD64", "i386", "i686") else "-mcpu=native"
+#: A kernel takes a second or two to compile.
+COMPILER_TIMEOUT_S = 120
 #: What one thread is given at least: less is not worth waking another for. Shares are whole cache lines.
 BYTES_A_THREAD = 1 << 18
 LINE = 64
@@ -140,56 +145,111 @@ def _threads(process: int, number: int) -> ThreadPoolExecutor:
 
 @functools.cache
 def _library(text: str) -> ctypes.CDLL:
-    """The compiled text, from the cache folder where it is there. Raises NoKernelError."""
+    """The compiled text: kept in the user's cache, or in a folder of this process where that does not work.
+
+    The cache may be damaged, be on a full disk, or be mounted so that nothing in it can run. Raises NoKernelError.
+    """
     compiler = _compiler()
-    name = hashlib.sha256("\n".join([_target(compiler), *FLAGS, text]).encode()).hexdigest()[:24]
-    path = _folder() / f"{name}.so"
+    name = hashlib.sha256("\n".join([_target(compiler), *compiler, *FLAGS, text]).encode()).hexdigest()[:24]
+    compiled = functools.cache(lambda: _compile(compiler, text))
+    for folder in (_cache, _scratch):
+        try:
+            place = folder()
+            return _kept(place, name) or _keep(place, name, compiled())
+        except OSError as error:
+            reason = error
+    raise NoKernelError(str(reason)) from reason
+
+
+def _kept(place: Path, name: str) -> ctypes.CDLL | None:
+    """The library of this name, if there is a sound one. The name of its file ends in the digest of its bytes."""
+    for path in place.glob(f"{name}-*.so"):
+        with contextlib.suppress(OSError):
+            if path.name == _file_name(name, path.read_bytes()):
+                return ctypes.CDLL(str(path))
+        path.unlink(missing_ok=True)  # damaged, or of no use on this machine
+    return None
+
+
+def _keep(place: Path, name: str, content: bytes) -> ctypes.CDLL:
+    """Write a library and load it; what cannot be loaded does not stay."""
+    path = place / _file_name(name, content)
+    write_whole(path, lambda file: file.write(content))
     try:
-        if not path.exists():
-            _compile(compiler, text, path)
         return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NoKernelError(str(error)) from error
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
-def _compile(compiler: str, text: str, path: Path) -> None:
-    """To a temporary file beside `path`, then renamed over it: other processes see all of it or nothing."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder, path.name)
-        command = [compiler, *FLAGS, NATIVE, "-x", "c++", "-", "-o", str(made), "-lm"]
-        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+def _file_name(name: str, content: bytes) -> str:
+    return f"{name}-{hashlib.sha256(content).hexdigest()[:24]}.so"
+
+
+def _compile(compiler: tuple[str, ...], text: str) -> bytes:
+    """The shared library that the compiler makes of the text."""
+    with tempfile.TemporaryDirectory(prefix="nadam_ref-") as folder:
+        made = Path(folder, "kernel.so")
+        done = _run([*compiler, *FLAGS, NATIVE, "-x", "c++", "-", "-o", str(made), "-lm"], text)
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise NoKernelError(f"{compiler}: {said[0]}")
-        made.replace(path)
+            raise NoKernelError(f"{shlex.join(compiler)}: {said[0]}")
+        return made.read_bytes()
 
 
-def _compiler() -> str:
-    """The C++ compiler: the one that the variable CXX names, else the first of the usual ones."""
-    named = os.environ.get("CXX")
+def _compiler() -> tuple[str, ...]:
+    """The C++ compiler with its arguments: what the variable CXX says, else the first of the usual ones."""
+    named = os.environ.get("CXX", "").strip()
     for name in [named] if named else ["c++", "g++", "clang++"]:
-        if found := shutil.which(name):
-            return found
+        for words in ([name], _words(name)):  # a path with a space in it is a compiler, too
+            if found := shutil.which(words[0]):
+                return found, *words[1:]
     raise NoKernelError(f"CXX={named}, which is not there" if named else "no C++ compiler is on the PATH")
 
 
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise NoKernelError(f"CXX={command}: {error}") from error
+
+
 @functools.cache
-def _target(compiler: str) -> str:
+def _target(compiler: tuple[str, ...]) -> str:
     """What the compiler defines for this processor: a cache on a shared disk serves several kinds of machine."""
-    command = [compiler, NATIVE, "-dM", "-E", "-x", "c++", os.devnull]
-    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    done = _run([*compiler, NATIVE, "-dM", "-E", "-x", "c++", os.devnull])
     return done.stdout + done.stderr
 
 
-@functools.cache
-def _folder() -> Path:
-    """Where compiled kernels are kept: the user's cache, or a folder of this process where that cannot be written."""
+def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nadam_ref" / "kernels"
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
-        scratch = tempfile.TemporaryDirectory(prefix="nadam_ref-")
-        atexit.register(scratch.cleanup)
-        return Path(scratch.name)
-    return folder
+        return subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+            timeout=COMPILER_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NoKernelError(f"{command[0]} was not done in {COMPILER_TIMEOUT_S} s") from error
+    except OSError as error:
+        raise NoKernelError(f"{command[0]}: {error}") from error
+
+
+def _cache() -> Path:
+    """The folder of compiled kernels in the user's cache."""
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise FileNotFoundError("there is no home folder") from error
+    return caches.absolute() / "nadam_ref" / "kernels"
+
+
+@functools.cache
+def _scratch() -> Path:
+    """A folder for the kernels of this process."""
+    folder = tempfile.TemporaryDirectory(prefix="nadam_ref-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import linecache
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -87,8 +88,9 @@ def _body(spelling: Spelling, dtype: str) -> list[str]:
 def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
     """The compiled kernel: takes the table, the numbers and the device, and updates in place in one launch.
 
-    Nothing waits for the device: table and numbers are copied to it from pinned memory. Raises NoKernelError where
-    triton is not installed.
+    Nothing waits for the device: table and numbers are copied to it from pinned memory. Copies and launch are on the
+    current stream of the parameters' device, whichever device is the current one. Raises NoKernelError where triton is
+    not installed.
     """
     if importlib.util.find_spec("triton") is None:
         raise NoKernelError("triton is not installed")
@@ -98,15 +100,17 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
         blocks = [0]
         for row in table:
             blocks.append(blocks[-1] - row[4] // dtype.itemsize // -BLOCK)
-        addresses = _to(device, torch.tensor(table, dtype=torch.int64))
-        first_block = _to(device, torch.tensor(blocks[:-1], dtype=torch.int64))
-        numbers = _to(device, torch.tensor(ks, dtype=torch.float64))
-        update[(blocks[-1],)](addresses, first_block, numbers, len(table), BLOCK=BLOCK)
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # triton's interpreter has a CPU
+            addresses = _to(device, table, torch.int64)
+            first_block = _to(device, blocks[:-1], torch.int64)
+            numbers = _to(device, ks, torch.float64)
+            update[(blocks[-1],)](addresses, first_block, numbers, len(table), BLOCK=BLOCK)
 
     return run
 
 
-def _to(device: torch.device, x: torch.Tensor) -> torch.Tensor:
+def _to(device: torch.device, values: Sequence[Any], dtype: torch.dtype) -> torch.Tensor:
+    x = torch.tensor(values, dtype=dtype, device="cpu")  # torch.set_default_device may name another
     return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
@@ -115,5 +119,5 @@ def _load(text: str) -> Any:
     name = f"<nadam_ref kernel {hash(text):x}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     namespace: dict[str, Any] = {"__name__": "nadam_ref.fused.cuda"}
-    exec(compile(text, name, "exec"), namespace)
+    exec(compile(text, name, "exec", dont_inherit=True), namespace)  # triton 3.1 reads annotations as objects
     return namespace["update"]

@@ -1,7 +1,7 @@
 """Rows of sparse gradients in one compiled call: those of all tables of a group, each row with its own numbers.
 
 Nothing is gathered and nothing copied back: the kernel walks the gradient's indices and changes θ, m, n and the counts
-where they are. Rows that occur several times are summed in the order in which they occur, as `coalesce` sums them.
+where they are. The gradients of a row that occurs several times are summed in the order in which they occur.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import functools
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple, cast
 
 import torch
@@ -17,9 +19,8 @@ from torch import Tensor
 
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
-from .cpu import _library, body, head
+from .cpu import C_TYPES, _library, body, head
 from .spelling import spell
-from .table import plain
 
 __all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "kernel", "occurring", "source"]
 
@@ -28,7 +29,8 @@ COMMON, BY_ENTRY, BY_COUNT = range(3)
 #: Counts that a table of numbers holds at most: 150 MB of them.
 LIMIT = 1 << 20
 
-Kernel = Callable[[Sequence["Occurring"], Sequence[int], int, Tensor, float], int]
+Kernel = Callable[["Occurring", list[int], int, Tensor, float], int]
+NBYTES, DTYPE, IS_CPU = map(attrgetter, ("nbytes", "dtype", "is_cpu"))
 
 TEMPLATE = """\
 #include <vector>
@@ -44,12 +46,13 @@ struct Table {{
 // A set: the product of mu before and after the step, the numbers at a rate of 0, and how they grow with it.
 enum {{ COUNT = {count}, SET = 2 + 2 * COUNT, BY_COUNT = {by_count} }};
 
-// 0 where a step can be made; else the counts that must be known, or -1: these numbers are not those of every row.
+// 0 where a step can be made; else the counts that must be known, -1 where these numbers are not those of every row, or
+// -2 where an index is no row.
 static int64_t missing(const Table &x, int64_t by, int64_t known, const double *sets) {{
     int64_t needed = 0;
     for (int64_t e = 0; e < x.entries; ++e) {{
         const int64_t row = x.index[e];
-        if (row < 0 || row >= x.rows) return -1;
+        if (row < 0 || row >= x.rows) return -2;
         if (by != BY_COUNT) continue;
         const double t = x.step[row];
         if (!(t >= 0 && t < {limit}) || t != floor(t)) return -1;
@@ -57,7 +60,7 @@ static int64_t missing(const Table &x, int64_t by, int64_t known, const double *
             needed = t + 1 > needed ? (int64_t)t + 1 : needed;
         }} else if (x.product) {{  // to the rounding of t products
             const double product = sets[SET * (int64_t)t];
-            if (!(fabs(x.product[row] - product) <= t * 0x1p-51 * product + 1e-300)) return -1;
+            if (!(fabs(x.product[row] - product) <= t * 0x1p-50 * product + 1e-300)) return -1;
         }}
     }}
     return needed;
@@ -83,9 +86,30 @@ struct Chains {{
     }}
 }};
 
+// Rows come from all over memory: the first lines of all are asked for at once, the others some rows ahead.
+// Inlined, because GCC drops calls of functions that only ask.
+#define ASKS static inline __attribute__((always_inline))
+ASKS void ask(const Table &x, int64_t i) {{
+    __builtin_prefetch(x.p + i, 1), __builtin_prefetch(x.m + i, 1), __builtin_prefetch(x.n + i, 1);
+}}
+
+ASKS void ask_for_first_lines(const Table &x) {{
+    for (int64_t e = 0; e < x.entries; ++e) {{
+        const int64_t row = x.index[e];
+        __builtin_prefetch(x.step + row, 1), __builtin_prefetch(x.product + row, 1);
+        ask(x, row * x.width);
+    }}
+}}
+
+ASKS void ask_for_row(const Table &x, int64_t row) {{
+    const int64_t line = 64 / sizeof(T), some = x.width < 32 * line ? x.width : 32 * line;
+    for (int64_t i = 0; i < some; i += line) ask(x, row * x.width + i);
+}}
+
 extern "C" int64_t update(
     int64_t tables, const Table *table, int64_t by, int64_t known, const double *sets, double rate
 ) {{
+    for (int64_t i = 0; i < tables; ++i) ask_for_first_lines(table[i]);
     int64_t needed = 0;
     for (int64_t i = 0; i < tables; ++i) {{
         const int64_t found = missing(table[i], by, known, sets);
@@ -99,8 +123,10 @@ extern "C" int64_t update(
     for (int64_t i = 0; i < tables; ++i) {{
         const Table &x = table[i];
         chains.find(x), sum.resize(x.width);
-        for (const int64_t e : chains.firsts) {{
-            const int64_t row = x.index[e], start = row * x.width;
+        const int64_t *const end = chains.firsts.data() + chains.firsts.size();
+        for (const int64_t *at = chains.firsts.data(); at < end; ++at) {{
+            if (at + 4 < end) ask_for_row(x, x.index[at[4]]);
+            const int64_t e = *at, row = x.index[e], start = row * x.width;
             const double *k = sets + SET * (by == BY_COUNT ? (int64_t)x.step[row] : x.first + by * e);
             if (x.step) x.step[row] += 1;
             if (x.product) x.product[row] = k[1];
@@ -136,55 +162,69 @@ def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
 
 
 class Occurring(NamedTuple):
-    """The rows of a parameter that take a step: the fields of the kernel's Table, and what they point to."""
+    """The rows of parameters of one dtype that take a step: tensors, and the fields of the kernel's Tables."""
 
-    fields: tuple[int, ...]
-    p: Tensor
-    state: Mapping[str, Tensor]
-    rows: Tensor
-    values: Tensor
-
-    @property
-    def by_row(self) -> bool:
-        """Whether rows have counts of their own."""
-        return self.fields[3] != 0
+    params: list[Tensor]
+    states: list[dict[str, Tensor]]
+    rows: list[Tensor]
+    values: list[Tensor]
+    fields: list[tuple[int, ...]]
+    by_row: bool
 
 
-def occurring(p: Tensor, state: Mapping[str, Tensor], counts: Sequence[str], m: str, n: str) -> Occurring | None:
-    """The rows that occur in the gradient of `p`; None where something does not lie in memory as the kernel reads it.
+# Each check runs over all tensors at once: it is quicker than a loop in Python, which would take as long as the kernel.
+def occurring(
+    params: list[Tensor], states: list[dict[str, Tensor]], counts: tuple[str, ...], m: str, n: str
+) -> Occurring | None:
+    """The rows that occur in the gradients; None where something does not lie in memory as the kernel reads it.
 
     `counts`: the names of step and product; `m`, `n`: those of the accumulators, empty where the rule has none.
     """
-    grad, rows = cast(Tensor, p.grad), len(p)
-    index, values = grad._indices().contiguous(), grad._values().contiguous()
-    kept = [state[name] if name else None for name in (m, n)]
-    columns = [x for x in map(state.__getitem__, counts) if x.dim()]
-    if not (p.is_cpu and p.dtype in (torch.float32, torch.float64) and p.is_contiguous() and p.numel()):
+    grads = [cast(Tensor, p.grad) for p in params]
+    rows, values = ([x.contiguous() for x in map(get, grads)] for get in (Tensor._indices, Tensor._values))
+    ms, ns = ([state[name] for state in states] if name else [] for name in (m, n))
+    columns = [[state[name] for state in states] for name in counts]
+    wide, tall = [*params, *ms, *ns], list(chain(*columns))
+    dtype, heights, sizes = params[0].dtype, [p.shape[0] for p in params], list(map(NBYTES, params))
+    by_row = bool(tall) and tall[0].dim() == 1
+    if dtype not in C_TYPES or not all(sizes) or {dtype} != set(map(DTYPE, chain(wide, values))):
         return None
-    if not plain(p, *kept) or any(x.shape != (rows,) or not x.is_contiguous() for x in columns):
+    if not all(map(IS_CPU, wide)) or not all(map(Tensor.is_contiguous, chain(wide, tall))):
         return None
-    if values.dtype != p.dtype or values.is_neg() or values.shape[1:] != p.shape[1:] or len(values) != index.numel():
+    if any(map(Tensor.is_neg, chain(wide, values))) or list(map(NBYTES, wide)) != sizes * (len(wide) // len(sizes)):
         return None
-    at = [0 if x is None else x.data_ptr() for x in (p, *kept, *columns)]
-    at += [0] * (5 - len(at))
-    width = p.numel() // rows
-    return Occurring((*at, index.data_ptr(), values.data_ptr(), len(values), rows, width), p, state, index, values)
+    if [x.shape for x in tall] != [(height,) if by_row else () for height in heights] * len(counts):
+        return None
+    entries = list(map(Tensor.numel, rows))
+    if any(v.nbytes * h != size * e for v, h, size, e in zip(values, heights, sizes, entries, strict=True)):
+        return None
+    none = [0] * len(params)
+    at = [list(map(Tensor.data_ptr, tensors)) or none for tensors in (params, ms, ns, *(columns if by_row else ()))]
+    at += [none] * (5 - len(at))
+    widths = [p.numel() // height for p, height in zip(params, heights, strict=True)]
+    at += [list(map(Tensor.data_ptr, rows)), list(map(Tensor.data_ptr, values)), entries, heights, widths]
+    return Occurring(params, states, rows, values, list(zip(*at, strict=True)), by_row)
 
 
 @functools.cache
 def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
     """The compiled kernel; it takes tables, the first set of each, how sets are chosen, the sets and the rate.
 
-    It gives 0 where all rows took their step; otherwise nothing was changed, and it gives the counts that the sets must
-    go up to, or −1 where they are not those of every row: its product is another, its count has no set, or it is none.
-    Raises NoKernelError where there is no C++ compiler, or it fails.
+    It gives 0 where all rows took their step. Otherwise nothing was changed, and it gives the counts that the sets must
+    go up to, or −1 where they are not those of every row: its product is another, or its count has no set. Raises
+    IndexError for an index that is no row, and here NoKernelError where there is no C++ compiler, or it fails.
     """
     update = _library(source(rule, prelude, dtype)).update
     number, address = ctypes.c_int64, ctypes.c_void_p
     update.argtypes, update.restype = (number, address, number, number, address, ctypes.c_double), number
 
-    def run(tables: Sequence[Occurring], firsts: Sequence[int], by: int, sets: Tensor, rate: float) -> int:
-        flat = array("q", [x for table, first in zip(tables, firsts, strict=True) for x in (*table.fields, first)])
-        return int(update(len(tables), flat.buffer_info()[0], by, len(sets), sets.data_ptr(), rate))
+    def run(found: Occurring, firsts: list[int], by: int, sets: Tensor, rate: float) -> int:
+        table = array("q", chain.from_iterable((*fields, at) for fields, at in zip(found.fields, firsts, strict=True)))
+        missing = int(update(len(firsts), table.buffer_info()[0], by, len(sets), sets.data_ptr(), rate))
+        if missing == -2:
+            for p, rows in zip(found.params, found.rows, strict=True):
+                for row in rows[(rows < 0) | (rows >= len(p))].tolist():
+                    raise IndexError(f"a sparse gradient has an index {row}, and its parameter {len(p)} rows")
+        return missing
 
     return run

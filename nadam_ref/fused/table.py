@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from ..compat import internal_overlap
 from ..kernels import Lists
 
 __all__ = ["NoKernelError", "Row", "merged", "plain", "rows"]
@@ -68,4 +68,4 @@ def plain(p: Tensor, *others: Tensor | None) -> bool:
             return False
         if not (x.is_contiguous() if contiguous else x.stride() == p.stride()):
             return False
-    return contiguous or torch._debug_has_internal_overlap(p) == 0
+    return contiguous or internal_overlap(p) == 0

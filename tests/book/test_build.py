@@ -220,7 +220,7 @@ def test_a_missing_tool_is_one_line_that_names_the_extra(monkeypatch: pytest.Mon
 
 
 def test_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build.keys, "PACKAGE", tmp_path / "site-packages" / "nadam_ref")
+    monkeypatch.setattr(build.checkout, "PACKAGE", tmp_path / "site-packages" / "nadam_ref")
     with pytest.raises(BookError, match="run this in a checkout"):
         build.find_root(tmp_path)
 

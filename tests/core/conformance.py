@@ -20,9 +20,23 @@ from torch.testing._internal.common_optimizers import (
 
 from nadam_ref import OPTIMIZERS, PaperOptimizer
 
-__all__ = ["CONFIGURATIONS", "IMPLEMENTATIONS", "INFOS", "gradients", "make", "parameters", "run", "same", "take_step"]
+__all__ = [
+    "CONFIGURATIONS",
+    "IMPLEMENTATIONS",
+    "INFOS",
+    "NAMED",
+    "gradients",
+    "make",
+    "parameters",
+    "run",
+    "same",
+    "take_step",
+]
 
 Keywords = dict[str, Any]
+
+#: Whether torch's optimizers take parameters with names.
+NAMED = torch.__version__ >= (2, 6)
 
 #: How a step is computed; the first is the ground truth for the others.
 IMPLEMENTATIONS: dict[str, Keywords] = {

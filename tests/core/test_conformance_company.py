@@ -7,6 +7,7 @@ import pytest
 import torch
 from conformance import (
     IMPLEMENTATIONS,
+    NAMED,
     configurations,
     every_optimizer,
     every_path,
@@ -49,6 +50,10 @@ SCHEDULERS = {
 }
 
 
+#: torch 2.5's SequentialLR calls the others in a way that it deprecates itself.
+WITHOUT_EPOCHS = pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")
+
+
 def scheduled(optimizer, scheduler):
     """Eight steps; rate and momentum are as the scheduler leaves them."""
     schedule = SCHEDULERS[scheduler](optimizer)
@@ -61,6 +66,7 @@ def scheduled(optimizer, scheduler):
     return optimizer, seen
 
 
+@WITHOUT_EPOCHS
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize(
     ("name", "twin", "kwargs"),
@@ -81,10 +87,13 @@ def test_every_scheduler_drives_ours_as_it_drives_torchs(name, twin, kwargs, sch
         torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-12)
 
 
+@WITHOUT_EPOCHS
 @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS.keys() - {"CyclicLR", "OneCycleLR"}))
 @pytest.mark.parametrize("path", ["for-loop", "capturable foreach"])
 @every_optimizer
 def test_a_scheduler_may_hold_the_rate_in_a_tensor(name, path, scheduler):
+    if scheduler == "SequentialLR" and torch.__version__ < (2, 10):
+        pytest.skip("before torch 2.10 its first scheduler overwrites the initial rate of the others (pytorch#162359)")
     rate = {"lr": torch.tensor(0.01, dtype=torch.float64)}
     held, _ = scheduled(make(name, parameters(), IMPLEMENTATIONS[path], rate), scheduler)
     truth, _ = scheduled(make(name, parameters(), {"lr": 0.01, "foreach": False}), scheduler)
@@ -210,7 +219,7 @@ def test_functional_models_see_the_parameters_move(name):
     """torch.func users hold the parameters in a dict, and hand over gradients from torch.func.grad."""
     model = torch.nn.Linear(3, 1, dtype=torch.float64)
     params = {key: p.detach().clone() for key, p in model.named_parameters()}
-    optimizer = make(name, params.items(), {"lr": 0.01})
+    optimizer = make(name, params.items() if NAMED else params.values(), {"lr": 0.01})
     x = parameters((8, 3))[0]
 
     def loss(params):
@@ -223,7 +232,7 @@ def test_functional_models_see_the_parameters_move(name):
         take_step(optimizer, list(grads.values()))
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0]
-    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert optimizer.param_groups[0].get("param_names") == (["weight", "bias"] if NAMED else None)
 
 
 def test_an_optimizer_for_each_parameter_steps_inside_backward():

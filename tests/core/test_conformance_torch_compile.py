@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+import torch._dynamo
 from conformance import IMPLEMENTATIONS, configurations, every_optimizer, make, parameters, same
 from torch._dynamo.testing import CompileCounter
 
@@ -54,6 +55,8 @@ def ways():
 @pytest.mark.parametrize(("name", "path", "held", "fullgraph"), list(ways()))
 def test_a_compiled_step_is_compiled_once_whatever_the_rate(name, path, held, fullgraph):
     """Once as the state is made, once with the state there; then never again."""
+    if not held and torch._dynamo.config.specialize_float:
+        pytest.skip("torch 2.5 compiles a graph for every value of a number")
     rate = torch.tensor(0.1, dtype=torch.float64) if held else 0.1
     kwargs = {**IMPLEMENTATIONS[path], "weight_decay": 0.1, "lr": rate}
     counts, fast, truth = compiled_counts(name, kwargs, fullgraph)

@@ -1,10 +1,13 @@
 """The fused kernels: spelled from the one expression, right in every layout, and never compiled twice."""
 
 import collections
+import contextlib
 import copy
+import importlib.util
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +20,7 @@ from nadam_ref.fused.spelling import spell
 from nadam_ref.fused.table import merged, plain, rows
 from nadam_ref.kernels import Coefficients, Prelude, expression, prepare
 
+KINDS = {**RULES, "eps_root": replace(RULES["Nadam"], eps_root=True)}
 PRELUDES = [Prelude(), Prelude(maximize=True), Prelude(False, "coupled"), Prelude(True, "decoupled")]
 SHAPES = [(3,), (4, 5), (), (1,), (2, 3, 4, 5), (70001,)]
 
@@ -60,10 +64,10 @@ def same(a, b, rtol=1e-12):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("prelude", PRELUDES, ids=str)
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_kernel_is_the_expression(name, prelude, dtype):
     """Bit for bit where there is no root; torch's root, which MKL makes, is not always the nearest number."""
-    rule, k = RULES[name], numbers()
+    rule, k = KINDS[name], numbers()
     p, g, m, n = tensors(4, dtype)
     m, n = (m if rule.momentum != "none" else None), (n if rule.norm != "none" else None)
     exact = Coefficients(*(torch.tensor(x, dtype=dtype) for x in k))
@@ -428,20 +432,70 @@ def test_a_checkpoint_of_packed_state_goes_on(tmp_path):
     same(of, more, rtol=0)
 
 
+def test_a_graph_that_may_be_captured_keeps_no_table(monkeypatch):
+    """What a step of GD needs are plain numbers, with capturable=True too: a replay would read a table that is gone."""
+    monkeypatch.setattr(nadam_ref.optimizer, "fused_update_", None)
+    monkeypatch.setattr(nadam_ref.optimizer, "run", None)
+    for name, cls in OPTIMIZERS.items():
+        of = params()
+        train(cls(of, capturable=True, fused=True), of, 1)
+        assert all(p.isfinite().all() for p in of), name
+
+
+def test_a_device_without_a_kernel_is_not_taken_for_a_cpu(monkeypatch):
+    monkeypatch.setattr(nadam_ref.fused, "_WITHOUT_COMPILER", set())
+    k, row = Coefficients(*[0.5] * 8), (8, 8, 0, 0, 8, 0)  # the CPU's kernel would write to address 8
+    with pytest.warns(UserWarning, match="no kernel could be compiled for mps \\(only a CPU and CUDA have one\\)"):
+        done = nadam_ref.fused.run(RULES["GD"], Prelude(), [row], [k], torch.device("mps"), torch.float32)
+    assert not done
+
+
+@pytest.mark.parametrize("current", [0, 1])
+def test_the_gpu_kernel_runs_on_the_device_of_the_parameters(monkeypatch, current):
+    """Copies and launch alike, whichever of two devices is the current one; here with fakes of both."""
+    now, seen = [current], []
+
+    @contextlib.contextmanager
+    def on(device):
+        now.append(device.index)
+        yield
+        now.pop()
+
+    class Launch:
+        def __getitem__(self, grid):
+            return lambda *args, BLOCK: seen.append(("launch", now[-1], grid))
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(cuda, "_load", lambda text: Launch())
+    monkeypatch.setattr(cuda, "_to", lambda device, values, dtype: seen.append(("copy", now[-1], device.index)))
+    kernel = cuda.kernel.__wrapped__(RULES["GD"], Prelude(), torch.float32)
+    kernel([(0, 0, 0, 0, 4 * 1025, 0)], [Coefficients(*[0.5] * 8)], torch.device("cuda", 1))
+    assert seen == [("copy", 1, 1)] * 3 + [("launch", 1, (2,))]
+    assert now == [current]
+
+
+def test_a_default_device_does_not_move_the_table():
+    with torch.device("meta"):
+        assert cuda._to(torch.device("cpu"), [(1, 2)], torch.int64).tolist() == [[1, 2]]
+
+
 # -- the GPU's kernel, run by Triton's interpreter ---------------------------------------------------------------------
 
 
 INTERPRETED = """
+import dataclasses
 import torch
 from nadam_ref import RULES
 from nadam_ref.fused import cuda
 from nadam_ref.fused.table import rows
 from nadam_ref.kernels import Coefficients, Prelude, expression, prepare
-for name, rule in RULES.items():
+kinds = {**RULES, "eps_root": dataclasses.replace(RULES["Nadam"], eps_root=True)}
+for name, rule in kinds.items():
     for prelude in (Prelude(), Prelude(True, "decoupled")):
         for dtype in (torch.float32, torch.float64):
             torch.manual_seed(0)
-            k = Coefficients(*torch.rand(8, dtype=torch.float64).add(.1).tolist())
+            k = Coefficients(*torch.rand(9, dtype=torch.float64).add(.1).tolist())
             exact = Coefficients(*(torch.tensor(x, dtype=dtype) for x in k))
             lists, wants = ([], [], [], []), []
             for size in (1, 5000, 1024):

@@ -8,7 +8,13 @@ import torch
 from arms import ARMS, COMMON
 from test_optimizer import parameter
 
-from nadam_ref import OPTIMIZERS, AdaGrad, Adam, Nadam, paper
+import nadam_ref
+from nadam_ref import OPTIMIZERS, RULES, AdaGrad, Adam, Nadam, paper
+from nadam_ref.fused import sparse as fused
+from nadam_ref.fused.spelling import spell
+from nadam_ref.fused.table import NoKernelError
+from nadam_ref.kernels import Prelude
+from nadam_ref.optimizer import PaperOptimizer
 
 ROWS, WIDTH, STEPS = 7, 3, 120
 arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
@@ -187,7 +193,7 @@ def test_a_checkpoint_keeps_its_counts(counts):
         step(optimizer, p, sparse(rows, values))
     saved = optimizer.state_dict()
     second = Nadam([p.detach().clone().requires_grad_()], row_counts=other)
-    message = f"rows live under their {counts} counts .* row_counts='{other}': make it with row_counts='{counts}'"
+    message = f"checkpoint's rows .*count.* row_counts='{other}': make it with row_counts='{counts}'"
     before = copy.deepcopy(second.state_dict())
     with pytest.raises(ValueError, match=message):
         second.load_state_dict(copy.deepcopy(saved))
@@ -214,3 +220,246 @@ def test_what_is_not_rows_is_refused():
         step(OPTIMIZERS["Nadam"]([p]), p, scattered)
     with pytest.raises(RuntimeError, match="sparse gradients with differentiable=True"):
         step(OPTIMIZERS["Nadam"]([p], differentiable=True), p, torch.ones(3, 2, dtype=torch.float64).to_sparse(1))
+
+
+# -- one compiled call, beside the unfused way -------------------------------------------------------------------------
+
+SHAPES = [(ROWS, WIDTH), (300, 2, 2), (ROWS,)]
+KINDS = ["uncoalesced", "coalesced", "not contiguous"]
+
+
+def parameters(dtype=torch.float64):
+    """Three tables, and a parameter with dense gradients."""
+    return [parameter(*shape, dtype=dtype, seed=i) for i, shape in enumerate([*SHAPES, (5,)])]
+
+
+def occurrences(p, generator, kind):
+    """A gradient of some rows, about half of them twice."""
+    rows = torch.randint(len(p), (len(p),), generator=generator)
+    values = torch.randn((len(p), *p.shape[1:]), dtype=p.dtype, generator=generator)
+    if kind == "not contiguous":
+        values = values.flip(0).repeat_interleave(2, dim=0)[::2]
+    grad = torch.sparse_coo_tensor(rows[None], values, p.shape, check_invariants=True)
+    return grad.coalesce() if kind == "coalesced" else grad
+
+
+def train(optimizer, params, steps=range(12), change=lambda optimizer, params, step: None):
+    for i in steps:
+        generator = torch.Generator().manual_seed(i)
+        change(optimizer, params, i)
+        for p in params[:-1]:
+            p.grad = occurrences(p, generator, KINDS[i % 3])
+        params[-1].grad = torch.randn(5, dtype=params[-1].dtype, generator=generator)
+        optimizer.step()
+    return optimizer, params
+
+
+def copied(optimizer, params, make, **flags):
+    """Another optimizer that goes on from here, with parameters of its own."""
+    twins = [p.detach().clone().requires_grad_() for p in params]
+    twin = make(twins, **flags)
+    twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    twin.param_groups[0]["fused"] = flags.get("fused")
+    return twin, twins
+
+
+def alike(one, other, ulps=8):
+    """Parameters and state, to some units in the last place of the largest element."""
+    (a, ps), (b, qs) = one, other
+    pairs = list(zip(ps, qs, strict=True))
+    for p, q in zip(ps, qs, strict=True):
+        assert list(a.state.get(p, {})) == list(b.state.get(q, {}))
+        pairs += [(x, b.state[q][name]) for name, x in a.state.get(p, {}).items()]
+    for x, y in pairs:
+        bound = ulps * torch.finfo(x.dtype).eps
+        torch.testing.assert_close(x, y, rtol=bound, atol=bound * float(y.detach().abs().max()))
+
+
+def both(dtype):
+    """Parameters, and the flag under which they are trained: compiled, and not."""
+    return (parameters(dtype), True), (parameters(dtype), None)
+
+
+@pytest.fixture
+def unfused_rows(monkeypatch):
+    """The tables of fused groups whose rows were updated the unfused way."""
+    seen, advance = [], PaperOptimizer._advance_rows
+
+    def watched(self, rule, group, keys, p):
+        seen.extend([p] if group["fused"] else [])
+        advance(self, rule, group, keys, p)
+
+    monkeypatch.setattr(PaperOptimizer, "_advance_rows", watched)
+    return seen
+
+
+def rate(optimizer, params, step):
+    optimizer.param_groups[0]["lr"] = 0.01 / (1 + step)
+
+
+@arms
+@pytest.mark.parametrize("counts", BOXES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_fused_rows_are_the_unfused_rows(arm, counts, dtype, unfused_rows):
+    """With a rate that changes, gradients of every kind, and a dense one among them."""
+    flags = {} if arm.name == "GD" else {"row_counts": counts}
+    runs = [train(arm.optimizer(x, **flags, fused=flag), x, change=rate) for x, flag in both(dtype)]
+    alike(*runs)
+    assert not unfused_rows
+
+
+def betas(optimizer, params, step):
+    if step == 5 and "betas" in optimizer.param_groups[0]:
+        optimizer.param_groups[0]["betas"] = (0.8, 0.9)
+
+
+def a_schedule_of_betas(optimizer, params, step):
+    if "betas" in optimizer.param_groups[0]:
+        optimizer.param_groups[0]["betas"] = (0.9 - 0.01 * step, 0.98)
+
+
+def tensor_rate(optimizer, params, step):
+    optimizer.param_groups[0]["lr"] = torch.tensor(0.01 / (1 + step), dtype=torch.float64)
+
+
+def moved(optimizer, params, step):
+    """Parameters and state somewhere else in memory."""
+    for p in params:
+        p.data = p.data.clone()
+        for name, x in optimizer.state.get(p, {}).items():
+            optimizer.state[p][name] = x.clone()
+
+
+def far_on(optimizer, params, step):
+    """Counts that no table of numbers goes up to, and one that is none."""
+    if step == 5:
+        for state in optimizer.state.values():
+            if "step" in state and state["step"].dim():
+                state["step"][0] += fused.LIMIT
+                state["step"][1] += 0.5
+
+
+def other_products(optimizer, params, step):
+    """As those of a checkpoint in float32."""
+    if step == 5:
+        for state in optimizer.state.values():
+            if "mu_product" in state:
+                state["mu_product"].copy_(state["mu_product"].float())
+
+
+CHANGES = [betas, a_schedule_of_betas, tensor_rate, moved, far_on, other_products]
+
+
+@ten
+@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
+def test_whatever_changes_fused_rows_are_the_unfused_rows(arm, change, unfused_rows):
+    runs = [train(arm.optimizer(params, fused=flag), params, change=change) for params, flag in both(torch.float64)]
+    alike(*runs)
+    assert not unfused_rows
+
+
+@ten
+@pytest.mark.parametrize(
+    "keywords",
+    [{"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}],
+    ids=str,
+)
+def test_fused_rows_with_weight_decay(arm, keywords, unfused_rows):
+    """AdaGrad's decay of the rate, too, is in the decoupled decay of the weights."""
+    keywords = keywords | ({"lr_decay": 0.1} if arm.name == "AdaGrad" else {})
+    runs = [train(arm.optimizer(x, **keywords, fused=flag), x, change=rate) for x, flag in both(torch.float64)]
+    alike(*runs)
+    assert not unfused_rows
+
+
+@ten
+def test_a_checkpoint_goes_from_fused_to_unfused_and_back(arm):
+    params = parameters()
+    start = train(arm.optimizer(params, fused=True), params)
+    unfused, fused_again = copied(*start, arm.optimizer), copied(*start, arm.optimizer, fused=True)
+    for run in (start, unfused, fused_again):
+        train(*run, steps=range(12, 24))
+    alike(start, unfused), alike(start, fused_again)
+    fused_later = copied(*unfused, arm.optimizer, fused=True)
+    for run in (start, fused_later):
+        train(*run, steps=range(24, 36))
+    alike(start, fused_later, ulps=256)
+
+
+@ten
+def test_what_the_kernel_does_not_read_goes_the_unfused_way(arm, unfused_rows):
+    """A table with gaps in memory, one in half precision, and a complex one, beside tables that go the fused way."""
+    runs = []
+    for flag in (True, None):
+        params = [parameter(ROWS, 2 * WIDTH).detach()[:, ::2].requires_grad_(), *parameters()]
+        params[1:1] = [parameter(ROWS, WIDTH, dtype=dtype) for dtype in (torch.bfloat16, torch.complex64)]
+        runs.append(train(arm.optimizer(params, fused=flag), params))
+    alike(*runs)
+    assert set(map(id, unfused_rows)) == set(map(id, runs[0][1][:3]))
+
+
+def test_rows_are_summed_in_the_order_in_which_they_occur():
+    generator = torch.Generator().manual_seed(0)
+    p, expected = torch.zeros(20, 33, requires_grad=True), torch.zeros(20, 33)
+    rows, values = torch.randint(20, (500,), generator=generator), torch.randn(500, 33, generator=generator)
+    for row, x in zip(rows, values, strict=True):
+        expected[row] += x
+    p.grad = torch.sparse_coo_tensor(rows[None], values, p.shape, check_invariants=True)
+    OPTIMIZERS["GD"]([p], lr=1.0, fused=True).step()
+    assert torch.equal(-p.detach(), expected)
+
+
+def test_thousands_of_steps_are_one_table_that_doubles(unfused_rows, monkeypatch):
+    """Numbers are made for powers of two, and nothing falls back."""
+    made, numbers = [], PaperOptimizer._rows_numbers
+
+    def watched(self, rule, group, dtype, t, product):
+        made.append(len(t))
+        return numbers(self, rule, group, dtype, t, product)
+
+    monkeypatch.setattr(PaperOptimizer, "_rows_numbers", watched)
+    runs = []
+    for flag in (True, None):
+        p = parameter(ROWS, WIDTH)
+        optimizer = Nadam([p], fused=flag)
+        for _ in range(1100):
+            step(optimizer, p, sparse(np.array([1, 4, 1]), np.ones((3, WIDTH))))
+        runs.append((optimizer, [p]))
+    alike(*runs, ulps=2000)
+    assert made == [3, 256, 512, 1024, 2048]
+
+
+@pytest.mark.parametrize("row", [-1, ROWS])
+@ten
+def test_an_index_that_is_no_row_changes_nothing(arm, row):
+    params = parameters()
+    optimizer, _ = train(arm.optimizer(params, fused=True), params)
+    before, state = copy.deepcopy(params), copy.deepcopy(optimizer.state_dict()["state"])
+    for p in params[:3]:
+        values = torch.ones(2, *p.shape[1:], dtype=p.dtype)
+        p.grad = torch.sparse_coo_tensor(torch.tensor([[0, 1]]), values, p.shape, check_invariants=False)
+    params[2].grad._indices()[0, 1] = row
+    params[3].grad = None
+    with pytest.raises(IndexError, match=f"an index {row}, and its parameter {ROWS} rows"):
+        optimizer.step()
+    assert all(map(torch.equal, params, before))
+    assert str(optimizer.state_dict()["state"]) == str(state)
+
+
+def test_without_a_compiler_rows_go_the_unfused_way(monkeypatch, unfused_rows):
+    def fails(*args):
+        raise NoKernelError("no compiler")
+
+    monkeypatch.setattr(nadam_ref.fused, "_WITHOUT_COMPILER", set())
+    monkeypatch.setattr(fused, "kernel", fails)
+    p, q = parameter(ROWS, WIDTH), parameter(ROWS, WIDTH)
+    with pytest.warns(UserWarning, match="no kernel could be compiled for cpu"):
+        step(Nadam([p], fused=True), p, sparse(np.array([1]), np.ones((1, WIDTH))))
+    step(Nadam([q]), q, sparse(np.array([1]), np.ones((1, WIDTH))))
+    assert torch.equal(p, q) and len(unfused_rows) == 1
+
+
+def test_the_kernel_of_rows_has_the_lines_of_the_expression():
+    text = fused.source(RULES["Nadam"], Prelude(True, "coupled"), torch.float32)
+    at = [text.index(f"= {operation}") for _, operation in spell(RULES["Nadam"], Prelude(True, "coupled")).lines]
+    assert at == sorted(at)

@@ -1,0 +1,24 @@
+"""Which checkout of the repository is meant: where the book's sources are, and its recorded results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["VARIABLE", "find"]
+
+PACKAGE = Path(__file__).parent
+#: Names the checkout to programs that run in a folder of their own: the chapters and Sphinx.
+VARIABLE = "NADAM_REF_CHECKOUT"
+
+
+def find(part: str, start: Path | None = None) -> Path | None:
+    """The checkout from `start` (the working directory) upwards, else the one that holds the package, else None.
+
+    `part`: what it must have, a path in it. Where ``NADAM_REF_CHECKOUT`` is set, the search starts in that folder.
+    """
+    start = Path(os.environ.get(VARIABLE) or start or "").absolute()
+    for folder in (start, *start.parents, *PACKAGE.parents):
+        if (folder / "_config.yml").is_file() and (folder / part).exists():
+            return folder.resolve()
+    return None
