@@ -163,6 +163,7 @@ class _Bar:
         from tqdm import tqdm
 
         self.bar = tqdm(total=total, unit="run", mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
+        self.total = total
         self.best: dict[str, tuple[float, str]] = {}
 
     def __enter__(self) -> _Bar:
@@ -173,8 +174,9 @@ class _Bar:
 
     def expect(self, runs: int) -> None:
         """The next stage has so many runs; none: there is no other."""
-        known = self.bar.n + runs
-        self.bar.total = max(self.bar.total, known) if runs else known
+        known = int(self.bar.n) + runs
+        self.total = max(self.total, known) if runs else known
+        self.bar.total = self.total
         self.bar.refresh()
 
     def show(self, done: int, total: int, record: Any) -> None:
