@@ -17,6 +17,9 @@ override NADAM_REF_DATA := $(if $(filter /% ~%,$(firstword $(NADAM_REF_DATA))),,
 export NADAM_REF_DATA
 endif
 
+# Packages and settings of the person's own have no place in .venv.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS
+
 .PHONY: help book zip test test-all lint pins clean
 .DELETE_ON_ERROR:
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from .compat import internal_overlap
 from .rules import DIALECTS, LENGTHS
@@ -69,7 +70,7 @@ def check_parameter(p: Tensor) -> None:
     """Raise TypeError or ValueError for what cannot be updated: integers, tensors whose elements overlap."""
     if not (p.is_floating_point() or p.is_complex()):
         raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
-    if internal_overlap(p) == 1:
+    if not is_lazy(p) and internal_overlap(p) == 1:
         raise ValueError(
             f"can't optimize a parameter of shape {tuple(p.shape)} whose elements overlap in memory: it is an expanded "
             "tensor; optimize the tensor it was expanded from, or its .clone()"

@@ -7,19 +7,21 @@ import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from .checks import BOUNDS, CHOICES, check_as_torchs_adam, check_number, check_parameter, renamed
-from .compat import check_for_fused, check_graph_capture, defaults_to_foreach, use_grad_for_differentiable
+from .checks import BOUNDS, CHOICES, OLD_NAMES, check_as_torchs_adam, check_number, check_parameter, renamed
+from .compat import check_for_fused, check_graph_capture, use_grad_for_differentiable
 from .fused import fused_update_, rows_kernel, run
 from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, occurring
 from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
+from .memory import are_torchs_own, local_parts
 from .packing import Pack
+from .portions import portions
 from .rules import DIALECTS, Real, Rule, Scalars, scalars
 from .state import COUNTS, Shielded, StateKeys, restored, start, state_keys
 
@@ -27,8 +29,6 @@ __all__ = ["PaperOptimizer"]
 
 Group = dict[str, Any]
 
-#: Tensors, and elements, after which a call on a CPU is full: its temporaries are to stay in a cache.
-TENSORS, PORTION = 16, 1 << 18
 #: Keywords that `rules.scalars` takes by the same name.
 SETTINGS = ("momentum_decay", "bias_correction", "dialect", "gamma", "length", "lr_decay")
 #: How often a group's state is packed anew before that is left be: some loops change their parameters all the time.
@@ -66,6 +66,8 @@ class Cohort(NamedTuple):
         ms = [state[keys.m] for state in self.states] if keys.m else []
         ns = [state[keys.n] for state in self.states] if keys.n else []
         lists = (self.params, self.grads, ms, ns)
+        if not torch.is_grad_enabled():  # autograd sees the whole
+            lists = local_parts(lists)
         if self.params[0].is_complex():
             return tuple([torch.view_as_real(x) for x in tensors] for tensors in lists)  # type: ignore[return-value]
         return lists
@@ -219,11 +221,12 @@ class PaperOptimizer(Optimizer):
         wanted = ours.get("row_counts", "own")
         counts = [state[name] for state in states for name in COUNTS & state.keys()]
         by_row = any(isinstance(count, Tensor) and count.dim() for count in counts)
-        found = "own" if by_row else saved.get("row_counts", wanted)
+        found = "own" if by_row else str(saved.get("row_counts", wanted))
         if found != wanted:
+            rows = {"own": "count their own steps", "common": "live under one common count"}[found]
             raise ValueError(
-                f"the checkpoint's rows live under their {found} counts and this optimizer has row_counts={wanted!r}: "
-                f"make it with row_counts={found!r} to load the checkpoint"
+                f"the checkpoint's rows {rows} and this optimizer has row_counts={wanted!r}: make it with "
+                f"row_counts={found!r} to load the checkpoint"
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -270,10 +273,12 @@ class PaperOptimizer(Optimizer):
                     with_rows = self._advance_rows_fused(rule, group, keys, with_rows)
                 for p in with_rows:
                     self._advance_rows(rule, group, keys, p)
+            if not torch.compiler.is_compiling():  # autograd does not see what a kernel writes
+                torch.autograd.graph.increment_version(p for p in group["params"] if p.grad is not None)
         return loss
 
     def _cohorts(self, group: Group, keys: StateKeys) -> tuple[Iterable[Cohort], list[Tensor]]:
-        """Parameters that share what one call needs, scalars, device and dtype; and those with sparse gradients."""
+        """Parameters that share what one call needs, type, scalars, device, dtype; and those with sparse gradients."""
         symbolic = _symbolic(group)
         cohorts: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
         with_rows: list[Tensor] = []
@@ -287,7 +292,7 @@ class PaperOptimizer(Optimizer):
             if group["fused"] and not p.is_complex():
                 check_for_fused(p)
             state = self._state(p, group, keys)
-            key: list[Any] = [p.dtype, p.device]
+            key: list[Any] = [type(p), p.dtype, p.device]
             for name in keys.counts:
                 count = state[name]
                 key.append(id(p) if symbolic or count.dim() else count.item())
@@ -303,12 +308,12 @@ class PaperOptimizer(Optimizer):
         lists = cohort.lists(keys)
         dtype = arithmetic(lists[0][0])
         prelude, numbers = self._numbers(group, k, dtype)
-        if group["differentiable"] or Tensor in set(map(type, numbers)):
+        if group["differentiable"] or Tensor in set(map(type, numbers)) or not are_torchs_own(chain(*lists)):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
         # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
         update = fused_update_ if group["fused"] and not _symbolic(group) else prepare_and_update_
-        for portion in _portions(lists, group):
+        for portion in portions(lists, cohort.params, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)
                 continue
@@ -501,8 +506,8 @@ class PaperOptimizer(Optimizer):
 
 
 def _warn_of_old_names(keywords: Group, stacklevel: int) -> None:
-    if renamed(keywords).get("dialect") != (old := keywords.get("dialect")):
-        text = f"dialect {old!r} is now called {renamed(keywords)['dialect']!r}; the next version does not know {old!r}"
+    if new := OLD_NAMES.get(old := keywords.get("dialect", "")):
+        text = f"dialect {old!r} is now called {new!r}; the next version will not know the old name"
         warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)
 
 
@@ -512,47 +517,6 @@ def _prelude(group: Group) -> Prelude:
 
 def _rate(group: Group) -> float:
     return group["lr"].item() if isinstance(group["lr"], Tensor) else group["lr"]
-
-
-def _portions(lists: Lists, group: Group) -> Iterable[Lists]:
-    """What one call updates: all tensors, one (foreach=False), or, on a CPU by default, as much as fits its cache."""
-    params = lists[0]
-    together = group["fused"] or group["foreach"]
-    if together is None and not params[0].is_cpu:
-        together = defaults_to_foreach(params, group["differentiable"])
-    one_pass = not (lists[2] or lists[3])  # nothing is read again
-    if together or one_pass:
-        return [lists]
-    if group["foreach"] is False or group["differentiable"]:
-        return [_cut(lists, i, i + 1) for i in range(len(params))]
-    sizes = [p.numel() for p in params]
-    if len(params) <= TENSORS and sum(sizes) < PORTION:
-        return [lists]
-    portions, start, size = [], 0, 0
-    for i, n in enumerate(sizes, start=1):
-        size += n
-        if size >= PORTION or i - start == TENSORS or i == len(params):
-            portion = _cut(lists, start, i)
-            portions += _parts(portion) if n >= 2 * PORTION and lists[3] else [portion]
-            start, size = i, 0
-    return portions
-
-
-def _cut(lists: Lists, start: int, stop: int) -> Lists:
-    params, grads, ms, ns = lists
-    return params[start:stop], grads[start:stop], ms[start:stop], ns[start:stop]
-
-
-def _parts(lists: Lists) -> list[Lists]:
-    """The lists, and instead of a large last tensor its parts one by one: a denominator of its size is slow to get."""
-    *_, last = zip(*filter(None, lists), strict=True)
-    if not all(x.is_contiguous() for x in last):
-        return [lists]
-    rest = len(lists[0]) - 1
-    parts = [[torch.split(x.view(-1), PORTION) for x in tensors[rest:]] for tensors in lists]
-    pieces = range(len(parts[0][0]))
-    before = [_cut(lists, 0, rest)] if rest else []
-    return before + [cast(Lists, tuple([x[i] for x in tensors] for tensors in parts)) for i in pieces]
 
 
 def _symbolic(group: Group) -> bool:

@@ -52,6 +52,7 @@ from torch.optim.optimizer import ParamsT
 
 from .optimizer import PaperOptimizer, Twin
 from .rules import RULES
+from .state import state_keys
 
 __all__ = ["GD", "NAG", "AdaGrad", "AdaMax", "Adam", "MaxProp", "Momentum", "NadaMax", "Nadam", "RMSProp"]
 
@@ -194,6 +195,13 @@ class AdaGrad(PaperOptimizer):
         fused: bool | None = None,
     ) -> None:
         super().__init__(params, locals())
+
+    def share_memory(self) -> None:
+        """Move n of every parameter to memory that processes share, as torch's Adagrad does; it starts here."""
+        for group in self.param_groups:
+            keys = state_keys(self.rule, group)
+            for p in group["params"]:
+                self._state(p, group, keys)[keys.n].untyped_storage().share_memory_()
 
 
 class RMSProp(PaperOptimizer):

@@ -358,6 +358,14 @@ def test_make_resolves_the_data_folder(given: str, seen: str, tmp_path: Path) ->
     assert make("-f", str(show), "show", f"NADAM_REF_DATA={given}") == f"[{seen}]\n"
 
 
+def test_fault_90_make_runs_python_without_the_persons_packages_and_settings(tmp_path: Path) -> None:
+    show = tmp_path / "show.mk"
+    show.write_text("include Makefile\nshow:\n\t@env | grep ^PYTHON || true\n")
+    own = {name: "/own" for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS")}
+    shown = make("-f", str(show), "show", **own)
+    assert not set(own) & {line.partition("=")[0] for line in shown.splitlines()}
+
+
 # ---------------------------------------------------------------- what is committed
 
 

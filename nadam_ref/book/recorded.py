@@ -9,18 +9,18 @@ import numpy as np
 from IPython.display import Markdown
 from matplotlib.transforms import blended_transform_factory
 
-from ..experiments import pack, protocol
+from ..experiments import pack, protocol, protocol_file
 from ..experiments.evidence import TUNING_FROM, Arm, Evidence, gather
 from ..experiments.records import Record
 from ..experiments.released import folder
-from ..experiments.report import TABLES
+from ..experiments.report import TABLES, reached_momentum
 from ..experiments.statistics import curve
 from ..experiments.verdicts import Verdict, judge
 from ..rules import RULES
 from . import show
 from .figures import Picture, curves, look
 
-__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "primary", "rates", "runs", "table"]
+__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "primary", "rates", "runs", "table", "version"]
 
 #: The methods of a panel, by what its rules divide by.
 PANELS = {
@@ -34,10 +34,16 @@ def runs(name: str) -> list[Record]:
     return pack.read(folder(name))
 
 
+def version(records: Sequence[Record]) -> int:
+    """The version of the protocol that the runs of one task and profile were made under."""
+    first = records[0]
+    said = str(first.provenance.get("protocol_sha256"))
+    return protocol_file.version_of(first.spec.task, first.spec.profile, said) or protocol_file.version()
+
+
 def evidence(records: Sequence[Record]) -> Evidence:
-    """The arms of one task and profile, with exactly the reporting seeds that the protocol fixed."""
-    spec = records[0].spec
-    return gather(records, spec.profile, {spec.task: protocol.seeds(spec.profile, spec.task)[1]})
+    """The arms of one task and profile, with exactly the reporting seeds of the protocol they were made under."""
+    return gather(records, records[0].spec.profile, protocol.planned_seeds(records))
 
 
 def primary(found: Evidence) -> list[Verdict]:
@@ -52,19 +58,22 @@ def note(found: Evidence) -> str:
 
 
 def table(found: Evidence, name: str) -> Markdown:
-    """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of the tasks at hand."""
+    """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of the task at hand."""
+    ((task, arms),) = found.items()
     made = TABLES[name](found)
-    rows = []
-    for heading, group in made.groups.items():
-        if heading.split(":")[0].split(",")[0] in found:
-            mark = " *(exploratory)*" if heading.endswith("exploratory") else ""
-            rows += [[f"{first}{mark}", *rest] for first, *rest in group]
+    cells = [row for group in made.groups.values() for row in group]
+    rows = [
+        [first if said.get("primary", True) else f"{first} *(exploratory)*", *rest]
+        for (first, *rest), said in zip(cells, made.data, strict=True)
+        if said["task"] == task
+    ]
+    reached = reached_momentum(arms)
     return show.table(
         [column.head for column in made.columns],
         rows,
         align="".join(column.align for column in made.columns),
-        name=f"tab-{'-'.join(found)}-{name}",
-        caption=f"{made.caption}.",
+        name=f"tab-{task}-{name}",
+        caption=f"{made.caption}{reached and f'; {reached}'}.",
         note=note(found),
     )
 

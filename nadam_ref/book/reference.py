@@ -25,8 +25,10 @@ from nadam_ref.experiments import (
     known,
     luck,
     pack,
+    protocol,
     protocol_file,
     reported,
+    stages,
     sweep,
     train,
     worker,
@@ -42,8 +44,9 @@ __all__ = ["BLOCKS", "NUMBERS", "runs"]
 EXPERIMENTS = Path(protocol_file.__file__).parent
 #: The sizes a reader may run; `smoke` is for the tests alone.
 PROFILES = ("live", "small", "paper")
-#: The task whose settings stand for all three of the report's: they share their arms and rates.
+#: The task whose arms are those of all three of the report's; `WORDS_OWN` has further ones.
 REPORT = "images"
+WORDS_OWN = "word2vec"
 NO_BREAK = "\u00a0"
 #: Whence a table comes that says what a data file of the package says.
 SAID = "From the package's own data"
@@ -89,11 +92,9 @@ def _profile(task: str, profile: str) -> Mapping[str, Any]:
 
 
 def runs(task: str, profile: str) -> int:
-    """How many runs a profile of a task has, without extensions of the windows; known without its data."""
-    said, arms = _profile(task, profile), protocol_file.section(task)["arms"]
-    chosen = said.get("arms", arms)
-    tuning = sum(len(said["rates"][arms[name]["family"]]) for name in chosen) * len(said["seeds"]["tuning"])
-    return tuning + len(chosen) * len(said["seeds"]["reporting"])
+    """About how many runs a profile of a task has; known without its data."""
+    plan = stages.Plan(profile, protocol.data_names(profile, task)[0], task)
+    return sum(stages.expected(plan).values())
 
 
 def _last_momentum(task: str, steps: int) -> float:
@@ -112,7 +113,7 @@ def _sizes() -> Markdown:
                 steps = plan["steps"]
                 μ = f"{_last_momentum(task, steps):.3f}"
                 rows.append([_words(task), f"`{profile}`", data, f"{steps:,}", batch, f"{runs(task, profile):,}", μ])
-    header = ["task", "profile", "data", "steps", "batch", "runs", r"last $\mu_t$"]
+    header = ["task", "profile", "data", "steps", "batch", "runs, about", r"last $\mu_t$"]
     caption = "What is run. Of several data sets the first that is at hand is taken."
     return _table(header, rows, "lllrrrr", "sizes", caption)
 
@@ -120,31 +121,51 @@ def _sizes() -> Markdown:
 def _seeds() -> Markdown:
     rows = []
     for profile in PROFILES:
-        said = _profile(REPORT, profile)
-        seeds = said["seeds"]
-        widest = max(len(rates) for rates in said["rates"].values())
-        tuning, reporting = _span(seeds["tuning"]), _span(seeds["reporting"])
-        rows.append([f"`{profile}`", widest, tuning, reporting, seeds["extend"]])
-    header = ["profile", "rates", "tuning seeds", "reporting seeds", "extensions"]
-    return _table(header, rows, "lrllr", "seeds", "Rates and seeds of each profile.")
+        found: dict[tuple[Any, ...], list[str]] = {}
+        for task in protocol_file.tasks():
+            tuning, reporting = protocol.seeds(profile, task)
+            found.setdefault((protocol.most(profile, task), _span(tuning), _span(reporting)), []).append(task)
+        rows += [[f"`{profile}`", ", ".join(map(_words, tasks)), *said] for said, tasks in found.items()]
+    header = ["profile", "tasks", "most rates", "tuning seeds", "reporting seeds"]
+    return _table(header, rows, "llrll", "seeds", "Rates and seeds of each profile.")
 
 
-def _arms(task: str, caption: str) -> Markdown:
+def _arms(task: str, caption: str, without: str | None = None) -> Markdown:
+    """The arms of a task, without those that another one has too."""
+    known = {} if without is None else protocol_file.section(without)["arms"]
     rows = []
     for name, arm in protocol_file.section(task)["arms"].items():
+        if name in known:
+            continue
         said = arm["hyperparameters"]
         μ, ν = said.get("betas", (said.get("momentum"), said.get("alpha")))
         numbers = ["" if x is None else f"{x:g}" for x in (μ, said.get("momentum_decay"), ν)]
-        ε = _rate(said["eps"]) if "eps" in said else ""
-        rows.append([name, arm["family"], *numbers, ε, said.get("form", said.get("dialect", ""))])
-    header = ["arm", "window", "μ", "ψ", "ν", "ε", "form or dialect"]
+        ε = f"{_rate(said['eps_root'])} inside" if "eps_root" in said else _rate(said["eps"]) if "eps" in said else ""
+        rows.append([name, arm["family"], *numbers, ε, _further(arm)])
+    header = ["arm", "family", "μ", "ψ", "ν", "ε", "form or dialect"]
     return _table(header, rows, "llrrrrl", f"arms-{task}", caption)
 
 
+def _further(arm: Mapping[str, Any]) -> str:
+    """What an arm has besides its numbers: form or dialect, γ, length of its steps, and how it treats rows."""
+    said = arm["hyperparameters"]
+    parts = [
+        said.get("form", said.get("dialect")),
+        f"γ = {said['gamma']:g}" if "gamma" in said else None,
+        f"{said['length']} length" if "length" in said else None,
+        f"{said['row_counts']} count" if "row_counts" in said else None,
+        None if arm.get("row_lazy", True) else "dense",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def _rates() -> Markdown:
-    windows = _profile(REPORT, "small")["rates"]
-    rows = [list(map(_rate, rates)) for rates in zip(*windows.values(), strict=True)]
-    return _table(list(windows), rows, "l" * len(windows), "rates", "The learning rates of each window.")
+    """The rate at which each family's search begins, for each task; those of `live` are the same for all tasks."""
+    families = list(protocol_file.section(REPORT)["middle"])
+    begins = {_words(task): protocol_file.section(task)["middle"] for task in protocol_file.tasks()}
+    begins["all, in `live`"] = _profile(REPORT, "live")["middle"]
+    rows = [[name, *(_rate(at[x]) if x in at else "" for x in families)] for name, at in begins.items()]
+    return _table(["task", *families], rows, "l" + "r" * len(families), "rates", "Where the search begins.")
 
 
 def _primary() -> Markdown:
@@ -344,6 +365,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "sizes": _sizes,
     "seeds": _seeds,
     "arms-report": partial(_arms, REPORT, "The arms of word2vec, images and the language model."),
+    "arms-words": partial(_arms, WORDS_OWN, "Further arms of word2vec.", without=REPORT),
     "arms-autoencoder": partial(_arms, "autoencoder", "The arms of the autoencoder."),
     "rates": _rates,
     "claims-primary": _primary,
@@ -365,13 +387,29 @@ RESAMPLES = inspect.signature(intervals.bootstrap_t).parameters["resamples"].def
 REPLAYS = inspect.signature(luck.seed_luck).parameters["replays"].default
 
 
-def _reporting(profile: str) -> int:
-    return len(_profile(REPORT, profile)["seeds"]["reporting"])
+def _reporting(profile: str, task: str) -> int:
+    return len(protocol.seeds(profile, task)[1])
 
 
-def _smallest_p(profile: str) -> float:
-    """The sign-flip test's smallest p with a profile's seeds: all differences have one sign."""
-    return hypotheses.sign_flip(np.arange(1.0, _reporting(profile) + 1))
+#: The reporting seeds of `small` where no pilot says how many.
+UNTRIED = _reporting("small", WORDS_OWN)
+
+
+def _smallest_p(n: int) -> float:
+    """The sign-flip test's smallest p with so many pairs: all differences have one sign."""
+    return hypotheses.sign_flip(np.arange(1.0, n + 1))
+
+
+def _pilot() -> float:
+    found = protocol.pilot("small", REPORT)
+    assert found is not None, "the page says what it was"
+    return found
+
+
+def _seen(n: int) -> str:
+    """The smallest difference that so many pairs show, in percent, in the hardest step of the primary family."""
+    least = hypotheses.detectable(_pilot(), n, len(_family()), claims.rules().alpha)
+    return f"{100 * math.expm1(least):.1f} %"
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
@@ -385,10 +423,13 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "title-most": lambda: str(claims.rules().most),
     "family": lambda: WORDS[len(_family())],
     "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in _family())],
-    "n-small": lambda: str(_reporting("small")),
-    "n-paper": lambda: str(_reporting("paper")),
-    "smallest-p-small": lambda: f"{_smallest_p('small'):.3g}",
-    "smallest-adjusted-p-small": lambda: f"{len(_family()) * _smallest_p('small'):.3g}",
+    "n-images": lambda: str(_reporting("small", REPORT)),
+    "n": lambda: str(UNTRIED),
+    "pilot": lambda: f"{_pilot():g}",
+    "seen-images": lambda: _seen(_reporting("small", REPORT)),
+    "seen": lambda: _seen(UNTRIED),
+    "smallest-p": lambda: f"{_smallest_p(UNTRIED):.3g}",
+    "smallest-adjusted-p": lambda: f"{len(_family()) * _smallest_p(UNTRIED):.3g}",
     "least": lambda: str(intervals.LEAST),
     "resamples": lambda: f"{RESAMPLES:,}",
     "replays": lambda: f"{REPLAYS:,}",

@@ -1,4 +1,4 @@
-"""`nadam-ref verify` and `nadam-ref pack`: is every record whole, can it be made again, and its release."""
+"""`nadam-ref verify`, `pack` and `unpack`: are records whole, can they be made again, and their release."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ __all__ = ["add"]
 def add(commands: Any) -> None:
     """Add the commands to those of the parser."""
     verify = commands.add_parser("verify", help="hash every record again, and repeat some of the runs")
-    verify.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
+    source = verify.add_mutually_exclusive_group()
+    source.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
+    source.add_argument("--pack", type=user_path, metavar="FOLDER", help="a pack in place of a store")
     verify.add_argument("--rerun", type=int, default=0, metavar="N", help="repeat N random runs, compare every bit")
     verify.set_defaults(run=_verify, extra="experiments")
+    unpack = commands.add_parser("unpack", help="put a pack's records into a store, so that a sweep goes on from there")
+    unpack.add_argument("source", type=user_path, metavar="PACK", help="folder of the pack")
+    unpack.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
+    unpack.set_defaults(run=_unpack, extra="experiments")
     pack = commands.add_parser("pack", help="write records as a table, curves and a manifest, for release")
     pack.add_argument("target", type=user_path, metavar="TARGET", help="folder of the pack")
     pack.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
@@ -41,8 +47,15 @@ def _records(folder: Path) -> tuple[list[Any], list[str]]:
     return found, [str(warning.message) for warning in caught]
 
 
+def _packed(folder: Path) -> tuple[list[Any], list[str]]:
+    """All records of a pack; reading it checks its hashes."""
+    from .pack import read
+
+    return read(folder), []
+
+
 def _verify(args: argparse.Namespace) -> int:
-    records, faults = _records(args.store)
+    records, faults = _packed(args.pack) if args.pack else _records(args.store)
     counts = Counter(f"{r.spec.task} {r.spec.profile} {r.spec.data} {r.status}" for r in records)
     for kind, number in sorted(counts.items()):
         print(f"{number:6} {kind}")
@@ -62,16 +75,15 @@ def _rerun(records: list[Any], number: int) -> list[str]:
 
     if not number or not records:
         return []
-    same = ("torch", "cpu_capability")
-    here = provenance(records[0].spec, 0.0)
-    able = [
-        record
-        for record in records
-        if record.status not in FAILED
-        and record.spec.device == "cpu"
-        and all(record.provenance.get(name) == here[name] for name in same)
-    ]
-    chosen = random.sample(able, min(number, len(able)))
+    same = ("torch", "cpu_capability", "row_kernel")
+
+    def able(record: Any) -> bool:
+        here = provenance(record.spec, 0.0)
+        return all(record.provenance.get(name) == here.get(name) for name in same)
+
+    made = [record for record in records if record.status not in FAILED and record.spec.device == "cpu"]
+    made = [record for record in made if able(record)]
+    chosen = random.sample(made, min(number, len(made)))
     faults = []
     for record in chosen:
         again = run(record.spec)
@@ -83,6 +95,17 @@ def _rerun(records: list[Any], number: int) -> list[str]:
     if len(chosen) < number:
         print(f"{len(chosen)} of {number} repeated: only that many were made by this torch on this kind of CPU")
     return faults
+
+
+def _unpack(args: argparse.Namespace) -> int:
+    from .records import Store
+
+    records, _ = _packed(args.source)
+    store = Store(args.store)
+    for record in records:
+        store.put(record)
+    print(f"{len(records)} records of {args.source} are in {args.store}")
+    return 0
 
 
 def _pack(args: argparse.Namespace) -> int:

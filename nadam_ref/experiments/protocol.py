@@ -36,6 +36,7 @@ __all__ = [
     "pilot",
     "planned_seeds",
     "printed",
+    "printed_rates",
     "rates",
     "reporting",
     "search",
@@ -100,6 +101,12 @@ def most(profile: str, task: str = "images") -> int:
 def pilot(profile: str, task: str = "images") -> float | None:
     """The standard deviation over pairs of seeds of log(metric) that a pilot saw; None where there was none."""
     found: float | None = _profile(task, profile).get("pilot")
+    return found
+
+
+def printed_rates(profile: str, task: str) -> str | None:
+    """The paper at whose printed rates the profile runs its arms first; None for most."""
+    found: str | None = _profile(task, profile).get("printed_rates")
     return found
 
 
@@ -244,7 +251,7 @@ def reporting(profile: str, data_name: str, task: str, tuned: Iterable[Record]) 
 
 def printed(profile: str, data_name: str, task: str) -> list[RunSpec]:
     """Runs with the reporting seeds at the rates that a paper printed, where the protocol asks for them."""
-    paper = _profile(task, profile).get("printed_rates")
+    paper = printed_rates(profile, task)
     if paper is None:
         return []
     make, table, known = _maker(profile, data_name, task), reported(paper, task), section(task)["arms"]

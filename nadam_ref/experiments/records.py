@@ -24,6 +24,7 @@ import torch
 import nadam_ref
 
 from ..files import write_whole
+from ..fused import compiles
 from ..machine import checkout, processor
 from . import protocol_file
 
@@ -250,8 +251,10 @@ def provenance(spec: RunSpec, wall_seconds: float) -> dict[str, Any]:
     """Where, when, with what and under which protocol a run was made, and how long it took."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     protocol = protocol_file.sha256(spec.task, spec.profile)
-    gpu = {"gpu": torch.cuda.get_device_name()} if spec.device == "cuda" and torch.cuda.is_available() else {}
-    return {**_surroundings(), **gpu, "protocol_sha256": protocol, "time": now, "wall_seconds": round(wall_seconds, 6)}
+    more = {"gpu": torch.cuda.get_device_name()} if spec.device == "cuda" and torch.cuda.is_available() else {}
+    if spec.row_lazy and spec.device == "cpu":  # with a compiler and without, rows are equal to rounding only
+        more["row_kernel"] = "compiled" if compiles("cpu") else "none"
+    return {**_surroundings(), **more, "protocol_sha256": protocol, "time": now, "wall_seconds": round(wall_seconds, 6)}
 
 
 # ---------------------------------------------------------------- the store
@@ -329,9 +332,11 @@ class Store:
 def _contradiction(path: Path, kept: Record, new: Record) -> str:
     def made(record: Record) -> str:
         by = record.provenance
-        return f"{record.outcome_sha256[:16]} (torch {by.get('torch')}, {by.get('cpu')}, {by.get('cpu_capability')})"
+        kernel = f", row kernel {by['row_kernel']}" if "row_kernel" in by else ""
+        where = f"torch {by.get('torch')}, {by.get('cpu')}, {by.get('cpu_capability')}{kernel}"
+        return f"{record.outcome_sha256[:16]} ({where})"
 
     return (
-        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel and CPU "
-        "capability this is a fault; otherwise keep the records of each machine in a store of their own"
+        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel, CPU "
+        "capability and row kernel this is a fault; otherwise keep the records of each machine in a store of their own"
     )

@@ -23,7 +23,7 @@ from nadam_ref.replicas import Replicas
 from ..checks import renamed
 from .records import Record, RunSpec
 from .tasks import pick, scatter
-from .train import Given, Log, failed, record, threads
+from .train import Given, Log, failed, record, row_steps, threads
 
 __all__ = ["Batch", "group", "identity", "run_together"]
 
@@ -169,6 +169,12 @@ class Batch:
             found = {name: values.tolist() for name, values in vmap(of_one)(self.params).items()}
         return [{name: values[r] for name, values in found.items()} for r in range(len(self.specs))]
 
+    def row_steps(self) -> list[dict[str, float]]:
+        """As `Training.row_steps`, for every replica."""
+        largest = max(self.params, key=lambda name: self.params[name].numel())
+        steps = self.optimizer.state.get(largest, {}).get("step") if self.spec.row_lazy else None
+        return [{} for _ in self.specs] if steps is None else [row_steps(x) for x in steps]
+
     def read_dev(self) -> None:
         """Add development metrics to the logs of runs that have not diverged."""
         for log, metrics in zip(self.logs, self.evaluate("dev"), strict=True):
@@ -259,8 +265,9 @@ def _ended(batch: Batch, late: str, test: list[dict[str, float]] | None = None) 
     """The records; those of runs that have not diverged are timeouts where it is `late`."""
     seconds = batch.seconds / len(batch.specs)
     found = []
-    for spec, log, metrics in zip(batch.specs, batch.logs, test or [{}] * len(batch.specs), strict=True):
+    of_each = zip(batch.specs, batch.logs, test or [{}] * len(batch.specs), batch.row_steps(), strict=True)
+    for spec, log, metrics, steps in of_each:
         timed_out = late and not log.reason
-        made = failed(spec, "timeout", late, log, seconds) if timed_out else record(spec, log, metrics, seconds)
+        made = failed(spec, "timeout", late, log, seconds) if timed_out else record(spec, log, metrics, seconds, steps)
         found.append(dataclasses.replace(made, provenance={**made.provenance, "replicas": len(batch.specs)}))
     return found

@@ -16,7 +16,7 @@ from .records import Record
 from .tables import Column, Table, to_csv, to_json, to_latex, to_text
 from .verdicts import Comparison, Effect, Verdict, confound, judge, title
 
-__all__ = ["FORMATS", "TABLES", "report"]
+__all__ = ["FORMATS", "TABLES", "reached_momentum", "report"]
 
 
 # ---------------------------------------------------------------- how numbers are written
@@ -83,11 +83,17 @@ def _heading(claim: Claim, evidence: Evidence) -> str:
 
 
 def _head(text: str, arms: Mapping[str, Arm] | None) -> str:
-    """A heading with what μ had come to: a Nesterov term without momentum is not one."""
-    reached = [f"{mu:.2f}" for mu in final_momentum(arms or {})]
+    """A heading with what μ had come to."""
+    reached = reached_momentum(arms or {})
+    return f"{text}: {reached}" if reached else text
+
+
+def reached_momentum(arms: Mapping[str, Arm]) -> str:
+    """What μ had come to, in words: a Nesterov term without momentum is not one. Empty where no arm has a schedule."""
+    reached = [f"{mu:.2f}" for mu in final_momentum(arms)]
     if len(reached) == 2:
-        return f"{text}: μ at the end {reached[0]} (row of the commonest word), {reached[1]} (median row)"
-    return f"{text}: μ at the end {reached[0]}" if reached else text
+        return f"μ at the end {reached[0]} (row of the commonest word), {reached[1]} (median row)"
+    return f"μ at the end {reached[0]}" if reached else ""
 
 
 def _verdict_cells(v: Verdict) -> list[str]:

@@ -23,10 +23,10 @@ class Plan(NamedTuple):
 
 
 def expected(plan: Plan) -> dict[str, int]:
-    """About how many runs each arm will take: the search decides how many rates there are."""
+    """About how many runs each arm will take: the search decides how many rates there are. Known without the data."""
     tuning, reporting = protocol.seeds(plan.profile, plan.task)
     rates = min(TYPICAL, protocol.most(plan.profile, plan.task))
-    first = len(protocol.printed(*plan)) // len(protocol.arms(plan.task, plan.profile))
+    first = len(reporting) if protocol.printed_rates(plan.profile, plan.task) else 0
     several = set(protocol.compared(plan.task))
     return {
         name: first + rates * len(tuning) + len(reporting) * (3 if name in several else 1)

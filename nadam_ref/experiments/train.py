@@ -302,10 +302,7 @@ class Training:
     def row_steps(self) -> dict[str, float]:
         """The metrics `ROW_STEPS`; empty where rows do not count their own steps."""
         table = max(self.params.values(), key=Tensor.numel)
-        steps = self.optimizer.state[table].get("step") if self.spec.row_lazy else None
-        if steps is None or steps.dim() == 0:
-            return {}
-        return dict(zip(ROW_STEPS, (float(steps.max()), float(steps.median())), strict=True))
+        return row_steps(self.optimizer.state[table].get("step") if self.spec.row_lazy else None)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on, for `load_state_dict`; batches and noise are drawn again there."""
@@ -331,6 +328,13 @@ class Training:
         self.seconds = saved["seconds"]
         for _ in range(self.log.step):  # every draw of the generators, so that the next one is the next
             next(self.batches)
+
+
+def row_steps(steps: Tensor | None) -> dict[str, float]:
+    """The metrics `ROW_STEPS` from the steps of a table's rows; empty where there is one count or none."""
+    if steps is None or steps.dim() == 0:
+        return {}
+    return dict(zip(ROW_STEPS, (float(steps.max()), float(steps.median())), strict=True))
 
 
 def clip(grads: list[Tensor], norm: float) -> None:

@@ -17,7 +17,7 @@ from ..rules import Rule
 from . import cpu, cuda, sparse
 from .table import NoKernelError, Row, rows
 
-__all__ = ["fused_update_", "rows_kernel", "run"]
+__all__ = ["compiles", "fused_update_", "rows_kernel", "run"]
 
 Made = TypeVar("Made")
 
@@ -49,6 +49,11 @@ def run(
     if kernel and table:
         kernel(table, ks, device)
     return kernel is not None
+
+
+def compiles(device_type: str) -> bool:
+    """Whether kernels for a type of device could be compiled, as far as that was tried."""
+    return device_type not in _WITHOUT_COMPILER
 
 
 def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:

@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from nadam_ref.cli import main
 from nadam_ref.experiments import pack
 from nadam_ref.experiments.pack import PackError
 from nadam_ref.experiments.records import Record, Store, provenance
@@ -137,3 +138,18 @@ def test_fault_53_a_pack_that_cannot_be_written_whole_has_no_manifest(records, t
     with pytest.raises(PackError, match=r"cannot write .*No space left"):
         pack.write(tmp_path, records)
     assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
+
+
+def test_a_sweep_goes_on_from_a_pack(records, tmp_path, capsys):
+    """A store filled from a pack has the records of the one that was packed; verify takes either."""
+    pack.write(tmp_path / "pack", records)
+    assert main(["unpack", str(tmp_path / "pack"), "--store", str(tmp_path / "store")]) == 0
+    assert {r.spec.id: r.to_json() for r in Store(tmp_path / "store")} == {r.spec.id: r.to_json() for r in records}
+    capsys.readouterr()
+    counts = []
+    for source in (["--pack", tmp_path / "pack"], ["--store", tmp_path / "store"]):
+        assert main(["verify", *map(str, source)]) == 0
+        counts.append(capsys.readouterr().out)
+    assert counts[0] == counts[1] != ""
+    assert main(["unpack", str(tmp_path), "--store", str(tmp_path / "store")]) == 2
+    assert "is no pack of records" in capsys.readouterr().err

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import nadam_ref
-from nadam_ref.experiments import data, pack, protocol, train
+from nadam_ref import fused
+from nadam_ref.experiments import data, pack, protocol, records, statistics, train
+from nadam_ref.experiments.records import provenance
 from nadam_ref.experiments.replicated import run_together
 from nadam_ref.experiments.tasks import images
 from nadam_ref.experiments.train import run
@@ -196,11 +198,11 @@ def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_de
 def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(make_spec):
     """Warnings are errors here: an old record gives none, and keeps its id."""
     folder = Path(__file__).parents[2] / "book" / "results" / "images-small"
-    records = pack.read(folder)
-    assert len({protocol.arm(record.spec) for record in records}) == 14
-    old = next(record.spec for record in records if record.spec.hyperparameters.get("dialect") == "radam")
+    packed = pack.read(folder)
+    assert len({protocol.arm(record.spec) for record in packed}) == 14
+    old = next(record.spec for record in packed if record.spec.hyperparameters.get("dialect") == "radam")
     assert old.id in (folder / "runs.csv").read_text(encoding="utf-8")
-    assert protocol.arm(old) == "Nadam-radam"
+    assert protocol.arm(old) == "Nadam-interpolated"
     today = {**old.hyperparameters, "dialect": "interpolated"}
     specs = [dataclasses.replace(make_spec(), hyperparameters=hyper) for hyper in (old.hyperparameters, today)]
     assert specs[0].id != specs[1].id
@@ -279,19 +281,57 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
         assert after[4] == pytest.approx(0.9 - 0.1 * (0.5 + 0.25 + 0.125))
 
 
-def test_row_lazy_runs_are_fused_to_the_same_bits():
+def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
     (name, *_) = protocol.data_names("smoke", "word2vec")
     spec = next(x for x in protocol.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
-    fused, plain = train.Training(spec), train.Training(spec)
+    quick, plain = train.Training(spec), train.Training(spec)
     assert plain.optimizer.param_groups[0]["fused"] is True
     plain.optimizer.param_groups[0]["fused"] = False
-    for training in (fused, plain):
+    for training in (quick, plain):
         while not training.ended:
             training.advance()
-    assert fused.log.curves == plain.log.curves and fused.log.step == spec.steps
+    assert quick.log.step == plain.log.step == spec.steps
+    for name, values in quick.log.curves.items():
+        assert values == pytest.approx(plain.log.curves[name], rel=1e-5), name
+
+
+def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeypatch):
+    (name, *_) = protocol.data_names("smoke", "word2vec")
+    spec, *_ = protocol.specs("smoke", name, "word2vec")
+    found = [provenance(spec, 1.0)["row_kernel"]]
+    monkeypatch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
+    found.append(provenance(spec, 1.0)["row_kernel"])
+    assert found == ["compiled", "none"]
+    assert "row_kernel" not in provenance(make_spec(), 1.0)
 
 
 # ---------------------------------------------------------------- long runs
+
+
+def test_a_long_run_keeps_means_of_its_training_losses(make_spec, monkeypatch):
+    """Seven steps, evaluated after every third: the means of three, three and one."""
+    whole = run(make_spec(steps=7, evaluate_every=3)).curves["train_loss"]
+    monkeypatch.setattr(records, "LONG", 6)
+    spec = make_spec(steps=7, evaluate_every=3)
+    found = run(spec).curves["train_loss"]
+    assert spec.train_every == 3
+    assert found == pytest.approx([sum(whole[:3]) / 3, sum(whole[3:6]) / 3, whole[6]])
+    (row,) = statistics.rows([run(spec)])
+    assert statistics.curve([run(spec)], row, "train_loss").step.tolist() == [0, 3, 6]
+
+
+def test_a_row_lazy_run_says_how_many_steps_its_rows_took():
+    (name, *_) = protocol.data_names("smoke", "word2vec")
+    specs = {protocol.arm(spec): spec for spec in protocol.specs("smoke", name, "word2vec")}
+    training = train.Training(specs["Adam"])
+    while not training.ended:
+        training.advance()
+    steps = training.optimizer.state[training.params["embedding"]]["step"]
+    assert training.row_steps() == {"row_steps_most": steps.max().item(), "row_steps_median": steps.median().item()}
+    assert 0 < steps.max() <= specs["Adam"].steps
+    assert run(specs["Adam"]).metrics["row_steps_most"] == steps.max().item()
+    for arm in ("Adam-common", "Adam-dense", "GD"):
+        assert not set(train.ROW_STEPS) & set(run(specs[arm]).metrics)
 
 
 class Stop(Exception):
@@ -344,9 +384,9 @@ def test_fault_96_a_run_stopped_at_its_end_comes_to_the_record_it_would_have_had
 
 
 def test_fault_36_wall_clock_limit_is_a_status(make_spec):
-    record = run(make_spec(steps=100_000), limit_seconds=0.05)
+    record = run(make_spec(steps=10_000), limit_seconds=0.05)
     assert record.status == "timeout" and "0.05 s" in record.reason
-    assert 0 < record.step < 100_000 and record.metrics == {}
+    assert 0 < record.step < 10_000 and record.metrics == {}
     assert len(record.curves["train_loss"]) == record.step
     assert run(make_spec(), limit_seconds=1e6).status == "finished"
 

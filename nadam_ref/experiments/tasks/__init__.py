@@ -106,8 +106,8 @@ def loss_and_gradients(
 def scatter(grads: Mapping[str, Tensor], rows: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> Params:
     """Gradients with respect to `pick(params, rows)` as gradients of `params`: sparse where a table was picked from.
 
-    The sparse ones are coalesced, repeats summed once, with `sparse_dim()` 1, or 2 (replica, row) for rows `[R, B]`:
-    what the optimizers and `nadam_ref.replicas.Replicas` take for row-lazy updates.
+    The sparse ones have `sparse_dim()` 1, or 2 (replica, row) for rows `[R, B]`: what the optimizers and
+    `nadam_ref.replicas.Replicas` take for row-lazy updates. Rows that occur several times are summed there.
     """
     return {name: _sparse(g, rows[name], params[name]) if name in rows else g for name, g in grads.items()}
 
@@ -119,7 +119,7 @@ def _sparse(values: Tensor, rows: Tensor, table: Tensor) -> Tensor:
         replica = torch.arange(len(rows), device=rows.device).repeat_interleave(rows.shape[1])
         indices = torch.stack([replica, rows.reshape(-1)])
     flat = values.reshape(-1, *table.shape[lead:])
-    return torch.sparse_coo_tensor(indices, flat, table.shape, check_invariants=False).coalesce()
+    return torch.sparse_coo_tensor(indices, flat, table.shape, check_invariants=False)
 
 
 TASKS: dict[str, Task] = {

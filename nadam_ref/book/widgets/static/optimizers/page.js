@@ -21,7 +21,7 @@
   const COLUMNS = { none: "no norm", sum: "sum of g²", rms: "mean of g²", max: "max of |g|" };
   const ROWS = ["no mo\u00admen\u00adtum", "classical", "Nesterov"];
   const DIALECTS = {
-    cs229: "the report; torch", iclr: "ICLR", constant: "optax: no schedule", keras3: "Keras 3", choi: "Choi; timm", interpolated: "Radam",
+    cs229: "the report; torch", iclr: "ICLR", constant: "optax: no schedule", keras3: "Keras 3", choi: "Choi; timm", interpolated: "interpolated; Radam",
   };
   const SCHEDULES = { none: "constant", 0.004: "rises (report)" };
   const NUMBERS = { mu: "μ", nu: "ν", a: "a", c: "c", d: "d", eta: "η" };
