@@ -117,7 +117,7 @@ def test_overlap_is_torchs(size):
 
 
 def test_what_is_stored_is_the_same_tensor():
-    x = torch.sparse_coo_tensor([[2, 0, 2]], torch.tensor([[1.0, 2], [3, 4], [5, 6]]), (4, 2))
+    x = torch.sparse_coo_tensor([[2, 0, 2]], [[1.0, 2], [3, 4], [5, 6]], (4, 2), check_invariants=True)
     indices, values = compat.stored(x)
     assert indices.tolist() == [[2, 0, 2]]
     assert values.tolist() == [[1, 2], [3, 4], [5, 6]]
