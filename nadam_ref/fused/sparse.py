@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..compat import stored
 from ..kernels import Coefficients, Prelude
+from ..memory import is_memory
 from ..rules import Rule
 from .cpu import C_TYPES, _library, body, head
 from .spelling import spell
@@ -190,9 +191,11 @@ def occurring(
     by_row = bool(tall) and tall[0].dim() == 1
     if dtype not in C_TYPES or not all(sizes) or {dtype} != set(map(DTYPE, chain(wide, values))):
         return None
+    if not all(map(is_memory, chain(wide, tall, rows, values))):
+        return None
     if not all(map(IS_CPU, wide)) or not all(map(Tensor.is_contiguous, chain(wide, tall))):
         return None
-    if any(map(Tensor.is_neg, chain(wide, values))) or list(map(NBYTES, wide)) != sizes * (len(wide) // len(sizes)):
+    if list(map(NBYTES, wide)) != sizes * (len(wide) // len(sizes)):
         return None
     if [x.shape for x in tall] != [(height,) if by_row else () for height in heights] * len(counts):
         return None

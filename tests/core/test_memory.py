@@ -118,6 +118,19 @@ def test_fault_84_large_wrappers_are_not_cut(name, path):
     torch.testing.assert_close(plain(mine), truth.detach(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [Wrapper, lambda x: x.as_subclass(Owner)], ids=["wrapper", "owner"])
+@pytest.mark.parametrize("path", ["default", "fused"])
+@every_optimizer
+def test_fault_84_rows_of_subclasses(name, path, kind):
+    rows = [torch.sparse_coo_tensor([[i, 4, i]], torch.full((3, 2), 1.0 + i), (6, 2)) for i in range(3)]
+    mine, truth = nn.Parameter(kind(*weights((6, 2)))), nn.Parameter(*weights((6, 2)))
+    wrapped, alone = make(name, [mine], IMPLEMENTATIONS[path]), make(name, [truth])
+    for g in rows:
+        mine.grad, truth.grad = g, g.clone()
+        wrapped.step(), alone.step()
+    agree(wrapped, alone)
+
+
 @every_path
 @every_optimizer
 def test_fake_tensors_take_steps(name, path):
