@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from operator import attrgetter
 from typing import Any
@@ -246,46 +246,42 @@ def _check_dtype(p: Tensor) -> None:
         raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
 
 
-def fitting(grad: Tensor, p: Tensor) -> Tensor:
-    """A gradient of another dtype than its parameter's in that of the arithmetic. Raises RuntimeError for complex."""
-    if not torch.can_cast(grad.dtype, arithmetic(p)):
-        raise RuntimeError(f"a gradient of dtype {grad.dtype} does not fit a parameter of dtype {p.dtype}")
-    return grad.to(arithmetic(p))
+def fitting(grads: list[Tensor], p: Tensor) -> list[Tensor]:
+    """The gradients of parameters like `p`; those of another dtype in that of the arithmetic.
 
-
-def misplaced(
-    params: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], names: Sequence[str]
-) -> list[int]:
-    """Which parameters have gone to another dtype or device than their state `names`, which has to follow them.
-
-    Raises RuntimeError where a parameter's gradient or state cannot be brought to it: another shape, complex for real,
-    a gradient on another device; TypeError for what is no parameter any more.
+    Raises RuntimeError for complex gradients of real parameters.
     """
-    shapes, dtypes, devices = (list(map(get, params)) for get in (SHAPE, DTYPE, DEVICE))
-    of_each = dict(zip(dtypes, params, strict=True))
-    for p in of_each.values():
-        _check_dtype(p)
-    if list(map(SHAPE, grads)) != shapes or list(map(DEVICE, grads)) != devices:
+    if set(map(DTYPE, grads)) <= {p.dtype}:
+        return grads
+    for g in grads:
+        if not torch.can_cast(g.dtype, arithmetic(p)):
+            raise RuntimeError(f"a gradient of dtype {g.dtype} does not fit a parameter of dtype {p.dtype}")
+    return [g if g.dtype == p.dtype else g.to(arithmetic(p)) for g in grads]
+
+
+# Each check runs over all tensors at once: this is done in every step.
+def misplaced(params: list[Tensor], grads: list[Tensor], kept: Iterable[list[Tensor]]) -> bool:
+    """Whether state has to follow its parameters, all of one dtype and device, to another of these.
+
+    `kept`: m and n of all parameters. Raises TypeError for what is no parameter any more, RuntimeError for a gradient
+    or state that cannot be brought to its parameter: of another shape, complex for real, a gradient on another device.
+    """
+    p, shapes = params[0], list(map(SHAPE, params))
+    _check_dtype(p)
+    if list(map(SHAPE, grads)) != shapes or set(map(DEVICE, grads)) != {p.device}:
         _refuse("gradient", params, grads)
-    wanted = {dtype: arithmetic(p) for dtype, p in of_each.items()}
-    dtypes = [wanted[dtype] for dtype in dtypes]
-    moved: set[int] = set()
-    for name in names:
-        kept = [state[name] for state in states]
-        if list(map(SHAPE, kept)) != shapes:
-            _refuse(f"state {name}", params, kept)
-        if list(map(DTYPE, kept)) != dtypes or list(map(DEVICE, kept)) != devices:
-            for i, (x, p, dtype) in enumerate(zip(kept, params, dtypes, strict=True)):
-                if not torch.can_cast(x.dtype, dtype):
-                    _refuse(f"state {name}", params[i:], kept[i:], dtypes=True)
-                if x.dtype != dtype or x.device != p.device:
-                    moved.add(i)
-    return sorted(moved)
+    stay = True
+    for tensors in kept:
+        dtypes = set(map(DTYPE, tensors))
+        if list(map(SHAPE, tensors)) != shapes or any(x.is_complex and not p.is_complex() for x in dtypes):
+            _refuse("state", params, tensors)
+        stay = stay and dtypes == {arithmetic(p)} and set(map(DEVICE, tensors)) == {p.device}
+    return not stay
 
 
-def _refuse(what: str, params: list[Tensor], others: list[Tensor], dtypes: bool = False) -> None:
+def _refuse(what: str, params: list[Tensor], others: list[Tensor]) -> None:
     for p, x in zip(params, others, strict=True):
-        if dtypes or x.shape != p.shape or x.device != p.device:
+        if x.shape != p.shape or x.is_complex() != p.is_complex() or (what == "gradient" and x.device != p.device):
             kinds = [f"shape {tuple(y.shape)}, dtype {y.dtype}, on {y.device}" for y in (x, p)]
             raise RuntimeError(f"a {what} ({kinds[0]}) does not fit its parameter ({kinds[1]})")
 

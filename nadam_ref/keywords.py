@@ -39,7 +39,7 @@ def is_sequence(x: Any) -> bool:
 
 
 def _pick(x: Any, r: int, name: str = "") -> Any:
-    if name == "betas":
+    if name == "betas" and is_sequence(x):
         return tuple(_pick(beta, r) for beta in x)
     if is_sequence(x):
         return x[r].item() if isinstance(x, Tensor) else x[r]

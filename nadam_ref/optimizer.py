@@ -46,10 +46,22 @@ class Cohort(NamedTuple):
     grads: list[Tensor]
     states: list[dict[str, Tensor]]
 
+    def add(self, p: Tensor, grad: Tensor, state: dict[str, Tensor]) -> None:
+        self.params.append(p)
+        self.grads.append(grad)
+        self.states.append(state)
+
+    def check(self, keys: StateKeys) -> bool:
+        """Whether the state has to follow its parameters to another dtype or device; RuntimeError if it cannot."""
+        self.grads[:] = fitting(self.grads, self.params[0])
+        return misplaced(self.params, self.grads, filter(None, self._accumulators(keys)))
+
+    def _accumulators(self, keys: StateKeys) -> list[list[Tensor]]:
+        return [[state[name] for state in self.states] if name else [] for name in (keys.m, keys.n)]
+
     def lists(self, keys: StateKeys) -> Lists:
         """θ, g, m and n; complex tensors as pairs of reals."""
-        ms = [state[keys.m] for state in self.states] if keys.m else []
-        ns = [state[keys.n] for state in self.states] if keys.n else []
+        ms, ns = self._accumulators(keys)
         lists = (self.params, self.grads, ms, ns)
         if not torch.is_grad_enabled():  # autograd sees the whole
             lists = local_parts(lists)
@@ -253,13 +265,17 @@ class PaperOptimizer(Optimizer):
     def _plan_cohorts(self, rule: Rule, group: Group, keys: StateKeys) -> Callable[[], None]:
         """The step of parameters that go together where they can, and of those whose gradients are sparse."""
         cohorts, with_rows = self._cohorts(group, keys)
-        follow = [] if torch.compiler.is_compiling() else self._misplaced(cohorts, with_rows, group, keys)
+        follow = [] if torch.compiler.is_compiling() else [c for c in (*cohorts, *with_rows) if c.check(keys)]
+        sparse = [p for cohort in with_rows for p in cohort.params]
+        if not group["fused"]:  # the kernel looks by itself
+            for p in sparse:
+                check_rows(p, cast(Tensor, p.grad))
 
         def advance() -> None:
-            for p in follow:
-                state = self.state[p]
+            for p in chain.from_iterable(cohort.params for cohort in follow):
+                state = self._state(p, group, keys)
                 state.update({name: restored(name, Shielded(x), p, group) for name, x in state.items()})
-            rest = self._advance_rows_fused(rule, group, keys, with_rows) if with_rows and group["fused"] else with_rows
+            rest = self._advance_rows_fused(rule, group, keys, sparse) if sparse and group["fused"] else sparse
             for p in rest:
                 self._advance_rows(rule, group, keys, p)
             for cohort in cohorts:
@@ -268,20 +284,11 @@ class PaperOptimizer(Optimizer):
 
         return advance
 
-    def _misplaced(self, cohorts: list[Cohort], with_rows: list[Tensor], group: Group, keys: StateKeys) -> list[Tensor]:
-        """The parameters whose state has to follow them to another dtype or device."""
-        states = [self._state(p, group, keys) for p in with_rows]
-        for p in with_rows:
-            if not group["fused"]:  # the kernel looks by itself
-                check_rows(p, cast(Tensor, p.grad))
-        cohorts = [*cohorts, Cohort(with_rows, [cast(Tensor, p.grad) for p in with_rows], states)]
-        return [c.params[i] for c in cohorts for i in misplaced(*c, [name for name in keys[2:] if name])]
-
-    def _cohorts(self, group: Group, keys: StateKeys) -> tuple[list[Cohort], list[Tensor]]:
+    def _cohorts(self, group: Group, keys: StateKeys) -> tuple[list[Cohort], list[Cohort]]:
         """Parameters that share what one call needs, type, scalars, device, dtype; and those with sparse gradients."""
         symbolic = _symbolic(group)
         cohorts: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
-        with_rows: list[Tensor] = []
+        with_rows: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
         for p in group["params"]:
             grad = p.grad
             if grad is None:
@@ -291,11 +298,9 @@ class PaperOptimizer(Optimizer):
                     name = type(self).__name__
                     raise RuntimeError(f"{name} does not support sparse gradients with differentiable=True")
                 if p.dim():
-                    with_rows.append(p)
+                    with_rows[p.dtype, p.device].add(p, grad, self._state(p, group, keys))
                     continue
                 grad = grad.to_dense()
-            if grad.dtype != p.dtype:
-                grad = fitting(grad, p)
             if group["fused"] and not p.is_complex():
                 check_for_fused(p)
             state = self._state(p, group, keys)
@@ -303,11 +308,8 @@ class PaperOptimizer(Optimizer):
             for name in keys.counts:
                 count = state[name]
                 key.append(id(p) if symbolic or count.dim() else count.item())
-            cohort = cohorts[tuple(key)]
-            cohort.params.append(p)
-            cohort.grads.append(grad)
-            cohort.states.append(state)
-        return list(cohorts.values()), with_rows
+            cohorts[tuple(key)].add(p, grad, state)
+        return list(cohorts.values()), list(with_rows.values())
 
     def _advance(self, rule: Rule, group: Group, keys: StateKeys, cohort: Cohort) -> None:
         """Count the step, find its scalars, and update in the portions and the way that the group's flags ask for."""
@@ -359,7 +361,7 @@ class PaperOptimizer(Optimizer):
     def _packed(self, params: list[Tensor], group: Group, keys: StateKeys) -> Pack | None:
         """The group's pack, made anew where other parameters take part; None where they do not fit one."""
         pack = self._packs.get(at := id(group["params"]))
-        if pack is None or not pack.holds(params):
+        if pack is None or pack.names != keys.names or not pack.holds(params):
             if self._packings[at] >= PACKINGS:
                 return None
             self._packings[at] += 1
@@ -379,7 +381,7 @@ class PaperOptimizer(Optimizer):
         Rows that occur several times are summed once; weight decay acts on the rows that occur. Under a common count
         they take the parameter's next step instead. The boxes are `paper.row_lazy` and `paper.row_lazy_common`.
         """
-        grad = by_rows(cast(Tensor, p.grad)).coalesce()
+        grad = by_rows(fitting([cast(Tensor, p.grad)], p)[0]).coalesce()
         rows, state = grad.indices()[0], self._row_state(p, group, keys)
         common = keys.counts if group.get("row_counts") == "common" else ()
         part = {name: state[name] if name in common else state[name].index_select(0, rows) for name in keys.names}
