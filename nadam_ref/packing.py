@@ -23,7 +23,7 @@ from .memory import cut, is_memory, is_shared
 __all__ = ["Pack", "flatten_"]
 
 State = dict[str, Tensor]
-NBYTES = attrgetter("nbytes")
+NBYTES, DTYPE = attrgetter("nbytes"), attrgetter("dtype")
 
 
 class Pack:
@@ -35,7 +35,7 @@ class Pack:
     """
 
     def __init__(self, params: list[Tensor], states: list[State], counts: tuple[str, ...], m: str, n: str) -> None:
-        names = (*counts, *filter(None, (m, n)))
+        self.names = names = (*counts, *filter(None, (m, n)))
         _check_fit(params, states, counts, names[len(counts) :])
         self.params, self.states = params, states
         self.flat = {name: torch.stack([state[name] for state in states]) for name in counts}
@@ -47,10 +47,11 @@ class Pack:
                 state[name] = piece.as_strided(state[name].shape, state[name].stride())
         kept = {name: [state[name] for state in states] for name in names}
         self._kept = {name: (pieces, _addresses(pieces)) for name, pieces in kept.items()}
-        self._at = _addresses(params)
+        self._at, self._dtype = _addresses(params), params[0].dtype
         self._bytes = [p.nbytes for p in params]
         self._contiguous = [p.is_contiguous() for p in params]
-        self._strides = {i: p.stride() for i, p in enumerate(params) if not p.is_contiguous()}
+        self._strides = list(map(Tensor.stride, params))
+        self._in_other_order = [i for i, contiguous in enumerate(self._contiguous) if not contiguous]
         self._of_one = [i for i, p in enumerate(params) if p.numel() == 1]
         nowhere: tuple[list[Tensor], list[int]] = ([], [0] * len(params))
         self._m, self._n = (self._kept.get(name, nowhere)[1] for name in (m, n))
@@ -94,15 +95,14 @@ class Pack:
         )
 
     def _lies_as_it_did(self, grads: list[Tensor]) -> bool:
-        if _addresses(self.params) != self._at:
+        if _addresses(self.params) != self._at or list(map(Tensor.stride, self.params)) != self._strides:
             return False
-        for tensors in (self.params, grads):
-            if list(map(NBYTES, tensors)) != self._bytes:
-                return False
-            if list(map(Tensor.is_contiguous, tensors)) != self._contiguous:
-                return False
-            if any(tensors[i].stride() != stride for i, stride in self._strides.items()):
-                return False
+        if list(map(NBYTES, self.params)) != self._bytes or list(map(NBYTES, grads)) != self._bytes:
+            return False
+        if list(map(Tensor.is_contiguous, grads)) != self._contiguous or set(map(DTYPE, grads)) != {self._dtype}:
+            return False
+        if any(grads[i].stride() != self._strides[i] for i in self._in_other_order):
+            return False
         return not any(grads[i].is_neg() for i in self._of_one)
 
 
@@ -116,6 +116,8 @@ def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...
         tensors = (p.grad, *(state[name] for name in others))
         if any(x is None or x.is_sparse for x in tensors) or p.device != first.device or p.dtype != first.dtype:
             raise ValueError("parameters of several dtypes or devices, or with sparse gradients, are not packed")
+        if any(x.shape != p.shape for x in tensors if x is not None):
+            raise ValueError(f"gradient or state have another shape than their parameter's, {tuple(p.shape)}")
         if not plain(p, *tensors) or not p.numel() or any(state[name].dim() for name in counts):
             raise ValueError(f"a parameter of shape {tuple(p.shape)} does not lie in memory as a pack needs it")
     if any(len({state[name].item() for state in states}) > 1 for name in counts):

@@ -17,7 +17,7 @@ from ..rules import Rule
 from . import cpu, cuda, sparse
 from .table import NoKernelError, Row, rows
 
-__all__ = ["compiles", "fused_update_", "rows_kernel", "run"]
+__all__ = ["compiles", "dense_kernel", "fused_update_", "rows_kernel", "run"]
 
 Made = TypeVar("Made")
 
@@ -45,10 +45,15 @@ def run(
     rule: Rule, prelude: Prelude, table: list[Row], ks: Sequence[Coefficients], device: torch.device, dtype: torch.dtype
 ) -> bool:
     """Run the kernel over a table whose rows say which of `ks` they take; False, after one warning, without one."""
-    kernel = _made(device.type, _kernel, rule, prelude, dtype, device.type)
+    kernel = dense_kernel(rule, prelude, dtype, device)
     if kernel and table:
         kernel(table, ks, device)
     return kernel is not None
+
+
+def dense_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device: torch.device) -> cpu.Kernel | None:
+    """The kernel that walks a table; None, after one warning, where it cannot be compiled."""
+    return _made(device.type, _kernel, rule, prelude, dtype, device.type)
 
 
 def compiles(device_type: str) -> bool:

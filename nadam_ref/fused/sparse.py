@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from ..checks import check_rows
 from ..compat import stored
 from ..kernels import Coefficients, Prelude
 from ..memory import is_memory
@@ -24,7 +25,7 @@ from ..rules import Rule
 from .cpu import C_TYPES, _library, body, head
 from .spelling import spell
 
-__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "kernel", "occurring", "source"]
+__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "by_rows", "kernel", "occurring", "source"]
 
 #: Which set of numbers a row takes: the one there is, that of its entry in the gradient, that of its count.
 COMMON, BY_ENTRY, BY_COUNT = range(3)
@@ -163,6 +164,17 @@ def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
     )
 
 
+def by_rows(grad: Tensor) -> Tensor:
+    """A sparse gradient by its rows alone: what one sparse in further dimensions leaves out of a row is zero there."""
+    if grad.sparse_dim() == 1:
+        return grad
+    grad = grad.coalesce()
+    rows, at = torch.unique(grad.indices()[0], return_inverse=True)
+    values = grad.values().new_zeros(len(rows), *grad.shape[1:])
+    values[(at, *grad.indices()[1:])] = grad.values()
+    return torch.sparse_coo_tensor(rows[None], values, grad.shape, check_invariants=False)
+
+
 class Occurring(NamedTuple):
     """The rows of parameters of one dtype that take a step: tensors, and the fields of the kernel's Tables."""
 
@@ -226,9 +238,8 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
         table = array("q", chain.from_iterable((*fields, at) for fields, at in zip(found.fields, firsts, strict=True)))
         missing = int(update(len(firsts), table.buffer_info()[0], by, len(sets), sets.data_ptr(), rate))
         if missing == -2:
-            for p, rows in zip(found.params, found.rows, strict=True):
-                for row in rows[(rows < 0) | (rows >= len(p))].tolist():
-                    raise IndexError(f"a sparse gradient has an index {row}, and its parameter {len(p)} rows")
+            for p in found.params:
+                check_rows(p, cast(Tensor, p.grad))
         return missing
 
     return run
