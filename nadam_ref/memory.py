@@ -44,16 +44,23 @@ def are_torchs_own(tensors: Iterable[Tensor]) -> bool:
 def local_parts(lists: Lists) -> Lists:
     """The parts of DTensors that lie in this process, which are updated as the whole would be; other lists as they are.
 
-    That is so where θ, g, m and n are laid out alike, and no sum over processes is pending.
+    That is so where θ, m and n are laid out alike, and none is a sum that is still to be made. A gradient that is laid
+    out otherwise is brought there.
     """
-    for tensors in zip(*filter(None, lists), strict=True):
-        layouts = [(getattr(x, "device_mesh", None), getattr(x, "placements", None)) for x in tensors]
-        mesh, placements = layouts[0]
-        if mesh is None or placements is None or any(layout != layouts[0] for layout in layouts):
-            return lists
-        if any(placement.is_partial() for placement in placements):
-            return lists
-    return cast(Lists, tuple([cast(Any, x).to_local() for x in tensors] for tensors in lists))
+    params, grads, ms, ns = lists
+    layouts = [_layout(p) for p in params]
+    if any(layout is None or any(x.is_partial() for x in layout[1]) for layout in layouts):
+        return lists
+    if any(list(map(_layout, kept)) != layouts for kept in (ms, ns) if kept) or None in map(_layout, grads):
+        return lists
+    brought = [cast(Any, g).redistribute(*layout) for g, layout in zip(grads, cast(Any, layouts), strict=True)]
+    return cast(Lists, tuple([cast(Any, x).to_local() for x in tensors] for tensors in (params, brought, ms, ns)))
+
+
+def _layout(x: Tensor) -> tuple[Any, Any] | None:
+    """The mesh and the placements of a DTensor; its class is not imported for those who have none."""
+    placements = getattr(x, "placements", None)
+    return placements and (cast(Any, x).device_mesh, placements)
 
 
 def is_shared(x: Tensor) -> bool:

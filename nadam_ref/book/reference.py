@@ -165,7 +165,7 @@ def _rates() -> Markdown:
     begins = {_words(task): protocol_file.section(task)["middle"] for task in protocol_file.tasks()}
     begins["all, in `live`"] = _profile(REPORT, "live")["middle"]
     rows = [[name, *(_rate(at[x]) if x in at else "" for x in families)] for name, at in begins.items()]
-    return _table(["task", *families], rows, "l" + "r" * len(families), "rates", "Where the search begins.")
+    return _table(["task", *families], rows, "l" * (1 + len(families)), "rates", "Where the search begins.")
 
 
 def _primary() -> Markdown:

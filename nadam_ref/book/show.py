@@ -40,7 +40,7 @@ def table(
     Raises `ValueError` for a name that is not `tab-` with small letters, digits and hyphens, or has no caption.
 
     Text is escaped, so that no label or message can break out of its cell; `$…$` and backticks keep their meaning.
-    Cells of right-aligned columns wrap nowhere but before an interval in brackets.
+    Cells of right-aligned columns wrap nowhere but before an interval in brackets and before "at".
     """
     marks = {"l": ":--", "r": "--:"}
     letters = align or "l" * len(header)
@@ -99,5 +99,6 @@ def _cell(x: Any, letter: str) -> str:
     text = str(x).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
     if letter == "l":
         return text
-    # no-break spaces, but before an interval, and word joiners beside a dash
-    return text.replace(" ", "\u00a0").replace("\u00a0(", " (").replace("–", "\u2060–\u2060")
+    # no-break spaces, but before an interval and before "at", and word joiners beside a dash
+    kept = re.sub("\u00a0(?=[(]|at\u00a0)", " ", text.replace(" ", "\u00a0"))
+    return kept.replace("–", "\u2060–\u2060")

@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 
 from nadam_ref.book import recorded
+from nadam_ref.experiments.claims import claims
 from nadam_ref.experiments.evidence import Evidence, gather
 from nadam_ref.experiments.hypotheses import log_differences
+from nadam_ref.experiments.protocol_file import sha256, version
 from nadam_ref.experiments.records import Record
+from nadam_ref.experiments.statistics import MissingRunsError
 from nadam_ref.rules import RULES
 
 SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))
 #: Log gap of each second method of a pair over the first.
 GAPS = {("Adam", "Nadam"): 0.1, ("Momentum", "NAG"): 0.3, ("AdaMax", "NadaMax"): -0.2}
+#: Ten reporting seeds are what version 2 of the protocol planned.
+MADE = {"protocol_sha256": sha256("images", "small", 2)}
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +34,23 @@ def records() -> list[Record]:
         records += constructed.arm("images", classical, list(SEEDS))
         records += constructed.arm("images", nesterov, list(SEEDS * np.exp(gap + noise)))
     records += constructed.arm("images", "Nadam-iclr", list(SEEDS * 0.9))
-    place = {"nadam_ref": "0.1.0", "commit": "c" * 40, "dirty": False}
+    place = {**MADE, "nadam_ref": "0.1.0", "commit": "c" * 40, "dirty": False}
     return [dataclasses.replace(r, provenance={**r.provenance, **place}) for r in records]
 
 
 @pytest.fixture(scope="module")
 def evidence(records: list[Record]) -> Evidence:
     return gather(records, "small")
+
+
+def test_the_seeds_are_those_of_the_version_that_the_runs_were_made_under(records: list[Record]) -> None:
+    assert recorded.version(records) == 2
+    assert list(recorded.evidence(records)["images"]["Adam"].runs) == list(range(10))
+    now = {"protocol_sha256": sha256("images", "small")}
+    today = [dataclasses.replace(r, provenance={**r.provenance, **now}) for r in records]
+    assert recorded.version(today) == version()
+    with pytest.raises(MissingRunsError, match="seed 10 "):
+        recorded.evidence(today)
 
 
 def test_the_primary_claims_are_those_of_the_task(evidence: Evidence) -> None:
@@ -73,7 +88,7 @@ def test_a_rate_that_diverged_is_left_out_of_the_figure() -> None:
         r for r in constructed.arm("images", "Adam", list(SEEDS)) if not (r.spec.lr == 1.0 and r.spec.seed >= 1000)
     ]
     records += [constructed.record("images", "Adam", 1.0, seed, math.inf) for seed in constructed.TUNING]
-    place = {"nadam_ref": "0.1.0", "commit": None, "dirty": None}
+    place = {**MADE, "nadam_ref": "0.1.0", "commit": None, "dirty": None}
     data = recorded.rates([dataclasses.replace(r, provenance={**r.provenance, **place}) for r in records]).data
     assert list(data["Adam rate"]) == [0.01, 0.1]
 
@@ -83,7 +98,10 @@ def test_a_table_has_the_rows_of_the_task_alone(evidence: Evidence, name: str) -
     text = recorded.table(evidence, name).data
     assert f":name: tab-images-{name}" in text
     assert "word2vec" not in text and "language" not in text
+    assert "; μ at the end 0.50.\n" in text.split(":name:")[0]  # after four steps
     if name == "verdicts":
+        assert len([line for line in text.splitlines() if " vs " in line]) == len(GAPS)
+        assert text.count("*(exploratory)*") == 2 == sum(c.task == "images" and not c.primary for c in claims())
         row = next(line for line in text.splitlines() if "NAG vs Momentum" in line)
         assert re.search(r"\+35\.0", row)  # exp(.3) − 1
         assert "Reproduced" in row

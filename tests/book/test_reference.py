@@ -10,10 +10,11 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -23,7 +24,8 @@ from small_book import ROOT
 import nadam_ref
 from nadam_ref import cli
 from nadam_ref.book import reference
-from nadam_ref.experiments import details, protocol_file, stages, verdicts
+from nadam_ref.experiments import claims, details, hypotheses, intervals, protocol_file, verdicts
+from nadam_ref.experiments import protocol as planned
 
 BOOK = ROOT / "book"
 EXPERIMENTS = ROOT / "nadam_ref" / "experiments"
@@ -106,34 +108,83 @@ def test_the_sizes_are_the_protocols(protocol: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("task", "data"), [("images", "digits"), ("word2vec", "clusters"), ("autoencoder", "digits")])
 def test_the_runs_are_those_that_a_sweep_makes(task: str, data: str) -> None:
-    assert reference.runs(task, "live") == stages.expected([stages.Plan("live", data, task)])
+    assert reference.runs(task, "live") == len(planned.specs("live", data, task))
 
 
 def test_the_runs_of_small_images_are_arms_times_rates_times_seeds() -> None:
-    assert reference.NUMBERS["runs-images-small"]() == str(14 * 8 * 2 + 14 * 10)
+    """Seven rates, as a search usually tries, with three seeds; then 16 arms at three rates and 2 at one."""
+    assert reference.NUMBERS["runs-images-small"]() == f"{18 * 7 * 3 + (16 * 3 + 2) * 40:,}"
 
 
-def test_one_table_of_arms_and_rates_speaks_for_the_three_tasks_of_the_report(protocol: dict[str, Any]) -> None:
-    tasks = [protocol["tasks"][name] for name in ("images", "word2vec", "language_model")]
-    assert tasks[0]["arms"] == tasks[1]["arms"] == tasks[2]["arms"]
-    for section in protocol["tasks"].values():
-        for profile in ("small", "paper"):
-            assert section["profiles"][profile]["rates"] == tasks[0]["profiles"]["small"]["rates"]
-            assert section["profiles"][profile]["seeds"] == tasks[0]["profiles"][profile]["seeds"]
+def test_the_runs_are_known_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned, "dataset", None)
+    assert reference.runs("autoencoder", "paper") == 8 * 10 + 8 * 7 * 2 + (7 * 3 + 1) * 10
+
+
+def test_one_table_of_arms_speaks_for_the_three_tasks_of_the_report(protocol: dict[str, Any]) -> None:
+    images, words, language = (protocol["tasks"][name]["arms"] for name in ("images", "word2vec", "language_model"))
+    assert images == language
+    assert images == {name: arm for name, arm in words.items() if name in images}
+    assert [row[0] for row in cells("arms-words")] == [name for name in words if name not in images]
 
 
 def test_rates_seeds_and_arms_are_the_protocols(protocol: dict[str, Any]) -> None:
-    images = protocol["tasks"]["images"]
-    shown = [[float(re.sub(r"\$(?:(\S+) \\cdot )?10\^\{(.*)\}\$", _power, x)) for x in row] for row in cells("rates")]
-    assert [list(column) for column in zip(*shown, strict=True)] == list(images["profiles"]["small"]["rates"].values())
-    assert cells("seeds")[1] == ["`small`", "8", "1000, 1001", "0–9", "3"]
-    assert [row[0] for row in cells("arms-report")] == list(images["arms"])
+    middle = {task.replace("_", " "): section["middle"] for task, section in protocol["tasks"].items()}
+    (middle["all, in `live`"],) = _different(s["profiles"]["live"]["middle"] for s in protocol["tasks"].values())
+    assert not any("middle" in s["profiles"][name] for s in protocol["tasks"].values() for name in ("small", "paper"))
+    families = ["gd", "sum", "adaptive", "max"]
+    shown = {
+        name: {x: float(_RATE.sub(_power, rate)) for x, rate in zip(families, rates, strict=True) if rate}
+        for name, *rates in cells("rates")
+    }
+    assert shown == middle
+    assert cells("seeds")[1:3] == [
+        ["`small`", "images", "12", "1000–1002", "0–39"],
+        ["`small`", "word2vec, language model, autoencoder", "12", "1000–1002", "0–9"],
+    ]
+    assert [row[0] for row in cells("arms-report")] == list(protocol["tasks"]["images"]["arms"])
     assert cells("arms-report")[5] == ["Nadam", "adaptive", "0.99", "0.004", "0.999", "$10^{-8}$", "cs229"]
+    assert cells("arms-report")[-1][-1] == "interpolated, γ = 0.5"
+    assert cells("arms-words")[0][-1] == "common count"
+    assert cells("arms-words")[-1] == ["Nadam-iclr-dense", *cells("arms-report")[9][1:-1], "iclr, dense"]
     assert cells("arms-autoencoder")[1] == ["Momentum", "gd", "0.975", "0.004", "", "", "mean"]
+    assert cells("arms-autoencoder")[-1][-2:] == ["$10^{-8}$\u00a0inside", "iclr"]
+
+
+_RATE = re.compile(r"\$(?:(\S+) \\cdot )?10\^\{(.*)\}\$")
 
 
 def _power(found: re.Match[str]) -> str:
     return f"{found[1] or 1}e{found[2]}"
+
+
+def _different(found: Iterable[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for x in found:
+        kept += [] if x in kept else [x]
+    return kept
+
+
+def test_the_page_says_which_arms_are_run_and_reported_at_one_rate_only(protocol: dict[str, Any]) -> None:
+    assert "every arm but gradient descent and MaxProp is reported at up to three rates" in PAGES["protocol"]
+    for section in protocol["tasks"].values():
+        assert set(section["arms"]) - set(section["compared"]) == {"GD", "MaxProp"} & set(section["arms"])
+    for name in {name for section in protocol["tasks"].values() for name in section["arms"]}:
+        of_rows = name.endswith(("-common", "-dense"))
+        assert of_rows or re.search(rf"\b{name}\b", PAGES["protocol"] + markdown("arms-report")), name
+
+
+def test_so_many_seeds_show_such_a_difference() -> None:
+    """Simulated: normal pairs with the pilot's spread, whose mean is what the page says they show."""
+    spread, generator = float(reference.NUMBERS["pilot"]()), np.random.default_rng(0)
+    level = claims.rules().alpha / 9
+    for n, seen in (("n", "seen"), ("n-images", "seen-images")):
+        pairs = int(reference.NUMBERS[n]())
+        mean = math.log1p(float(reference.NUMBERS[seen]().removesuffix(" %")) / 100)
+        drawn = generator.normal(mean, spread, (4000, pairs))
+        t = drawn.mean(1) / (drawn.std(1, ddof=1) / math.sqrt(pairs))
+        found = 2 * np.array([intervals.t_cdf(-abs(x), pairs - 1) for x in t]) <= level
+        assert found.mean() == pytest.approx(hypotheses.POWER, abs=0.08)
 
 
 def test_the_primary_table_has_the_papers_gaps() -> None:
@@ -189,7 +240,9 @@ def test_the_titles_and_the_suffixes_are_those_that_are_given() -> None:
     for title in ("[Re]", "[¬Re]", "[Re] (partial)"):
         assert f'return "{title}"' in source
         assert f"- **{title}** " in PAGES["protocol"]
-    for suffix in re.findall(r'suffixes\.append\("(.*)"\)', source):
+    suffixes = re.findall(r'suffixes(?:\.append\(| = \()"([^"]*)"', source)
+    assert len(suffixes) == 4
+    for suffix in suffixes:
         assert re.search(rf"\*{suffix}\*", PAGES["protocol"])
 
 

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed.fsdp
 from conformance import every_optimizer
 
 pytestmark = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="torch is without gloo"
 )
 
+#: Before torch 2.6 it shards on a GPU alone.
+fully_shard = pytest.mark.skipif(
+    not hasattr(torch.distributed.fsdp, "fully_shard"), reason="this torch has no fully_shard on a CPU"
+)
 PATHS = ("default", "foreach", "fused")
 SECONDS = 300
 
@@ -46,6 +51,7 @@ def check(found, case):
         assert of_rank[case] <= 1e-6
 
 
+@fully_shard
 @pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
@@ -60,6 +66,7 @@ def test_fault_82_two_processes_are_as_one(found, name, path, wrapper):
     check(found, f"{wrapper}, {name}, {path}")
 
 
+@fully_shard
 @pytest.mark.parametrize("more", ["capturable", "maximize, weight_decay"])
 @every_optimizer
 def test_fault_82_flags_on_sharded_parameters(found, name, more):
@@ -72,6 +79,7 @@ def test_fault_82_gradients_laid_out_otherwise_and_several_meshes(found, name, p
     check(found, f"otherwise laid out, {name}, {path}")
 
 
+@fully_shard
 @pytest.mark.parametrize("kind", ["checkpoint", "checkpoint of the whole"])
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
@@ -81,12 +89,14 @@ def test_fault_82_checkpoints_of_sharded_state(found, name, path, kind):
     check(found, f"{kind}, {name}, {path}")
 
 
+@fully_shard
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
 def test_fault_83_sharded_and_plain_parameters_in_one_group(found, name, path):
     check(found, f"mixed with plain, {name}, {path}")
 
 
+@fully_shard
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer

@@ -122,7 +122,8 @@ def test_fault_84_large_wrappers_are_not_cut(name, path):
 @pytest.mark.parametrize("path", ["default", "fused"])
 @every_optimizer
 def test_fault_84_rows_of_subclasses(name, path, kind):
-    rows = [torch.sparse_coo_tensor([[i, 4, i]], torch.full((3, 2), 1.0 + i), (6, 2)) for i in range(3)]
+    values = [torch.full((3, 2), 1.0 + i) for i in range(3)]
+    rows = [torch.sparse_coo_tensor([[i, 4, i]], x, (6, 2), check_invariants=True) for i, x in enumerate(values)]
     mine, truth = nn.Parameter(kind(*weights((6, 2)))), nn.Parameter(*weights((6, 2)))
     wrapped, alone = make(name, [mine], IMPLEMENTATIONS[path]), make(name, [truth])
     for g in rows:
