@@ -128,6 +128,7 @@ class PaperOptimizer(Optimizer):
         try:
             group = self.param_groups[-1]
             group.update(self._checked(group))
+            self._settings(group)  # which looks at tensors now, not while a CUDA graph is captured
             for p in group["params"]:
                 check_parameter(p)
         except Exception:
