@@ -249,9 +249,10 @@ def _check_dtype(p: Tensor) -> None:
 def fitting(grads: list[Tensor], p: Tensor) -> list[Tensor]:
     """The gradients of parameters like `p`; those of another dtype in that of the arithmetic.
 
-    Raises RuntimeError for complex gradients of real parameters.
+    Raises TypeError for what is no parameter any more, RuntimeError for complex gradients of real parameters.
     """
-    if set(map(DTYPE, grads)) <= {p.dtype}:
+    _check_dtype(p)
+    if set(map(DTYPE, grads)) == {p.dtype}:
         return grads
     for g in grads:
         if not torch.can_cast(g.dtype, arithmetic(p)):
@@ -263,11 +264,10 @@ def fitting(grads: list[Tensor], p: Tensor) -> list[Tensor]:
 def misplaced(params: list[Tensor], grads: list[Tensor], kept: Iterable[list[Tensor]]) -> bool:
     """Whether state has to follow its parameters, all of one dtype and device, to another of these.
 
-    `kept`: m and n of all parameters. Raises TypeError for what is no parameter any more, RuntimeError for a gradient
-    or state that cannot be brought to its parameter: of another shape, complex for real, a gradient on another device.
+    `kept`: m and n of all parameters. Raises RuntimeError for a gradient or state that cannot be brought to its
+    parameter: of another shape, complex for real, a gradient on another device.
     """
     p, shapes = params[0], list(map(SHAPE, params))
-    _check_dtype(p)
     if list(map(SHAPE, grads)) != shapes or set(map(DEVICE, grads)) != {p.device}:
         _refuse("gradient", params, grads)
     stay = True

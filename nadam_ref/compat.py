@@ -21,6 +21,7 @@ __all__ = [
     "defaults_to_foreach",
     "internal_overlap",
     "stored",
+    "untraced",
     "use_grad_for_differentiable",
 ]
 
@@ -76,6 +77,10 @@ stored: Callable[[Tensor], tuple[Tensor, Tensor]] = (
 use_grad_for_differentiable: Callable[[Step], Step] = getattr(
     torchs, "_use_grad_for_differentiable", _use_grad_for_differentiable
 )
+
+#: Decorates what a compiler is to leave as it is, as torch does with its optimizers' methods; the public decorator
+#: imports all of the compiler.
+untraced: Callable[[Step], Step] = getattr(torch, "_disable_dynamo", lambda method: method)
 
 #: Raise RuntimeError for a parameter that torch would not take with `fused=True`.
 check_for_fused: Callable[[Tensor], None] = getattr(torchs, "_device_dtype_check_for_fused", _check_for_fused)

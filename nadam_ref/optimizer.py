@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from .checks import OLD_NAMES, Twin, check_parameter, check_rows, checked, fitting, misplaced, numbers, renamed
-from .compat import check_for_fused, check_graph_capture, use_grad_for_differentiable
+from .compat import check_for_fused, check_graph_capture, untraced, use_grad_for_differentiable
 from .fused import dense_kernel, fused_update_, rows_kernel
 from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, by_rows, occurring
 from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
@@ -91,6 +91,7 @@ class PaperOptimizer(Optimizer):
             raise TypeError(f"{cls.__name__} has no keyword `{name}`; it has {', '.join(known)}")
         return super().__new__(cls)
 
+    @untraced
     def __init__(self, params: ParamsT, arguments: dict[str, Any]) -> None:
         """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
         own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
@@ -204,6 +205,7 @@ class PaperOptimizer(Optimizer):
                 f"row_counts={found!r} to load the checkpoint"
             )
 
+    @untraced
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in what older or torch's own checkpoints lack, and keep counts and products in float64."""
         super().__setstate__(state)
@@ -267,7 +269,7 @@ class PaperOptimizer(Optimizer):
         cohorts, with_rows = self._cohorts(group, keys)
         follow = [] if torch.compiler.is_compiling() else [c for c in (*cohorts, *with_rows) if c.check(keys)]
         sparse = [p for cohort in with_rows for p in cohort.params]
-        if not group["fused"]:  # the kernel looks by itself
+        if not group["fused"] or len(with_rows) > 1 or len(self.param_groups) > 1:  # else the kernel looks by itself
             for p in sparse:
                 check_rows(p, cast(Tensor, p.grad))
 
@@ -301,7 +303,7 @@ class PaperOptimizer(Optimizer):
                     with_rows[p.dtype, p.device].add(p, grad, self._state(p, group, keys))
                     continue
                 grad = grad.to_dense()
-            if group["fused"] and not p.is_complex():
+            if group["fused"] and p.is_floating_point():
                 check_for_fused(p)
             state = self._state(p, group, keys)
             key: list[Any] = [type(p), p.dtype, p.device]
@@ -366,7 +368,7 @@ class PaperOptimizer(Optimizer):
                 return None
             self._packings[at] += 1
             for p in params:
-                if not p.is_complex():
+                if p.is_floating_point():
                     check_for_fused(p)
             try:
                 pack = Pack(params, [self._state(p, group, keys) for p in params], keys.counts, keys.m, keys.n)
