@@ -7,6 +7,8 @@ HELD := soupsieve<3
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip --quiet --disable-pip-version-check
 READY := .venv/ready
+# Tests run in as many processes as there are cores; a file's tests stay in one.
+SHARED_OUT := --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 # Two OpenMP threads beside any other work slow torch down 25 to 50 times.
 export OMP_NUM_THREADS = 1
@@ -16,6 +18,9 @@ ifneq ($(strip $(NADAM_REF_DATA)),)
 override NADAM_REF_DATA := $(if $(filter /% ~%,$(firstword $(NADAM_REF_DATA))),,$(CURDIR)/)$(NADAM_REF_DATA)
 export NADAM_REF_DATA
 endif
+
+# Packages and settings of the person's own have no place in .venv.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS
 
 .PHONY: help book zip test test-all lint pins clean
 .DELETE_ON_ERROR:
@@ -30,10 +35,10 @@ zip: $(READY) ## render the book and pack it into one file, _build/nadam-ref-VER
 	@$(VENV) -m nadam_ref book --zip
 
 test: $(READY) ## run the tests, some minutes
-	@$(VENV) -m pytest
+	@$(VENV) -m pytest $(SHARED_OUT)
 
 test-all: $(READY) ## run all tests, the slow ones included
-	@$(VENV) -m pytest -m ""
+	@$(VENV) -m pytest -m "" $(SHARED_OUT)
 
 lint: $(READY) ## check style (ruff) and types (mypy)
 	@$(VENV) -m ruff check

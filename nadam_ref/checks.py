@@ -1,17 +1,34 @@
-"""What an optimizer accepts: the bounds of its numbers, in torch's words, and which tensors can be parameters."""
+"""What an optimizer accepts: its hyperparameters, its parameters, and gradients and state that fit them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from operator import attrgetter
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
-from .compat import internal_overlap
+from .compat import internal_overlap, stored
+from .kernels import arithmetic
 from .rules import DIALECTS, LENGTHS
 
-__all__ = ["BOUNDS", "CHOICES", "OLD_NAMES", "check_as_torchs_adam", "check_number", "check_parameter", "renamed"]
+__all__ = [
+    "OLD_NAMES",
+    "Default",
+    "Twin",
+    "check_parameter",
+    "check_rows",
+    "checked",
+    "fitting",
+    "misplaced",
+    "momentum_decay",
+    "numbers",
+    "renamed",
+]
 
 #: Hyperparameters that are one number: the name in the error text (torch's), and the bound they stay below.
 BOUNDS = {
@@ -26,6 +43,8 @@ BOUNDS = {
     "lr_decay": ("lr_decay value", math.inf),
     "initial_accumulator_value": ("initial_accumulator_value value", math.inf),
 }
+#: Those that may be None.
+OPTIONAL = {"gamma", "momentum_decay"}
 
 #: Hyperparameters that are one of several words.
 CHOICES = {
@@ -37,24 +56,168 @@ CHOICES = {
 #: Dialects by the names that they had in version 0.1.
 OLD_NAMES = {"radam": "interpolated"}
 
+Group = dict[str, Any]
+SHAPE, DTYPE, DEVICE = map(attrgetter, ("shape", "dtype", "device"))
+
+
+class Default(float):
+    """A number in a signature that is known from one that was given, though it looks the same: a dialect replaces it.
+
+    It stays in the signature and in an optimizer's `defaults`; parameter groups have what stands for it.
+    """
+
+
+class Twin:
+    """torch.optim's class of the same method, and what it can do that this update cannot, each with its "off" value.
+
+    The "off" values stand in the parameter groups, so that torch's class can load the state_dict.
+    """
+
+    def __init__(self, name: str, **off: Any) -> None:
+        self.name, self.off = name, off
+
+    def check(self, group: Group, ours: str) -> None:
+        """Raise ValueError where a group has one of these switched on."""
+        for name, off in self.off.items():
+            if group[name] != off:
+                raise ValueError(f"{name}={group[name]!r} does not fit {ours}: use torch.optim.{self.name} for it")
+
 
 def renamed(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords, those of an old record or checkpoint included, with the dialect by its name of today."""
     old = keywords.get("dialect")
-    return {**keywords, "dialect": OLD_NAMES[old]} if old in OLD_NAMES else dict(keywords)
+    return {**keywords, "dialect": OLD_NAMES[old]} if old in list(OLD_NAMES) else dict(keywords)
 
 
-def check_number(label: str, value: Any, bound: float) -> None:
-    """Raise ValueError unless 0 ≤ value < bound; NaN and infinity fail."""
+# -- hyperparameters ---------------------------------------------------------------------------------------------------
+
+
+def checked(group: Mapping[str, Any], names: Mapping[str, Any], twin: Twin | None, ours: str) -> Group:
+    """The hyperparameters `names` of a group, each checked, the schedule settled by the dialect. Others are not read.
+
+    Numbers are ints, floats or tensors of one element; those of other kinds (numpy's, fractions) become floats.
+    Raises ValueError or RuntimeError, as torch does, in the name of the class `ours`.
+    """
+    found = renamed({name: group[name] for name in names})
+    for name, (label, bound) in BOUNDS.items():
+        if name in found and not (found[name] is None and name in OPTIONAL):
+            unbounded = name == "momentum" and found.get("form") == "sum"
+            found[name] = _number(name, label, found[name], math.inf if unbounded else bound)
+    if "betas" in found:
+        found["betas"] = _pair(found["betas"])
+    if twin:
+        twin.check(found, ours)
+        if twin.name == "Adam":
+            _check_as_torchs_adam(found)
+    if found["fused"] and found["differentiable"]:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if found["fused"] and found["foreach"]:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    for name, choices in CHOICES.items():
+        if name in found and found[name] not in choices:
+            raise ValueError(f"unknown {name} {found[name]!r}: choose one of {', '.join(choices)}")
+    if found.get("length", "own") != "own" and not found["bias_correction"]:
+        text = f"length={found['length']!r} needs bias_correction=True"
+        raise ValueError(f"{text}: without it m grows from 0, and no step has the length of the gradient")
+    if "dialect" in found:
+        _check_gamma(found)
+        found["momentum_decay"] = momentum_decay(found["dialect"], found["momentum_decay"])
+    return found
+
+
+def numbers(found: Group) -> Group:
+    """Checked hyperparameters as the update takes them: μ and ν by these names, tensors without a dimension."""
+    taken = dict(found)
+    pair = taken.pop("betas", None)
+    mu, nu = taken.pop("momentum", 0.0), taken.pop("alpha", 0.0)
+    taken["mu"], taken["nu"] = pair or (mu, nu)
+    return {name: x.reshape(()) if isinstance(x, Tensor) and x.dim() else x for name, x in taken.items()}
+
+
+def momentum_decay(dialect: str, given: Any) -> Any:
+    """ψ under a dialect: the dialect's own where none was given. Raises ValueError where it fixes another."""
+    kind = DIALECTS[dialect]
+    if isinstance(given, Default):
+        return kind.momentum_decay
+    if kind.free_schedule or given == kind.momentum_decay:
+        return given
+    text = f"dialect {dialect!r} fixes momentum_decay at {kind.momentum_decay}, got {given!r}"
+    raise ValueError(f"{text}: leave it out, or take dialect 'cs229' or 'iclr'")
+
+
+def _check_gamma(group: Group) -> None:
+    if group.get("gamma") is not None and DIALECTS[group["dialect"]].interpolation is None:
+        text = f"dialect {group['dialect']!r} has no gamma, got {group['gamma']!r}"
+        raise ValueError(f"{text}: leave it out, or take dialect 'interpolated'")
+
+
+def _number(name: str, label: str, value: Any, bound: float) -> Any:
+    """The value as the update can use it. Raises ValueError unless it is a number and 0 ≤ value < bound."""
+    x = _read(value)
+    if x is None:
+        raise ValueError(f"Invalid {label}: {name}={value!r} is a {type(value).__name__}, not a number{_advice(value)}")
+    if isinstance(x, Tensor):
+        if x.numel() != 1:
+            raise ValueError(f"Tensor {name} must be 1-element, not of shape {tuple(x.shape)}")
+        if torch.compiler.is_compiling():
+            return x
+        try:
+            seen = float(x.detach())
+        except RuntimeError:  # it has no value yet: fake, meta, or under a transform of torch.func
+            return x
+    else:
+        seen = x
+    if not 0.0 <= seen < bound:
+        needed = f"0 ≤ {name} < {bound:g}" if bound < math.inf else f"a finite {name} ≥ 0"
+        raise ValueError(f"Invalid {label}: {value} (of type {type(value).__name__}): needed is {needed}")
+    return x
+
+
+def _read(value: Any) -> Any:
+    """The value itself if the arithmetic takes it, a float for other numbers, None for what is no number."""
+    if isinstance(value, Tensor):
+        return None if value.is_complex() else value
+    if type(value) in (float, int, bool, Default):
+        return value
+    kind = getattr(getattr(value, "dtype", None), "kind", "") if getattr(value, "ndim", None) == 0 else ""
+    if isinstance(value, Real) or kind in tuple("biuf"):
+        try:
+            return float(value)
+        except (OverflowError, TypeError, ValueError):
+            return None
+    return None
+
+
+def _advice(value: Any) -> str:
+    if value is None:
+        return ": leave it out for the default"
+    if not isinstance(value, str):
+        return ""
     try:
-        number = float(value.detach() if isinstance(value, Tensor) else value)
-    except (RuntimeError, TypeError, ValueError):
-        raise ValueError(f"Invalid {label}: {value!r} is not a number") from None
-    if not 0.0 <= number < bound:
-        raise ValueError(f"Invalid {label}: {value}")
+        float(value)
+    except ValueError:
+        return ""
+    mantissa, e, exponent = value.strip().lower().partition("e")
+    if e and "." not in mantissa:
+        mantissa += ".0"
+    if e and exponent[0] not in "+-":
+        exponent = "+" + exponent
+    return f": write {mantissa}{e}{exponent} in YAML, without quotes"
 
 
-def check_as_torchs_adam(group: dict[str, Any]) -> None:
+def _pair(betas: Any) -> tuple[Any, Any]:
+    try:
+        if isinstance(betas, (str, bytes, set, frozenset, Mapping)):
+            raise TypeError
+        pair = tuple(betas)
+        mu, nu = pair
+    except (TypeError, ValueError):
+        raise ValueError(f"Invalid betas: {betas!r} is a {type(betas).__name__}, not a pair of numbers") from None
+    label = "beta parameter at index"
+    return _number("betas[0]", f"{label} 0", mu, 1.0), _number("betas[1]", f"{label} 1", nu, 1.0)
+
+
+def _check_as_torchs_adam(group: Group) -> None:
     """What torch's Adam, alone among its classes, refuses of tensors."""
     tensors = [isinstance(beta, Tensor) for beta in group["betas"]]
     if any(tensors) and not all(tensors):
@@ -65,12 +228,66 @@ def check_as_torchs_adam(group: dict[str, Any]) -> None:
                 raise ValueError(f"{name} as a Tensor is not supported for capturable=False and foreach=True")
 
 
+# -- tensors -----------------------------------------------------------------------------------------------------------
+
+
 def check_parameter(p: Tensor) -> None:
     """Raise TypeError or ValueError for what cannot be updated: integers, tensors whose elements overlap."""
-    if not (p.is_floating_point() or p.is_complex()):
-        raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
-    if internal_overlap(p) == 1:
+    _check_dtype(p)
+    if not is_lazy(p) and internal_overlap(p) == 1:
         raise ValueError(
             f"can't optimize a parameter of shape {tuple(p.shape)} whose elements overlap in memory: it is an expanded "
             "tensor; optimize the tensor it was expanded from, or its .clone()"
         )
+
+
+def _check_dtype(p: Tensor) -> None:
+    if not (p.is_floating_point() or p.is_complex()):
+        raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
+
+
+def fitting(grads: list[Tensor], p: Tensor) -> list[Tensor]:
+    """The gradients of parameters like `p`; those of another dtype in that of the arithmetic.
+
+    Raises RuntimeError for complex gradients of real parameters.
+    """
+    if set(map(DTYPE, grads)) <= {p.dtype}:
+        return grads
+    for g in grads:
+        if not torch.can_cast(g.dtype, arithmetic(p)):
+            raise RuntimeError(f"a gradient of dtype {g.dtype} does not fit a parameter of dtype {p.dtype}")
+    return [g if g.dtype == p.dtype else g.to(arithmetic(p)) for g in grads]
+
+
+# Each check runs over all tensors at once: this is done in every step.
+def misplaced(params: list[Tensor], grads: list[Tensor], kept: Iterable[list[Tensor]]) -> bool:
+    """Whether state has to follow its parameters, all of one dtype and device, to another of these.
+
+    `kept`: m and n of all parameters. Raises TypeError for what is no parameter any more, RuntimeError for a gradient
+    or state that cannot be brought to its parameter: of another shape, complex for real, a gradient on another device.
+    """
+    p, shapes = params[0], list(map(SHAPE, params))
+    _check_dtype(p)
+    if list(map(SHAPE, grads)) != shapes or set(map(DEVICE, grads)) != {p.device}:
+        _refuse("gradient", params, grads)
+    stay = True
+    for tensors in kept:
+        dtypes = set(map(DTYPE, tensors))
+        if list(map(SHAPE, tensors)) != shapes or any(x.is_complex and not p.is_complex() for x in dtypes):
+            _refuse("state", params, tensors)
+        stay = stay and dtypes == {arithmetic(p)} and set(map(DEVICE, tensors)) == {p.device}
+    return not stay
+
+
+def _refuse(what: str, params: list[Tensor], others: list[Tensor]) -> None:
+    for p, x in zip(params, others, strict=True):
+        if x.shape != p.shape or x.is_complex() != p.is_complex() or (what == "gradient" and x.device != p.device):
+            kinds = [f"shape {tuple(y.shape)}, dtype {y.dtype}, on {y.device}" for y in (x, p)]
+            raise RuntimeError(f"a {what} ({kinds[0]}) does not fit its parameter ({kinds[1]})")
+
+
+def check_rows(p: Tensor, grad: Tensor) -> None:
+    """Raise IndexError for an index of a sparse gradient that the parameter does not have."""
+    for rows, size in zip(stored(grad)[0], p.shape, strict=False):
+        for row in rows[(rows < 0) | (rows >= size)].tolist():
+            raise IndexError(f"a sparse gradient has an index {row}, and its parameter {size} rows")

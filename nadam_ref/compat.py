@@ -20,6 +20,7 @@ __all__ = [
     "check_graph_capture",
     "defaults_to_foreach",
     "internal_overlap",
+    "stored",
     "use_grad_for_differentiable",
 ]
 
@@ -60,6 +61,16 @@ def _internal_overlap(x: Tensor) -> int:
         expected *= size
     return 0
 
+
+def _stored(x: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.coalesce()
+    return x.indices(), x.values()
+
+
+#: The indices and the values of a sparse tensor as they are stored: an index may occur several times.
+stored: Callable[[Tensor], tuple[Tensor, Tensor]] = (
+    (lambda x: (x._indices(), x._values())) if hasattr(Tensor, "_indices") else _stored
+)
 
 #: Decorates `step`: autograd sees it only with `differentiable=True`.
 use_grad_for_differentiable: Callable[[Step], Step] = getattr(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checks import numbers
 from .optimizer import PaperOptimizer
 
 __all__ = ["NUMBERS", "at", "group", "is_sequence", "number"]
@@ -33,25 +34,22 @@ def at(keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
 
 
 def is_sequence(x: Any) -> bool:
-    return isinstance(x, (list, tuple)) or (isinstance(x, Tensor) and x.dim() > 0)
+    """Whether these are numbers one for each replica: a list, a tuple, a tensor or array with a dimension."""
+    return isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) > 0
 
 
 def _pick(x: Any, r: int, name: str = "") -> Any:
-    if name == "betas":
+    if name == "betas" and is_sequence(x):
         return tuple(_pick(beta, r) for beta in x)
     if is_sequence(x):
-        return None if x[r] is None else float(x[r])
+        return x[r].item() if isinstance(x, Tensor) else x[r]
     return x
 
 
 def group(optimizer: type[PaperOptimizer], keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
-    """The checked parameter group that the class makes of replica r's keywords."""
-    made: dict[str, Any] = optimizer([torch.zeros(1)], **at(keywords, r)).param_groups[0]
-    return made
+    """What the class makes of replica r's keywords, checked, with numbers as the update takes them."""
+    return numbers(optimizer([torch.zeros(1)], **at(keywords, r)).param_groups[0])
 
 
 def number(group: dict[str, Any], name: str) -> Any:
-    if name in ("mu", "nu"):
-        pair = group.get("betas", (group.get("momentum", 0.0), group.get("alpha", 0.0)))
-        return pair[name == "nu"]
     return group.get(name, None if name in ("momentum_decay", "gamma") else 0.0)

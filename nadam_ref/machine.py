@@ -31,7 +31,8 @@ def checkout(top: Path, *parts: str) -> dict[str, Any]:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

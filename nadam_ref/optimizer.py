@@ -6,52 +6,37 @@ import inspect
 import math
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from itertools import accumulate
+from collections.abc import Callable
+from itertools import accumulate, chain
+from operator import is_
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from .checks import BOUNDS, CHOICES, OLD_NAMES, check_as_torchs_adam, check_number, check_parameter, renamed
-from .compat import check_for_fused, check_graph_capture, defaults_to_foreach, use_grad_for_differentiable
-from .fused import fused_update_, rows_kernel, run
-from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, occurring
+from .checks import OLD_NAMES, Twin, check_parameter, check_rows, checked, fitting, misplaced, numbers, renamed
+from .compat import check_for_fused, check_graph_capture, use_grad_for_differentiable
+from .fused import dense_kernel, fused_update_, rows_kernel
+from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, by_rows, occurring
 from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
+from .memory import are_torchs_own, local_parts
 from .packing import Pack
-from .rules import DIALECTS, Real, Rule, Scalars, scalars
+from .portions import portions
+from .rules import Real, Rule, Scalars, scalars
 from .state import COUNTS, Shielded, StateKeys, restored, start, state_keys
 
 __all__ = ["PaperOptimizer"]
 
 Group = dict[str, Any]
 
-#: Tensors, and elements, after which a call on a CPU is full: its temporaries are to stay in a cache.
-TENSORS, PORTION = 16, 1 << 18
-#: Keywords that `rules.scalars` takes by the same name.
-SETTINGS = ("momentum_decay", "bias_correction", "dialect", "gamma", "length", "lr_decay")
+#: Settings that `rules.scalars` takes by the same name.
+SETTINGS = ("lr", "mu", "nu", "momentum_decay", "bias_correction", "dialect", "gamma", "length", "lr_decay")
 #: How often a group's state is packed anew before that is left be: some loops change their parameters all the time.
 PACKINGS = 8
 
 #: Keywords that torch's classes do not have: with them in its groups, a checkpoint is one of ours.
 OWN = {"form", "dialect", "bias_correction"}
-
-
-class Twin:
-    """torch.optim's class of the same method, and what it can do that this update cannot, each with its "off" value.
-
-    The "off" values stand in the parameter groups, so that torch's class can load the state_dict.
-    """
-
-    def __init__(self, name: str, **off: Any) -> None:
-        self.name, self.off = name, off
-
-    def check(self, group: Group, ours: str) -> None:
-        """Raise ValueError where a group has one of these switched on."""
-        for name, off in self.off.items():
-            if group.get(name, off) != off:
-                raise ValueError(f"{name}={group[name]!r} does not fit {ours}: use torch.optim.{self.name} for it")
 
 
 class Cohort(NamedTuple):
@@ -61,11 +46,25 @@ class Cohort(NamedTuple):
     grads: list[Tensor]
     states: list[dict[str, Tensor]]
 
+    def add(self, p: Tensor, grad: Tensor, state: dict[str, Tensor]) -> None:
+        self.params.append(p)
+        self.grads.append(grad)
+        self.states.append(state)
+
+    def check(self, keys: StateKeys) -> bool:
+        """Whether the state has to follow its parameters to another dtype or device; RuntimeError if it cannot."""
+        self.grads[:] = fitting(self.grads, self.params[0])
+        return misplaced(self.params, self.grads, filter(None, self._accumulators(keys)))
+
+    def _accumulators(self, keys: StateKeys) -> list[list[Tensor]]:
+        return [[state[name] for state in self.states] if name else [] for name in (keys.m, keys.n)]
+
     def lists(self, keys: StateKeys) -> Lists:
         """θ, g, m and n; complex tensors as pairs of reals."""
-        ms = [state[keys.m] for state in self.states] if keys.m else []
-        ns = [state[keys.n] for state in self.states] if keys.n else []
+        ms, ns = self._accumulators(keys)
         lists = (self.params, self.grads, ms, ns)
+        if not torch.is_grad_enabled():  # autograd sees the whole
+            lists = local_parts(lists)
         if self.params[0].is_complex():
             return tuple([torch.view_as_real(x) for x in tensors] for tensors in lists)  # type: ignore[return-value]
         return lists
@@ -96,53 +95,28 @@ class PaperOptimizer(Optimizer):
         """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
         own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
         _warn_of_old_names(own, stacklevel=4)
-        self._forget_packs()
-        super().__init__(params, self._checked({**own, **(self.twin.off if self.twin else {})}))
+        self._forget()
+        super().__init__(params, {**renamed(own), **(self.twin.off if self.twin else {})})
 
-    # -- checks --------------------------------------------------------------------------------------------------------
+    # -- settings ------------------------------------------------------------------------------------------------------
 
     def _checked(self, group: Group) -> Group:
-        """The group itself, its values checked and its schedule settled by its dialect. Errors speak as torch's do."""
-        group.update(renamed(group))
-        lr = group["lr"]
-        if isinstance(lr, Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        for name, (label, bound) in BOUNDS.items():
-            if group.get(name) is not None:
-                check_number(label, group[name], bound)
-        for i, beta in enumerate(group.get("betas", ())):
-            check_number(f"beta parameter at index {i}", beta, 1.0)
-        if self.twin:
-            self.twin.check(group, type(self).__name__)
-            if self.twin.name == "Adam":
-                check_as_torchs_adam(group)
-        if group["fused"] and group["differentiable"]:
-            raise RuntimeError("`fused` does not support `differentiable`")
-        if group["fused"] and group["foreach"]:
-            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-        for name, choices in CHOICES.items():
-            if name in group and group[name] not in choices:
-                raise ValueError(f"unknown {name} {group[name]!r}: choose one of {', '.join(choices)}")
-        if group.get("length", "own") != "own" and not group["bias_correction"]:
-            text = f"length={group['length']!r} needs bias_correction=True"
-            raise ValueError(f"{text}: without it m grows from 0, and no step has the length of the gradient")
-        if "dialect" in group:
-            self._settle_schedule(group)
-        return group
+        """The group's own hyperparameters, checked; errors speak as torch's do."""
+        return checked(group, self.defaults, self.twin, type(self).__name__)
 
-    def _settle_schedule(self, group: Group) -> None:
-        dialect = DIALECTS[group["dialect"]]
-        if group.get("gamma") is not None and dialect.interpolation is None:
-            text = f"dialect {group['dialect']!r} has no gamma, got {group['gamma']!r}"
-            raise ValueError(f"{text}: leave it out, or take dialect 'interpolated'")
-        if dialect.free_schedule:
-            return
-        given, fixed = group["momentum_decay"], dialect.momentum_decay
-        # The signature's default stands for "not given": every dialect is reached by its name alone.
-        if given not in (fixed, DIALECTS["cs229"].momentum_decay):
-            text = f"dialect {group['dialect']!r} fixes momentum_decay at {fixed}, got {given!r}"
-            raise ValueError(f"{text}: leave it out, or take dialect 'cs229' or 'iclr'")
-        group["momentum_decay"] = fixed
+    def _settings(self, group: Group) -> Group:
+        """A group as the step reads it, `numbers` and its parameters; checked where something is not what it was."""
+        if torch.compiler.is_compiling():
+            return {**numbers({name: group[name] for name in self.defaults}), "params": group["params"]}
+        given = [group["params"], *(group[name] for name in self.defaults)]
+        before, settings = self._seen.get(id(group), ([None] * len(given), {}))
+        if not all(map(is_, given, before)):
+            settings = {**numbers(self._checked(group)), "params": group["params"]}
+            if not any(map(_changes, given[1:])):
+                self._seen[id(group)] = given, settings
+        if _symbolic(settings) or Tensor not in map(type, settings.values()):
+            return settings
+        return {name: x.item() if isinstance(x, Tensor) else x for name, x in settings.items()}
 
     def add_param_group(self, param_group: Group) -> None:
         """As torch's; every value is checked, and so is every parameter: floating point or complex, no overlap."""
@@ -151,8 +125,9 @@ class PaperOptimizer(Optimizer):
             self._checked({**self.defaults, **param_group})
         super().add_param_group(param_group)
         try:
-            self._checked(self.param_groups[-1])
-            for p in self.param_groups[-1]["params"]:
+            group = self.param_groups[-1]
+            group.update(self._checked(group))
+            for p in group["params"]:
                 check_parameter(p)
         except Exception:
             self.param_groups.pop()
@@ -161,7 +136,7 @@ class PaperOptimizer(Optimizer):
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def _rule(self, group: Group) -> Rule:
-        """The rule of a group: `form` turns a decaying sum into a decaying mean, `eps_root` adds to what is rooted."""
+        """The rule under settings: `form` turns a decaying sum into a decaying mean, `eps_root` adds under the root."""
         rule, rooted = self.rule, is_on(group.get("eps_root", 0.0))
         return Rule(group.get("form", rule.momentum), rule.norm, rule.nesterov, rooted)
 
@@ -173,6 +148,7 @@ class PaperOptimizer(Optimizer):
         for name in keys.names:
             if name not in state:
                 state[name] = start(name, p, group)
+                self._begun.append((p, name))
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -192,9 +168,10 @@ class PaperOptimizer(Optimizer):
         """The checkpoint, if it fits, its tensors shielded from torch's cast to the parameter's dtype."""
         admitted = dict(state_dict["state"])
         for saved, ours in zip(state_dict["param_groups"], self.param_groups, strict=False):  # torch compares lengths
-            group = self._checked({**self.defaults, **saved})
-            self._check_row_counts(saved, ours, [admitted[i] for i in saved["params"] if i in admitted])
-            if (own := OWN & saved.keys()) and own != OWN & self.defaults.keys():
+            group = numbers(self._checked({**self.defaults, **saved}))
+            if "row_counts" in self.defaults:
+                self._check_row_counts(saved, ours, [admitted[i] for i in saved["params"] if i in admitted])
+            if (own := OWN & saved.keys()) and own not in (OWN & self.defaults.keys(), OWN & ours.keys()):
                 has = f"its groups have {', '.join(sorted(own))}"
                 raise ValueError(f"the checkpoint is of another rule than {type(self).__name__}: {has}")
             for i in saved["params"]:
@@ -216,7 +193,7 @@ class PaperOptimizer(Optimizer):
 
     def _check_row_counts(self, saved: Group, ours: Group, states: list[dict[str, Any]]) -> None:
         """Refuse a checkpoint whose rows are counted in the other way; one that does not say may have such counts."""
-        wanted = ours.get("row_counts", "own")
+        wanted = ours["row_counts"]
         counts = [state[name] for state in states for name in COUNTS & state.keys()]
         by_row = any(isinstance(count, Tensor) and count.dim() for count in counts)
         found = "own" if by_row else str(saved.get("row_counts", wanted))
@@ -230,16 +207,20 @@ class PaperOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in what older or torch's own checkpoints lack, and keep counts and products in float64."""
         super().__setstate__(state)
-        self._forget_packs()
+        self._forget()
         for group in self.param_groups:
             for name, default in self.defaults.items():
                 group.setdefault(name, default)
-            self._checked(group)
+            group.update(self._checked(group))
             for p in group["params"]:
                 if p in self.state:
                     self.state[p] = {name: restored(name, x, p, group) for name, x in self.state[p].items()}
 
-    def _forget_packs(self) -> None:
+    def _forget(self) -> None:
+        # What groups held when they were checked, and what was made of it.
+        self._seen: dict[int, tuple[list[Any], Group]] = {}
+        # State that the step in progress has created.
+        self._begun: list[tuple[Tensor, str]] = []
         self._packs: dict[int, Pack] = {}
         self._packings: Counter[int] = Counter()
         # Numbers of rows by count, of a group and a dtype, beside the settings that they are for.
@@ -258,45 +239,77 @@ class PaperOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            if self.twin:  # a scheduler may have switched on what is not here
-                self.twin.check(group, type(self).__name__)
-            rule = self._rule(group)
-            keys = state_keys(rule, group)
-            if not self._advance_packed(rule, group, keys):
-                cohorts, with_rows = self._cohorts(group, keys)
-                for cohort in cohorts:
-                    self._advance(rule, group, keys, cohort)
-                if with_rows and group["fused"]:
-                    with_rows = self._advance_rows_fused(rule, group, keys, with_rows)
-                for p in with_rows:
-                    self._advance_rows(rule, group, keys, p)
+        for advance in self._plan():  # from here on nothing is refused
+            advance()
         return loss
 
-    def _cohorts(self, group: Group, keys: StateKeys) -> tuple[Iterable[Cohort], list[Tensor]]:
-        """Parameters that share what one call needs, scalars, device and dtype; and those with sparse gradients."""
+    def _plan(self) -> list[Callable[[], None]]:
+        """The step of every group, still to be made. What cannot be done is refused here, and has changed nothing."""
+        if torch.compiler.is_compiling():  # which traces the whole step before it makes it
+            return [self._plan_group(self._settings(group)) for group in self.param_groups]
+        self._begun = []
+        try:
+            return [self._plan_group(settings) for settings in map(self._settings, self.param_groups)]
+        except BaseException:
+            for p, name in self._begun:
+                del self.state[p][name]
+                if not self.state[p]:
+                    del self.state[p]
+            raise
+
+    def _plan_group(self, group: Group) -> Callable[[], None]:
+        rule = self._rule(group)
+        keys = state_keys(rule, group)
+        return self._plan_packed(rule, group, keys) or self._plan_cohorts(rule, group, keys)
+
+    def _plan_cohorts(self, rule: Rule, group: Group, keys: StateKeys) -> Callable[[], None]:
+        """The step of parameters that go together where they can, and of those whose gradients are sparse."""
+        cohorts, with_rows = self._cohorts(group, keys)
+        follow = [] if torch.compiler.is_compiling() else [c for c in (*cohorts, *with_rows) if c.check(keys)]
+        sparse = [p for cohort in with_rows for p in cohort.params]
+        if not group["fused"]:  # the kernel looks by itself
+            for p in sparse:
+                check_rows(p, cast(Tensor, p.grad))
+
+        def advance() -> None:
+            for p in chain.from_iterable(cohort.params for cohort in follow):
+                state = self._state(p, group, keys)
+                state.update({name: restored(name, Shielded(x), p, group) for name, x in state.items()})
+            rest = self._advance_rows_fused(rule, group, keys, sparse) if sparse and group["fused"] else sparse
+            for p in rest:
+                self._advance_rows(rule, group, keys, p)
+            for cohort in cohorts:
+                self._advance(rule, group, keys, cohort)
+            _note_changes(group)
+
+        return advance
+
+    def _cohorts(self, group: Group, keys: StateKeys) -> tuple[list[Cohort], list[Cohort]]:
+        """Parameters that share what one call needs, type, scalars, device, dtype; and those with sparse gradients."""
         symbolic = _symbolic(group)
         cohorts: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
-        with_rows: list[Tensor] = []
+        with_rows: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
         for p in group["params"]:
             grad = p.grad
             if grad is None:
                 continue
             if grad.is_sparse:
-                with_rows.append(p)
-                continue
+                if group["differentiable"]:
+                    name = type(self).__name__
+                    raise RuntimeError(f"{name} does not support sparse gradients with differentiable=True")
+                if p.dim():
+                    with_rows[p.dtype, p.device].add(p, grad, self._state(p, group, keys))
+                    continue
+                grad = grad.to_dense()
             if group["fused"] and not p.is_complex():
                 check_for_fused(p)
             state = self._state(p, group, keys)
-            key: list[Any] = [p.dtype, p.device]
+            key: list[Any] = [type(p), p.dtype, p.device]
             for name in keys.counts:
                 count = state[name]
                 key.append(id(p) if symbolic or count.dim() else count.item())
-            cohort = cohorts[tuple(key)]
-            cohort.params.append(p)
-            cohort.grads.append(grad)
-            cohort.states.append(state)
-        return cohorts.values(), with_rows
+            cohorts[tuple(key)].add(p, grad, state)
+        return list(cohorts.values()), list(with_rows.values())
 
     def _advance(self, rule: Rule, group: Group, keys: StateKeys, cohort: Cohort) -> None:
         """Count the step, find its scalars, and update in the portions and the way that the group's flags ask for."""
@@ -304,12 +317,12 @@ class PaperOptimizer(Optimizer):
         lists = cohort.lists(keys)
         dtype = arithmetic(lists[0][0])
         prelude, numbers = self._numbers(group, k, dtype)
-        if group["differentiable"] or Tensor in set(map(type, numbers)):
+        if group["differentiable"] or Tensor in set(map(type, numbers)) or not are_torchs_own(chain(*lists)):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
         # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
         update = fused_update_ if group["fused"] and not _symbolic(group) else prepare_and_update_
-        for portion in _portions(lists, group):
+        for portion in portions(lists, cohort.params, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)
                 continue
@@ -317,34 +330,41 @@ class PaperOptimizer(Optimizer):
             update(rule, prelude, (wide, [g.to(dtype) for g in portion[1]], portion[2], portion[3]), numbers)
             torch._foreach_copy_(portion[0], wide)
 
-    def _advance_packed(self, rule: Rule, group: Group, keys: StateKeys) -> bool:
-        """The step of a fused group at once, from flat state; False where the group does not lie in memory for that."""
-        if not group["fused"] or _symbolic(group) or isinstance(group["weight_decay"], Tensor):
-            return False
+    def _plan_packed(self, rule: Rule, group: Group, keys: StateKeys) -> Callable[[], None] | None:
+        """The step of a fused group at once, from flat state; None where the group does not lie in memory for that."""
+        if not group["fused"] or _symbolic(group):
+            return None
         params = [p for p in group["params"] if p.grad is not None]
         pack = self._packed(params, group, keys) if params else None
         table = pack.rows(self.state) if pack else None
         counts = {name: pack.count(name) for name in keys.counts} if pack else {}
         if pack is None or table is None or not all(map(math.isfinite, counts.values())):
-            self._packs.pop(id(group), None)
-            return False
+            self._packs.pop(id(group["params"]), None)
+            return None
+        prelude, device, dtype = _prelude(group), params[0].device, params[0].dtype
+        kernel = dense_kernel(rule, prelude, dtype, device)
+        if kernel is None:
+            return None
         t = counts.get("step", 0.0) + 1
         k, product = self._scalars(rule, group, t, counts.get("mu_product", 1.0))
-        prelude, numbers = self._numbers(group, k, params[0].dtype)
-        if not run(rule, prelude, table, [numbers], params[0].device, params[0].dtype):
-            return False
-        for name, value in (("step", t), ("mu_product", product)):
-            if name in counts:
-                pack.flat[name].fill_(value)
-        return True
+        _, numbers = self._numbers(group, k, dtype)
+
+        def advance() -> None:
+            kernel(table, [numbers], device)
+            for name, value in (("step", t), ("mu_product", product)):
+                if name in counts:
+                    pack.flat[name].fill_(value)
+            _note_changes(group)
+
+        return advance
 
     def _packed(self, params: list[Tensor], group: Group, keys: StateKeys) -> Pack | None:
         """The group's pack, made anew where other parameters take part; None where they do not fit one."""
-        pack = self._packs.get(id(group))
-        if pack is None or not pack.holds(params):
-            if self._packings[id(group)] >= PACKINGS:
+        pack = self._packs.get(at := id(group["params"]))
+        if pack is None or pack.names != keys.names or not pack.holds(params):
+            if self._packings[at] >= PACKINGS:
                 return None
-            self._packings[id(group)] += 1
+            self._packings[at] += 1
             for p in params:
                 if not p.is_complex():
                     check_for_fused(p)
@@ -352,7 +372,7 @@ class PaperOptimizer(Optimizer):
                 pack = Pack(params, [self._state(p, group, keys) for p in params], keys.counts, keys.m, keys.n)
             except ValueError:
                 return None
-            self._packs[id(group)] = pack
+            self._packs[at] = pack
         return pack
 
     def _advance_rows(self, rule: Rule, group: Group, keys: StateKeys, p: Tensor) -> None:
@@ -361,13 +381,7 @@ class PaperOptimizer(Optimizer):
         Rows that occur several times are summed once; weight decay acts on the rows that occur. Under a common count
         they take the parameter's next step instead. The boxes are `paper.row_lazy` and `paper.row_lazy_common`.
         """
-        grad = cast(Tensor, p.grad).coalesce()
-        if grad.sparse_dim() != 1 or group["differentiable"]:
-            what = "differentiable=True" if group["differentiable"] else f"sparse_dim() = {grad.sparse_dim()}"
-            raise RuntimeError(
-                f"{type(self).__name__} does not support sparse gradients with {what}: it updates whole rows, as those "
-                "of nn.Embedding(sparse=True), outside of autograd"
-            )
+        grad = by_rows(fitting([cast(Tensor, p.grad)], p)[0]).coalesce()
         rows, state = grad.indices()[0], self._row_state(p, group, keys)
         common = keys.counts if group.get("row_counts") == "common" else ()
         part = {name: state[name] if name in common else state[name].index_select(0, rows) for name in keys.names}
@@ -388,7 +402,7 @@ class PaperOptimizer(Optimizer):
 
     def _advance_rows_fused(self, rule: Rule, group: Group, keys: StateKeys, params: list[Tensor]) -> list[Tensor]:
         """`_advance_rows` of all parameters at once; gives back those that it cannot take."""
-        if _symbolic(group) or any(isinstance(x, Tensor) for x in (group["weight_decay"], *group.get("betas", ()))):
+        if _symbolic(group):
             return params
         whole = [p for p in params if cast(Tensor, p.grad).sparse_dim() == 1]
         states = [self._row_state(p, group, keys) for p in whole]
@@ -409,18 +423,18 @@ class PaperOptimizer(Optimizer):
         """
         dtype = found.params[0].dtype
         settings = [x for name, x in group.items() if name not in ("params", "lr")]
-        before, sets = self._sets.get((id(group), dtype), (None, None))
+        before, sets = self._sets.get(at := (id(group["params"]), dtype), (None, None))
         if sets is None or settings != before:
-            self._sets[id(group), dtype] = settings, torch.empty(0, 1, dtype=torch.float64)
+            self._sets[at] = settings, torch.empty(0, 1, dtype=torch.float64)
             return False
-        firsts, rate = [0] * len(found.params), _rate(group)
+        firsts, rate = [0] * len(found.params), group["lr"]
         missing = kernel(found, firsts, BY_COUNT, sets, rate)
         if missing > 0:
             t = torch.arange(1.0, max(256, 1 << (missing - 1).bit_length()) + 1, dtype=torch.float64)
             mus = self._scalars(rule, group, t, torch.ones_like(t))[1]  # where products are kept: each μ_t alone
             products = torch.cat([torch.ones(1, dtype=torch.float64), mus.cumprod(0)[:-1]])
             sets = self._rows_numbers(rule, group, dtype, t, products)
-            self._sets[id(group), dtype] = settings, sets
+            self._sets[at] = settings, sets
             missing = kernel(found, firsts, BY_COUNT, sets, rate)
         return not missing
 
@@ -433,7 +447,7 @@ class PaperOptimizer(Optimizer):
         )
         sets = self._rows_numbers(rule, group, found.params[0].dtype, t + 1, product)
         firsts = [0, *accumulate(rows.numel() for rows in found.rows)]
-        return not kernel(found, firsts[:-1], BY_ENTRY, sets, _rate(group))
+        return not kernel(found, firsts[:-1], BY_ENTRY, sets, group["lr"])
 
     def _by_parameter(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """All rows of a parameter by the numbers of its one count, or of none."""
@@ -486,13 +500,8 @@ class PaperOptimizer(Optimizer):
         return k
 
     def _scalars(self, rule: Rule, group: Group, t: Real, product: Real) -> tuple[Scalars, Real]:
-        """`rules.scalars` with a group's settings; torch's names for μ and ν differ from class to class."""
-        lr = group["lr"]
-        if isinstance(lr, Tensor):
-            lr = lr.squeeze() if isinstance(t, Tensor) or _symbolic(group) else lr.item()
-        mu, nu = group["betas"] if "betas" in group else (group.get("momentum", 0.0), group.get("alpha", 0.0))
-        settings = {name: group[name] for name in SETTINGS if name in group}
-        return scalars(rule, t, product, lr=lr, mu=mu, nu=nu, **settings)
+        """`rules.scalars` with a group's settings."""
+        return scalars(rule, t, product, **{name: group[name] for name in SETTINGS if name in group})
 
     def _numbers(self, group: Group, k: Scalars, dtype: torch.dtype) -> tuple[Prelude, Coefficients]:
         """What the kernels take: the scalars folded with ε, and what the group wants done to the gradient before."""
@@ -511,49 +520,14 @@ def _prelude(group: Group) -> Prelude:
     return Prelude.of(group["maximize"], group["weight_decay"], group["decoupled_weight_decay"])
 
 
-def _rate(group: Group) -> float:
-    return group["lr"].item() if isinstance(group["lr"], Tensor) else group["lr"]
+def _note_changes(group: Group) -> None:
+    if not torch.compiler.is_compiling():  # autograd does not see what a kernel writes
+        torch.autograd.graph.increment_version(p for p in group["params"] if p.grad is not None)
 
 
-def _portions(lists: Lists, group: Group) -> Iterable[Lists]:
-    """What one call updates: all tensors, one (foreach=False), or, on a CPU by default, as much as fits its cache."""
-    params = lists[0]
-    together = group["fused"] or group["foreach"]
-    if together is None and not params[0].is_cpu:
-        together = defaults_to_foreach(params, group["differentiable"])
-    one_pass = not (lists[2] or lists[3])  # nothing is read again
-    if together or one_pass:
-        return [lists]
-    if group["foreach"] is False or group["differentiable"]:
-        return [_cut(lists, i, i + 1) for i in range(len(params))]
-    sizes = [p.numel() for p in params]
-    if len(params) <= TENSORS and sum(sizes) < PORTION:
-        return [lists]
-    portions, start, size = [], 0, 0
-    for i, n in enumerate(sizes, start=1):
-        size += n
-        if size >= PORTION or i - start == TENSORS or i == len(params):
-            portion = _cut(lists, start, i)
-            portions += _parts(portion) if n >= 2 * PORTION and lists[3] else [portion]
-            start, size = i, 0
-    return portions
-
-
-def _cut(lists: Lists, start: int, stop: int) -> Lists:
-    params, grads, ms, ns = lists
-    return params[start:stop], grads[start:stop], ms[start:stop], ns[start:stop]
-
-
-def _parts(lists: Lists) -> list[Lists]:
-    """The lists, and instead of a large last tensor its parts one by one: a denominator of its size is slow to get."""
-    *_, last = zip(*filter(None, lists), strict=True)
-    if not all(x.is_contiguous() for x in last):
-        return [lists]
-    rest = len(lists[0]) - 1
-    parts = [[torch.split(x.view(-1), PORTION) for x in tensors[rest:]] for tensors in lists]
-    pieces = range(len(parts[0][0]))
-    before = [_cut(lists, 0, rest)] if rest else []
-    return before + [cast(Lists, tuple([x[i] for x in tensors] for tensors in parts)) for i in pieces]
+def _changes(value: Any) -> bool:
+    """Whether a hyperparameter may change and stay the same object: a list, an array. Tensors are read at each step."""
+    return hasattr(value, "__setitem__") and not isinstance(value, Tensor)
 
 
 def _symbolic(group: Group) -> bool:

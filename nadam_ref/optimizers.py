@@ -50,8 +50,10 @@ from typing import Literal
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from .optimizer import PaperOptimizer, Twin
+from .checks import Default, Twin
+from .optimizer import PaperOptimizer
 from .rules import RULES
+from .state import state_keys
 
 __all__ = ["GD", "NAG", "AdaGrad", "AdaMax", "Adam", "MaxProp", "Momentum", "NadaMax", "Nadam", "RMSProp"]
 
@@ -59,6 +61,8 @@ Form = Literal["sum", "mean"]
 DialectName = Literal["cs229", "iclr", "constant", "keras3", "choi", "interpolated"]
 Length = Literal["own", "unit", "report"]
 RowCounts = Literal["own", "common"]
+#: ψ of the report, which the other dialects replace by their own.
+SCHEDULE = Default(4e-3)
 
 
 class GD(PaperOptimizer):
@@ -194,6 +198,13 @@ class AdaGrad(PaperOptimizer):
         fused: bool | None = None,
     ) -> None:
         super().__init__(params, locals())
+
+    def share_memory(self) -> None:
+        """Move n of every parameter to memory that processes share, as torch's Adagrad does; it starts here."""
+        for group in map(self._settings, self.param_groups):
+            keys = state_keys(self.rule, group)
+            for p in group["params"]:
+                self._state(p, group, keys)[keys.n].untyped_storage().share_memory_()
 
 
 class RMSProp(PaperOptimizer):
@@ -378,7 +389,7 @@ class Nadam(PaperOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        momentum_decay: float | None = 4e-3,
+        momentum_decay: float | None = SCHEDULE,
         decoupled_weight_decay: bool = False,
         *,
         dialect: DialectName = "cs229",
@@ -417,7 +428,7 @@ class NadaMax(PaperOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        momentum_decay: float | None = 4e-3,
+        momentum_decay: float | None = SCHEDULE,
         decoupled_weight_decay: bool = False,
         *,
         dialect: DialectName = "cs229",

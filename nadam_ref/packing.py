@@ -1,4 +1,4 @@
-"""Flat memory: the state of a fused group in one tensor a name, and parameters as views of one (`flatten_`).
+"""Flat memory: the state of a fused group in one tensor a name, and parameters in one (`flatten_`).
 
 Both only choose where numbers lie. Kernels walk addresses that are looked at in every step, so a tensor that was moved
 or replaced costs time, never a wrong result.
@@ -14,44 +14,47 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .compat import internal_overlap
 from .fused.table import Row, merged, plain
+from .memory import cut, is_memory, is_shared
 
 __all__ = ["Pack", "flatten_"]
 
 State = dict[str, Tensor]
-NBYTES = attrgetter("nbytes")
+NBYTES, DTYPE = attrgetter("nbytes"), attrgetter("dtype")
 
 
 class Pack:
-    """Parameters that step together, their state flat and permanent: their state dicts show views of `flat`.
+    """Parameters that step together, their state flat and permanent: their state dicts show pieces of `flat`.
 
     `counts`: names of the 0-dim float64 counts. `m`, `n`: names of the accumulators, empty where the rule has none.
     Raises ValueError for parameters that do not fit one pack: of several dtypes or devices, half precision or complex,
-    with gaps in memory, or with counts that differ.
+    with gaps in memory, with counts that differ, or with state that other processes share.
     """
 
     def __init__(self, params: list[Tensor], states: list[State], counts: tuple[str, ...], m: str, n: str) -> None:
-        names = (*counts, *filter(None, (m, n)))
+        self.names = names = (*counts, *filter(None, (m, n)))
         _check_fit(params, states, counts, names[len(counts) :])
         self.params, self.states = params, states
         self.flat = {name: torch.stack([state[name] for state in states]) for name in counts}
-        for name in counts:
-            _show(name, states, self.flat[name].unbind())
-        sizes = [p.numel() for p in params]
         for name in names[len(counts) :]:
             self.flat[name] = torch.cat([x[name].as_strided((x[name].numel(),), (1,)) for x in states])
-            parts = zip(params, torch.split(self.flat[name], sizes), strict=True)
-            _show(name, states, [x.as_strided(p.shape, p.stride()) for p, x in parts])
-        self._kept = {name: [state[name] for state in states] for name in names}
-        self._at = [p.data_ptr() for p in params]
+        for name in names:
+            pieces = cut(self.flat[name], [state[name].numel() for state in states])
+            for state, piece in zip(states, pieces, strict=True):
+                state[name] = piece.as_strided(state[name].shape, state[name].stride())
+        kept = {name: [state[name] for state in states] for name in names}
+        self._kept = {name: (pieces, _addresses(pieces)) for name, pieces in kept.items()}
+        self._at, self._dtype = _addresses(params), params[0].dtype
         self._bytes = [p.nbytes for p in params]
         self._contiguous = [p.is_contiguous() for p in params]
-        self._strides = {i: p.stride() for i, p in enumerate(params) if not p.is_contiguous()}
+        self._strides = list(map(Tensor.stride, params))
+        self._in_other_order = [i for i, contiguous in enumerate(self._contiguous) if not contiguous]
         self._of_one = [i for i, p in enumerate(params) if p.numel() == 1]
-        self._m = [state[m].data_ptr() if m else 0 for state in states]
-        self._n = [state[n].data_ptr() if n else 0 for state in states]
+        nowhere: tuple[list[Tensor], list[int]] = ([], [0] * len(params))
+        self._m, self._n = (self._kept.get(name, nowhere)[1] for name in (m, n))
         self._grads: list[int] = []
         self._rows: list[Row] = []
 
@@ -71,10 +74,12 @@ class Pack:
             grads = [cast(Tensor, p.grad) for p in self.params]
             if not (self._keeps_state(owner) and self._lies_as_it_did(grads)):
                 return None
-            at = list(map(Tensor.data_ptr, grads))
+            at = _addresses(grads)
         except (KeyError, RuntimeError):  # state without a name; a gradient without memory of its own, as a sparse one
             return None
         if at != self._grads:
+            if not all(map(is_memory, grads)):
+                return None
             self._grads = at
             self._rows = merged(zip(self._at, at, self._m, self._n, self._bytes, repeat(0)))
         return self._rows
@@ -84,16 +89,20 @@ class Pack:
     def _keeps_state(self, owner: Mapping[Tensor, State]) -> bool:
         if self.flat and not all(map(is_, map(owner.get, self.params), self.states)):
             return False
-        return all(all(map(is_, map(itemgetter(name), self.states), views)) for name, views in self._kept.items())
+        return all(
+            all(map(is_, map(itemgetter(name), self.states), pieces)) and _addresses(pieces) == at
+            for name, (pieces, at) in self._kept.items()
+        )
 
     def _lies_as_it_did(self, grads: list[Tensor]) -> bool:
-        if list(map(Tensor.data_ptr, self.params)) != self._at or list(map(NBYTES, grads)) != self._bytes:
+        if _addresses(self.params) != self._at or list(map(Tensor.stride, self.params)) != self._strides:
             return False
-        for tensors in (self.params, grads):
-            if list(map(Tensor.is_contiguous, tensors)) != self._contiguous:
-                return False
-            if any(tensors[i].stride() != stride for i, stride in self._strides.items()):
-                return False
+        if list(map(NBYTES, self.params)) != self._bytes or list(map(NBYTES, grads)) != self._bytes:
+            return False
+        if list(map(Tensor.is_contiguous, grads)) != self._contiguous or set(map(DTYPE, grads)) != {self._dtype}:
+            return False
+        if any(grads[i].stride() != self._strides[i] for i in self._in_other_order):
+            return False
         return not any(grads[i].is_neg() for i in self._of_one)
 
 
@@ -102,39 +111,49 @@ def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...
     if first.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"parameters of dtype {first.dtype} are not packed")
     for p, state in zip(params, states, strict=True):
+        if any(map(is_shared, state.values())):
+            raise ValueError("state that other processes share has to stay where it is")
         tensors = (p.grad, *(state[name] for name in others))
         if any(x is None or x.is_sparse for x in tensors) or p.device != first.device or p.dtype != first.dtype:
             raise ValueError("parameters of several dtypes or devices, or with sparse gradients, are not packed")
+        if any(x.shape != p.shape for x in tensors if x is not None):
+            raise ValueError(f"gradient or state have another shape than their parameter's, {tuple(p.shape)}")
         if not plain(p, *tensors) or not p.numel() or any(state[name].dim() for name in counts):
             raise ValueError(f"a parameter of shape {tuple(p.shape)} does not lie in memory as a pack needs it")
     if any(len({state[name].item() for state in states}) > 1 for name in counts):
         raise ValueError("the parameters have made different numbers of steps")
 
 
-def _show(name: str, states: list[State], views: list[Tensor] | tuple[Tensor, ...]) -> None:
-    for state, view in zip(states, views, strict=True):
-        state[name] = view
+def _addresses(tensors: list[Tensor]) -> list[int]:
+    return list(map(Tensor.data_ptr, tensors))
 
 
 def flatten_(module: nn.Module) -> nn.Module:
     """Lay a module's parameters and gradients out in flat memory, so that a fused step is one pass; returns the module.
 
-    For each dtype and device the parameters that require gradients become views of one tensor, in the order of
+    For each dtype and device the parameters that require gradients follow one another in memory, in the order of
     `module.parameters()`, and so do their gradients, which are zeros at first. Values, names and the parameter objects
-    stay; a tied parameter is laid out once. Optimizers, made before or after, need not know.
+    stay; a tied parameter is laid out once. Optimizers, made before or after, need not know. Every parameter still
+    owns its storage: it is saved, shared and moved without its neighbours. (torch cannot resize such a storage.)
 
     Keep the gradients where they are with `zero_grad(set_to_none=False)`. Whatever moves them or the parameters
-    (`zero_grad()`, which lets go of gradients, `.to()`, `load_state_dict(assign=True)`) undoes the layout and nothing
-    else: steps stay right and cost what they cost unflattened, until `flatten_` is called again.
+    (`zero_grad()`, which lets go of gradients, `.to()`, `share_memory()`, `load_state_dict(assign=True)`) undoes the
+    layout and nothing else: steps stay right and cost what they cost unflattened, until `flatten_` is called again.
 
-    Raises ValueError for parameters that overlap in memory, that are sparse, or that are not yet materialized.
+    Raises ValueError for parameters that overlap in memory, that are shared with other processes, that are not yet
+    materialized, or that do not lie in memory, as sparse tensors and DTensors.
     """
     together: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
     for name, p in module.named_parameters():
-        if p.is_meta or p.is_sparse or isinstance(p, nn.UninitializedParameter):
-            raise ValueError(f"{name} has no dense memory to be laid out: materialize it first")
+        if is_lazy(p):
+            raise ValueError(f"{name} has no dense memory yet: it is lazy; run the module once to give it a shape")
         if internal_overlap(p) == 1:
             raise ValueError(f"{name} overlaps itself in memory: it is an expanded tensor; replace it by its .clone()")
+        if not is_memory(p):
+            kind = f"{type(p).__name__} on {p.device} with layout {p.layout}"
+            raise ValueError(f"{name} has no dense memory of its own to be laid out: it is a {kind}")
+        if is_shared(p):
+            raise ValueError(f"{name} is shared with other processes: call flatten_ before share_memory()")
         if p.requires_grad:
             together.setdefault((p.dtype, p.device), []).append(p)
     for params in together.values():
@@ -147,7 +166,7 @@ def _lay_out(params: list[nn.Parameter]) -> None:
     sizes = [p.numel() for p in params]
     flat = torch.empty(sum(sizes), dtype=params[0].dtype, device=params[0].device)
     flat_grad = torch.zeros_like(flat)
-    for p, to, grad in zip(params, torch.split(flat, sizes), torch.split(flat_grad, sizes), strict=True):
+    for p, to, grad in zip(params, cut(flat, sizes), cut(flat_grad, sizes), strict=True):
         dense = internal_overlap(p) == 0
         stride = p.stride() if dense else torch.empty_like(p, memory_format=torch.contiguous_format).stride()
         view, grad_view = to.as_strided(p.shape, stride), grad.as_strided(p.shape, stride)

@@ -51,7 +51,7 @@ class Replicas:
         if len(devices := {x.device for x in self.params.values()}) > 1:
             raise ValueError(f"replicas lie on one device; found {', '.join(sorted(map(str, devices)))}")
         for name, x in keywords.items():
-            for value in x if name == "betas" else [x]:
+            for value in x if name == "betas" and is_sequence(x) else [x]:
                 if is_sequence(value) and len(value) != self.R:
                     raise ValueError(f"{name} has {len(value)} values for {self.R} replicas")
         groups = [group(optimizer, keywords, r) for r in range(self.R)]

@@ -50,11 +50,14 @@ def state_keys(rule: Rule, group: Mapping[str, Any]) -> StateKeys:
 def start(name: str, p: Tensor, group: Mapping[str, Any]) -> Tensor:
     """A parameter's state before its first step: counts are 0-dim float64, on the CPU unless capturable."""
     if name in COUNTS:
-        device = p.device if group["capturable"] else "cpu"
-        return torch.full((), float(name == "mu_product"), dtype=torch.float64, device=device)
+        value = float(name == "mu_product")
+        if group["capturable"]:
+            return torch.full((), value, dtype=torch.float64, device=p.device)
+        return torch.tensor(value, dtype=torch.float64, device="cpu")  # of a fake one the value is known
     start = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
     start = complex(start, start) if p.is_complex() else start
-    return torch.full_like(p, start, dtype=arithmetic(p), memory_format=torch.preserve_format)
+    zeros = torch.zeros_like(p, dtype=arithmetic(p), memory_format=torch.preserve_format)
+    return zeros.add_(start) if start else zeros
 
 
 def restored(name: str, x: Any, p: Tensor, group: Mapping[str, Any]) -> Tensor:
@@ -63,6 +66,7 @@ def restored(name: str, x: Any, p: Tensor, group: Mapping[str, Any]) -> Tensor:
         value = getattr(x, "value", x)
         dim = value.dim() if isinstance(value, Tensor) else 0
         device = p.device if group["capturable"] or dim else "cpu"
-        return torch.as_tensor(value, dtype=torch.float64, device=device).clone()
-    # A copy: two optimizers must not go on in one buffer.
+        count = torch.as_tensor(value, dtype=torch.float64, device=device)
+        return count.clone() if isinstance(x, Shielded) else count
+    # A copy of what is loaded: two optimizers must not go on in one buffer. Unpickled state is the optimizer's own.
     return x.value.to(p.device, arithmetic(p), copy=True) if isinstance(x, Shielded) else cast(Tensor, x)

@@ -162,9 +162,8 @@ def test_the_lowest_python_and_torch_are_the_same_everywhere(pyproject: dict[str
 def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
     for requirement in requirements(pyproject):
         operators = {specifier.operator for specifier in requirement.specifier}
-        stubs = requirement.name.startswith("types-")
         exact = requirement.name == "jupyter-book"  # version 2 is another program
-        assert operators == (set() if stubs else {"=="} if exact else {">="}), requirement
+        assert operators == ({"=="} if exact else {">="}), requirement
 
 
 def test_the_pins_satisfy_the_bounds(pyproject: dict[str, Any], pins: dict[str, str], torch_pin: str) -> None:
@@ -357,6 +356,14 @@ def test_make_resolves_the_data_folder(given: str, seen: str, tmp_path: Path) ->
     show.write_text('include Makefile\nshow:\n\t@echo "[$$NADAM_REF_DATA]"\n')
     assert make("-f", str(show), "show", NADAM_REF_DATA=given) == f"[{seen}]\n"
     assert make("-f", str(show), "show", f"NADAM_REF_DATA={given}") == f"[{seen}]\n"
+
+
+def test_fault_90_make_runs_python_without_the_persons_packages_and_settings(tmp_path: Path) -> None:
+    show = tmp_path / "show.mk"
+    show.write_text("include Makefile\nshow:\n\t@env | grep ^PYTHON || true\n")
+    own = {name: "/own" for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS")}
+    shown = make("-f", str(show), "show", **own)
+    assert not set(own) & {line.partition("=")[0] for line in shown.splitlines()}
 
 
 # ---------------------------------------------------------------- what is committed

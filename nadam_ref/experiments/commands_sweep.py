@@ -87,11 +87,13 @@ def _sweep(args: argparse.Namespace) -> int:
 
         def make(specs: list[RunSpec]) -> list[Record]:
             specs = [dataclasses.replace(spec, device=args.device) for spec in specs]
+            bar.expect(len(specs))
             found = sweep(specs, store, client=client, progress=bar.show, control=control, limit_seconds=limit)
             records.update({record.spec.id: record for record in found})
             return found
 
         complete = stages(plans, make)
+        bar.expect(0)
     failures = sum(record.status in FAILED for record in records.values())
     done = len(records) - failures
     print(f"{done} runs are in {args.store}" + (f", {failures} failed" if failures else ""), file=sys.stderr)
@@ -155,12 +157,13 @@ def _signals(control: Any) -> Iterator[list[int]]:
 
 
 class _Bar:
-    """The progress bar: runs done, time left, the best so far; a line for every failure."""
+    """The progress bar: runs done of about `total`, time left, the best so far; a line for every failure."""
 
     def __init__(self, total: int) -> None:
         from tqdm import tqdm
 
         self.bar = tqdm(total=total, unit="run", mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
+        self.total = total
         self.best: dict[str, tuple[float, str]] = {}
 
     def __enter__(self) -> _Bar:
@@ -168,6 +171,13 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+    def expect(self, runs: int) -> None:
+        """The next stage has so many runs; none: there is no other."""
+        known = int(self.bar.n) + runs
+        self.total = max(self.total, known) if runs else known
+        self.bar.total = self.total
+        self.bar.refresh()
 
     def show(self, done: int, total: int, record: Any) -> None:
         """Count a record in, as `sweep` tells them."""

@@ -19,7 +19,8 @@ from torch import Tensor
 
 import nadam_ref
 
-from ..checks import renamed
+from ..checks import momentum_decay, renamed
+from ..rules import DIALECTS
 from .data import DataError
 from .records import Record, RunSpec, Status, provenance
 from .tasks import TASKS, Params, Task, loss_and_gradients, pick, scatter
@@ -67,6 +68,8 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise ValueError(f"{optimizer}: {error}") from error
     bound.apply_defaults()
+    if (dialect := renamed(bound.arguments).get("dialect")) in DIALECTS:
+        bound.arguments["momentum_decay"] = momentum_decay(dialect, bound.arguments["momentum_decay"])
     _, *rest = bound.arguments.items()
     defaults = {name: known.default for name, known in signature.parameters.items()}
     return {

@@ -17,12 +17,12 @@ from ..rules import Rule
 from . import cpu, cuda, sparse
 from .table import NoKernelError, Row, rows
 
-__all__ = ["compiles", "fused_update_", "rows_kernel", "run"]
+__all__ = ["compiles", "dense_kernel", "fused_update_", "rows_kernel", "run"]
 
 Made = TypeVar("Made")
 
-#: The module that has the kernel of a device type.
-LANGUAGES = {"cpu": cpu, "cuda": cuda}
+#: What makes the kernel of a device type.
+KERNELS = {"cpu": cpu.kernel, "cuda": cuda.kernel}
 #: Device types on which no kernel could be compiled.
 _WITHOUT_COMPILER: set[str] = set()
 
@@ -45,10 +45,15 @@ def run(
     rule: Rule, prelude: Prelude, table: list[Row], ks: Sequence[Coefficients], device: torch.device, dtype: torch.dtype
 ) -> bool:
     """Run the kernel over a table whose rows say which of `ks` they take; False, after one warning, without one."""
-    kernel = _made(device.type, _kernel, rule, prelude, dtype, device.type)
+    kernel = dense_kernel(rule, prelude, dtype, device)
     if kernel and table:
         kernel(table, ks, device)
     return kernel is not None
+
+
+def dense_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device: torch.device) -> cpu.Kernel | None:
+    """The kernel that walks a table; None, after one warning, where it cannot be compiled."""
+    return _made(device.type, _kernel, rule, prelude, dtype, device.type)
 
 
 def compiles(device_type: str) -> bool:
@@ -57,10 +62,9 @@ def compiles(device_type: str) -> bool:
 
 
 def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:
-    if device_type not in LANGUAGES:
+    if device_type not in KERNELS:
         raise NoKernelError("only a CPU and CUDA have one")
-    kernel: cpu.Kernel = LANGUAGES[device_type].kernel(rule, prelude, dtype)
-    return kernel
+    return KERNELS[device_type](rule, prelude, dtype)
 
 
 def rows_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> sparse.Kernel | None:

@@ -17,12 +17,15 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from ..checks import check_rows
+from ..compat import stored
 from ..kernels import Coefficients, Prelude
+from ..memory import is_memory
 from ..rules import Rule
 from .cpu import C_TYPES, _library, body, head
 from .spelling import spell
 
-__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "kernel", "occurring", "source"]
+__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "by_rows", "kernel", "occurring", "source"]
 
 #: Which set of numbers a row takes: the one there is, that of its entry in the gradient, that of its count.
 COMMON, BY_ENTRY, BY_COUNT = range(3)
@@ -161,6 +164,17 @@ def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
     )
 
 
+def by_rows(grad: Tensor) -> Tensor:
+    """A sparse gradient by its rows alone: what one sparse in further dimensions leaves out of a row is zero there."""
+    if grad.sparse_dim() == 1:
+        return grad
+    grad = grad.coalesce()
+    rows, at = torch.unique(grad.indices()[0], return_inverse=True)
+    values = grad.values().new_zeros(len(rows), *grad.shape[1:])
+    values[(at, *grad.indices()[1:])] = grad.values()
+    return torch.sparse_coo_tensor(rows[None], values, grad.shape, check_invariants=False)
+
+
 class Occurring(NamedTuple):
     """The rows of parameters of one dtype that take a step: tensors, and the fields of the kernel's Tables."""
 
@@ -181,7 +195,7 @@ def occurring(
     `counts`: the names of step and product; `m`, `n`: those of the accumulators, empty where the rule has none.
     """
     grads = [cast(Tensor, p.grad) for p in params]
-    rows, values = ([x.contiguous() for x in map(get, grads)] for get in (Tensor._indices, Tensor._values))
+    rows, values = ([x.contiguous() for x in parts] for parts in zip(*map(stored, grads), strict=True))
     ms, ns = ([state[name] for state in states] if name else [] for name in (m, n))
     columns = [[state[name] for state in states] for name in counts]
     wide, tall = [*params, *ms, *ns], list(chain(*columns))
@@ -189,9 +203,11 @@ def occurring(
     by_row = bool(tall) and tall[0].dim() == 1
     if dtype not in C_TYPES or not all(sizes) or {dtype} != set(map(DTYPE, chain(wide, values))):
         return None
+    if not all(map(is_memory, chain(wide, tall, rows, values))):
+        return None
     if not all(map(IS_CPU, wide)) or not all(map(Tensor.is_contiguous, chain(wide, tall))):
         return None
-    if any(map(Tensor.is_neg, chain(wide, values))) or list(map(NBYTES, wide)) != sizes * (len(wide) // len(sizes)):
+    if list(map(NBYTES, wide)) != sizes * (len(wide) // len(sizes)):
         return None
     if [x.shape for x in tall] != [(height,) if by_row else () for height in heights] * len(counts):
         return None
@@ -222,9 +238,8 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
         table = array("q", chain.from_iterable((*fields, at) for fields, at in zip(found.fields, firsts, strict=True)))
         missing = int(update(len(firsts), table.buffer_info()[0], by, len(sets), sets.data_ptr(), rate))
         if missing == -2:
-            for p, rows in zip(found.params, found.rows, strict=True):
-                for row in rows[(rows < 0) | (rows >= len(p))].tolist():
-                    raise IndexError(f"a sparse gradient has an index {row}, and its parameter {len(p)} rows")
+            for p in found.params:
+                check_rows(p, cast(Tensor, p.grad))
         return missing
 
     return run

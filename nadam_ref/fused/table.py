@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..compat import internal_overlap
 from ..kernels import Lists
+from ..memory import is_memory
 
 __all__ = ["NoKernelError", "Row", "merged", "plain", "rows"]
 
@@ -59,12 +60,10 @@ def plain(p: Tensor, *others: Tensor | None) -> bool:
     Contiguous, or in one other order as channels_last. A kernel trusts its table: what is not so goes elsewhere.
     """
     contiguous, size, device = p.is_contiguous(), p.nbytes, p.get_device()
-    for x in others:
+    for x in (p, *others):
         if x is None:
             continue
-        if x.nbytes != size or x.dtype != p.dtype or x.get_device() != device or x.is_neg():
-            return False
-        if size and x.data_ptr() == 0:  # a tensor that is only a name for others
+        if not is_memory(x) or x.nbytes != size or x.dtype != p.dtype or x.get_device() != device:
             return False
         if not (x.is_contiguous() if contiguous else x.stride() == p.stride()):
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -152,12 +153,19 @@ def test_fault_90_no_setting_of_the_persons_own_reaches_a_page(
     request.getfixturevalue("settings")
     build.build(root=root, parameters={"seed": 7})
 
-    def content(html: Path) -> dict[str, bytes]:
-        return {path.relative_to(html).as_posix(): path.read_bytes() for path in html.rglob("*") if path.is_file()}
-
     ours, theirs = content(root / "_build" / "html"), content(built.html)
     assert ours.keys() == theirs.keys()
-    assert [name for name, page in ours.items() if page != theirs[name] and not name.startswith(".")] == []
+    assert [name for name, page in ours.items() if page != theirs[name]] == []
+
+
+def content(html: Path) -> dict[str, bytes]:
+    """Every file that a reader gets, by name; where an object of the small book was in memory is left out."""
+    files = {path.relative_to(html).as_posix(): path for path in html.rglob("*") if path.is_file()}
+    return {
+        name: re.sub(rb"Table at 0x[0-9a-f]+", b"Table", path.read_bytes())
+        for name, path in files.items()
+        if not name.startswith(".")
+    }
 
 
 def test_fault_90_the_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

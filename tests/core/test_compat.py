@@ -21,6 +21,7 @@ NAMES = {
         "_device_dtype_check_for_fused",
         "_use_grad_for_differentiable",
     ],
+    "torch.Tensor": ["_indices"],
     "torch.optim.Optimizer": ["_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check"],
 }
 
@@ -71,7 +72,7 @@ def test_one_module_reaches_private_names():
     found = {
         str(path.relative_to(folder)): private(ast.parse(path.read_text("utf-8"))) for path in folder.rglob("*.py")
     }
-    assert {name: names for name, names in found.items() if names} == {}
+    assert {name for name, names in found.items() if names} <= {"compat.py"}, found
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,10 @@ def printed(code):
 
 def test_the_same_without_private_names():
     gone = "\n".join(
-        f"if hasattr({owner}, {name!r}): del {owner}.{name}" for owner, names in NAMES.items() for name in names
+        f"if hasattr({owner}, {name!r}): del {owner}.{name}"
+        for owner, names in NAMES.items()
+        for name in names
+        if owner != "torch.Tensor"  # whose methods cannot be deleted
     )
     want = printed(STEPS)
     assert want.count("\n") == 5 * len(nadam_ref.OPTIMIZERS) + 2
@@ -110,6 +114,16 @@ def test_overlap_is_torchs(size):
     for strides in itertools.product([0, 1, 2, 3, 6, 7], repeat=len(size)):
         x = base.as_strided(size, strides)
         assert compat._internal_overlap(x) == compat.internal_overlap(x), (size, x.stride())
+
+
+def test_what_is_stored_is_the_same_tensor():
+    x = torch.sparse_coo_tensor([[2, 0, 2]], [[1.0, 2], [3, 4], [5, 6]], (4, 2), check_invariants=True)
+    indices, values = compat.stored(x)
+    assert indices.tolist() == [[2, 0, 2]]
+    assert values.tolist() == [[1, 2], [3, 4], [5, 6]]
+    indices, values = compat._stored(x)
+    assert indices.tolist() == [[0, 2]]
+    assert values.tolist() == [[3, 4], [6, 8]]
 
 
 @pytest.mark.parametrize("differentiable", [False, True])

@@ -210,7 +210,7 @@ def test_fault_17_decay_rates(value):
     for make, label in [
         (lambda: Adam([p], betas=(value, 0.9)), "beta parameter at index 0"),
         (lambda: Nadam([p], betas=(0.9, value)), "beta parameter at index 1"),
-        (lambda: Momentum([p], momentum=value), "momentum value"),
+        (lambda: Momentum([p], momentum=value, form="mean"), "momentum value"),
         (lambda: nadam_ref.RMSProp([p], alpha=value), "alpha value"),
     ]:
         with pytest.raises(ValueError, match=f"Invalid {label}: {value}"):

@@ -165,6 +165,11 @@ def test_vmapped_gradients_are_those_of_separate_runs():
             assert metrics[name][r].item() == pytest.approx(value.item(), rel=1e-12)
 
 
+#: What torch's truncated normal draws first: since a release after 2.9 other numbers than before.
+DRAWN = torch.nn.init.trunc_normal_(torch.empty(1), std=0.1, a=-0.2, b=0.2, generator=generator()).item()
+
+
+@pytest.mark.skipif(abs(DRAWN - 0.1541) > 1e-4, reason=f"torch {torch.__version__} draws other initial values")
 def test_training_is_what_it_was_in_version_1():
     """Sums over ten steps of plain gradient descent, written down with the first release of the task."""
     params = images.init(DIGITS, SMOKE, generator(0), torch.float64)

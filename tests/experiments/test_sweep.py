@@ -1,5 +1,6 @@
 """Sweeps: what is stored is not run again, workers give bitwise the same curves, what goes wrong costs one run."""
 
+import asyncio
 import errno
 import multiprocessing
 import os
@@ -213,6 +214,165 @@ def hold_and_store(folder, record, ready, go):
         assert go.wait(60)
         Store(folder).put(record)
         claims.drop(record.spec)
+
+
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOSYS", "ENOTSUP", "EINVAL"])
+def test_fault_91_a_file_system_without_locks_is_named_once_and_the_sweep_goes_on(
+    client, make_spec, tmp_path, monkeypatch, code
+):
+    """NFS without lockd, Lustre without -o flock."""
+
+    def lockf(*_):
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "lockf", lockf)
+    specs = [make_spec(seed=seed) for seed in range(3)]
+    with pytest.warns(
+        UserWarning, match="locks no files .*: two sweeps on this store may make the same run twice"
+    ) as seen:
+        records = sweep(specs, Store(tmp_path), client=client)
+    assert len(seen) == 1
+    assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
+
+
+def test_fault_91_two_sweeps_of_one_process_exclude_each_other_and_keep_their_locks(make_spec, tmp_path):
+    """POSIX locks belong to a process, and all of them go when it closes the file once."""
+    ours, theirs = make_spec(), make_spec(seed=1)
+    with engine._Claims(tmp_path) as first:
+        with engine._Claims(tmp_path) as second:
+            assert first.take(ours) and not second.take(ours)
+            assert second.take(theirs) and not first.take(theirs)
+        assert first.take(theirs)  # with its sweep the claim ends
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            assert pool.apply(can_take, (tmp_path, ours)) is False
+        first.drop(ours)
+        with engine._Claims(tmp_path) as third:
+            assert third.take(ours)
+
+
+def can_take(folder, spec):
+    with engine._Claims(folder) as claims:
+        return claims.take(spec)
+
+
+class Shown:
+    """What a future showed before its worker left."""
+
+    def __init__(self, future):
+        self.status, self.result = future.status, future.result
+
+
+@pytest.mark.parametrize("seen", [Shown, lambda future: future], ids=["hang", "lost"])
+def test_fault_92_a_result_whose_worker_leaves_with_it_is_made_again(make_spec, tmp_path, monkeypatch, seen):
+    """As a worker's lifetime makes it, before the driver has read that the run is finished, and after."""
+    specs, answer = [make_spec(), make_spec(seed=1)], engine._answer
+
+    async def leave(dask_worker):
+        dask_worker.loop.add_callback(dask_worker.close_gracefully, restart=False)
+
+    with executor(1) as client:
+
+        def late(future, job):
+            monkeypatch.setattr(engine, "_answer", answer)  # once
+            shown = seen(future)
+            client.run(leave)
+            while client.nthreads():
+                time.sleep(0.05)
+            return answer(shown, job)
+
+        monkeypatch.setattr(engine, "HANDOVER_SECONDS", 0.5)
+        monkeypatch.setattr(engine, "_answer", late)
+        with pytest.warns(UserWarning, match=rf"run {specs[0].id[:12]} \(images Nadam lr 0\.01 seed 0\) was lost"):
+            records = sweep(specs, Store(tmp_path), client=client)
+    assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
+
+
+class Future:
+    """A future of Dask's that stays as it is."""
+
+    def __init__(self, status):
+        self.status = status
+
+    def result(self, timeout):
+        raise TimeoutError
+
+    def add_done_callback(self, fn):
+        fn(self)
+
+
+@pytest.fixture
+def driver(client, tmp_path):
+    with engine._Claims(tmp_path) as claims:
+        yield engine._Driver(client, Store(tmp_path), claims, Control(), None)
+
+
+def test_fault_92_a_result_that_is_lost_again_and_again_is_a_row(driver, make_spec):
+    spec, future = make_spec(), Future("finished")
+    driver.running[future] = (spec,)
+    with pytest.warns(UserWarning, match="was lost"):
+        found = [x for _ in range(engine.DEATHS * engine.LATE) for x in driver._receive(future)]
+    assert [record.status for record in found] == ["crashed"] and "its result was lost 3 times" in found[0].reason
+    assert not driver.running and Store(driver.store.folder).get(spec) == found[0]
+
+
+def test_fault_92_a_scheduler_without_workers_is_waited_for_but_not_for_ever(make_spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "PATIENT_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "WORKERLESS_SECONDS", 1.0)
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
+        executor(scheduler=cluster.scheduler_address) as client,
+        pytest.warns(UserWarning, match="waiting for a worker: .* start one with `dask worker tcp://") as seen,
+        pytest.raises(SweepError, match=rf"{cluster.scheduler_address} has had no worker for 1 s; start one"),
+    ):
+        sweep([make_spec()], Store(tmp_path), client=client)
+    assert len(seen) == 1
+
+
+def test_fault_92_a_scheduler_that_goes_or_is_silent_ends_the_sweep(driver, client, make_spec, monkeypatch):
+    driver.running[future := Future("cancelled")] = (make_spec(),)
+    with pytest.raises(SweepError, match="scheduler was lost"):
+        list(driver._receive(future))
+
+    async def silent():
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(client, "nthreads", silent)
+    monkeypatch.setattr(engine, "DEAF_SECONDS", 0.05)
+    driver._look()
+    driver.clock.seconds += engine.SILENT_SECONDS + 1
+    with pytest.raises(SweepError, match=rf"scheduler at {client.scheduler.address} does not answer"):
+        driver._look()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
+def test_fault_92_a_worker_that_hangs_is_left_when_the_sweep_is_to_stop_and_replaced_when_not(
+    make_spec, tmp_path, monkeypatch
+):
+    spec, control = make_spec(steps=200), Control()
+    monkeypatch.setattr(engine, "DEAF_SECONDS", 1.0)
+    with executor(1) as client:
+
+        def hang():
+            os.kill(pids(client)[0], signal.SIGSTOP)
+            control.stop = True
+
+        with monkeypatch.context() as patch, pytest.warns(UserWarning, match="did not stop in time"):
+            patch.setattr(engine, "SAVING_SECONDS", 1.0)
+            stopper = when_busy(client, hang)
+            assert sweep([make_spec(steps=LONG)], Store(tmp_path), client=client, control=control) == []
+            stopper.join()
+        monkeypatch.setattr(engine, "HUNG_SECONDS", 8.0)
+        (record,) = sweep([spec], Store(tmp_path), client=client)
+    assert record.outcome_sha256 == run(spec).outcome_sha256
+
+
+def test_fault_100_a_machine_that_was_asleep_has_waited_for_nothing(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
+    clock = engine._Clock()
+    for now[0] in (1.0, 2.0, 9000.0, 9001.0):
+        clock.tick()
+    assert clock.seconds == 3 + 2 * engine.DEAF_SECONDS
 
 
 def test_fault_53_disk_full_ends_the_sweep_and_nothing_finished_is_lost(client, make_spec, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """One run: determinism, pairing of optimizers, divergence as a status, errors that name the value."""
 
 import dataclasses
+import json
 import math
 import os
 import subprocess
@@ -18,6 +19,7 @@ from nadam_ref.experiments.records import provenance
 from nadam_ref.experiments.replicated import run_together
 from nadam_ref.experiments.tasks import images
 from nadam_ref.experiments.train import run
+from nadam_ref.rules import DIALECTS
 
 
 def test_a_run_is_what_a_plain_loop_does(make_spec):
@@ -193,6 +195,17 @@ def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_de
     assert plain == train.hyperparameters("Nadam", {"lr": 0.01, "eps_root": 0.0, "gamma": None, "length": "own"})
     assert train.hyperparameters("Nadam", {"lr": 0.01, "length": "unit"}) == {**plain, "length": "unit"}
     assert train.hyperparameters("Adam", {"row_counts": "common"})["row_counts"] == "common"
+
+
+def test_fault_88_a_dialect_alone_is_a_complete_run():
+    """The schedule that it fixes is in the hyperparameters; they make the same optimizer again from a file."""
+    for name, dialect in DIALECTS.items():
+        complete = json.loads(json.dumps(train.hyperparameters("Nadam", {"dialect": name})))
+        assert complete["momentum_decay"] == dialect.momentum_decay
+        group = nadam_ref.Nadam([torch.zeros(1)], **complete).param_groups[0]
+        assert (group["dialect"], group["momentum_decay"]) == (name, dialect.momentum_decay)
+    with pytest.raises(ValueError, match=r"fixes momentum_decay at None, got 0\.004"):
+        train.hyperparameters("Nadam", {"dialect": "constant", "momentum_decay": 0.004})
 
 
 def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(make_spec):

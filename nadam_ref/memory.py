@@ -1,0 +1,76 @@
+"""Which tensors may be touched as memory, and how memory is cut into tensors that own their part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.dlpack import from_dlpack
+
+from .kernels import Lists
+
+__all__ = ["are_torchs_own", "cut", "is_memory", "is_shared", "local_parts"]
+
+#: Torch's own tensors. A subclass may keep its numbers anywhere, or nowhere.
+TYPES = {Tensor, nn.Parameter, nn.Buffer}
+#: Where a compiled kernel can follow an address.
+DEVICES = ("cpu", "cuda")
+
+
+def is_memory(x: Tensor) -> bool:
+    """Whether a storage holds the numbers of `x` as they are: only then may its address, a view or a split be taken.
+
+    Not so for subclasses (DTensor, wrappers, fake tensors), for meta, sparse and expanded tensors, where the storage
+    was freed, and while a compiler traces the step. Every path that takes an address asks here.
+    """
+    if type(x) not in TYPES or x.layout != torch.strided or x.device.type not in DEVICES or x.is_neg() or x.is_conj():
+        return False
+    if torch.compiler.is_compiling():
+        return False
+    try:
+        has = x.untyped_storage().nbytes()
+    except NotImplementedError:  # inside a transform of torch.func
+        return False
+    return x.storage_offset() * x.itemsize + x.nbytes <= has
+
+
+def are_torchs_own(tensors: Iterable[Tensor]) -> bool:
+    """Whether torch's operations over lists take these: as in torch's optimizers, they are no subclass."""
+    return set(map(type, tensors)) <= TYPES
+
+
+def local_parts(lists: Lists) -> Lists:
+    """The parts of DTensors that lie in this process, which are updated as the whole would be; other lists as they are.
+
+    That is so where θ, m and n are laid out alike, and none is a sum that is still to be made. A gradient that is laid
+    out otherwise is brought there.
+    """
+    params, grads, ms, ns = lists
+    layouts = [_layout(p) for p in params]
+    if any(layout is None or any(x.is_partial() for x in layout[1]) for layout in layouts):
+        return lists
+    if any(list(map(_layout, kept)) != layouts for kept in (ms, ns) if kept) or None in map(_layout, grads):
+        return lists
+    brought = [cast(Any, g).redistribute(*layout) for g, layout in zip(grads, cast(Any, layouts), strict=True)]
+    return cast(Lists, tuple([cast(Any, x).to_local() for x in tensors] for tensors in (params, brought, ms, ns)))
+
+
+def _layout(x: Tensor) -> tuple[Any, Any] | None:
+    """The mesh and the placements of a DTensor; its class is not imported for those who have none."""
+    placements = getattr(x, "placements", None)
+    return placements and (cast(Any, x).device_mesh, placements)
+
+
+def is_shared(x: Tensor) -> bool:
+    """Whether other processes see the memory of `x`, which therefore has to stay where it is."""
+    return x.is_cpu and bool(x.untyped_storage().is_shared())
+
+
+def cut(flat: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Flat memory in pieces that follow one another, each a tensor that owns its part alone.
+
+    Not views: a view is saved with all of the memory that it looks at, and moved together with it.
+    """
+    return list(map(from_dlpack, torch.split(flat, sizes)))
