@@ -89,13 +89,13 @@ class PaperOptimizer(Optimizer):
             if cls.twin and name in cls.twin.off:
                 raise TypeError(f"{cls.__name__} has no `{name}`: use torch.optim.{cls.twin.name} for it")
             raise TypeError(f"{cls.__name__} has no keyword `{name}`; it has {', '.join(known)}")
+        _warn_of_old_names(kwargs, stacklevel=3)
         return super().__new__(cls)
 
     @untraced
     def __init__(self, params: ParamsT, arguments: dict[str, Any]) -> None:
         """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
         own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
-        _warn_of_old_names(own, stacklevel=4)
         self._forget()
         super().__init__(params, {**renamed(own), **(self.twin.off if self.twin else {})})
 

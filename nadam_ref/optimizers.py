@@ -16,7 +16,8 @@ Keywords common to all:
 
 Sparse gradients, as those of `torch.nn.Embedding(sparse=True)`, make the update row-lazy: only the rows that occur
 are updated, and their m and n rest while they do not occur; weight decay acts on the rows that occur. This is another
-algorithm than the dense update with zeros for the other rows, and the author's later code advises it.
+algorithm than the dense update with zeros for the other rows, and the author's later code advises it. A gradient that
+is sparse in further dimensions gives whole rows, with zeros where it leaves elements out.
 
 `row_counts` (every optimizer but GD, which counts nothing)
     What step t is for a row, in the schedule, the bias corrections and `lr_decay`. "own" (default): each row is a run
@@ -39,8 +40,17 @@ Three more keywords occur in several classes:
 `gamma` (Nadam, NadaMax)
     γ of the dialect "interpolated", 0 ≤ γ < 1. None (default): .05. No other dialect has one.
 
+A number may be of any real type, or a tensor of one element; a parameter group may change it between steps. A group
+may also have keys that the class does not have: as in torch, they are not read.
+
 Each constructor raises ValueError for a value outside its range, TypeError for a keyword it does not have and for
-parameters that are neither floating point nor complex.
+parameters that are neither floating point nor complex. So does `step` for a value that a group was given since, and
+RuntimeError for a gradient or a state that does not fit its parameter; it has then changed nothing. Where a parameter
+was cast or moved, its state follows it.
+
+Some values that torch takes are refused. Infinity is no rate or decay. RMSProp's `alpha` is below 1: at 1 its n stays
+0, above 1 it is negative. GD and RMSProp have no `momentum` that OneCycleLR or CyclicLR could cycle, where
+torch.optim.SGD and RMSprop would begin with one: use Momentum, or `cycle_momentum=False`.
 """
 
 from __future__ import annotations
@@ -95,6 +105,8 @@ class Momentum(PaperOptimizer):
 
     .. math:: m \leftarrow \mu m + g, \qquad \theta \leftarrow \theta - \eta m
 
+    `momentum`
+        μ ≥ 0, default 0.9, as in torch; below 1 in "mean" form, where 1 would divide by zero.
     `form`
         "sum" (default), as above; "mean", as in the ICLR experiment: m ← μ m + (1−μ) g, and with `bias_correction`
         (default True; the sum has none) the step takes m / (1 − μᵗ).
@@ -133,6 +145,8 @@ class NAG(PaperOptimizer):
 
     The stored θ is the look-ahead point of Algorithm 3, where the gradient is taken.
 
+    `momentum`
+        μ ≥ 0, default 0.9, as in :class:`Momentum`.
     `form`
         "sum" (default), as above; "mean": m ← μ_t m + (1−μ_t) g, and the step takes
         μ_{t+1} m / (1 − ∏_{i≤t+1} μ_i) + (1−μ_t) g / (1 − ∏_{i≤t} μ_i), without the divisions where `bias_correction`
@@ -374,7 +388,8 @@ class Nadam(PaperOptimizer):
         False: neither m, g nor n is divided by its correction. Default True.
     `momentum_decay`
         ψ of the schedule μ_t = μ (1 − ½ · 0.96^{tψ}); default 0.004 = 1/250. None: no schedule. The dialects
-        "constant", "keras3", "choi" and "interpolated" fix their own and refuse another.
+        "constant", "keras3", "choi" and "interpolated" fix their own and refuse another, 0.004 included where it is
+        given.
 
     With float64 parameters torch.optim.NAdam differs by about 1e-9, because it keeps the product of μ in float32.
     """

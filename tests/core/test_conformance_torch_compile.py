@@ -1,14 +1,17 @@
 """`torch.compile(optimizer.step)`: the same step, compiled once, whatever the rate does."""
 
+import copy
 import itertools
+import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch._dynamo
 from conformance import IMPLEMENTATIONS, configurations, every_optimizer, make, parameters, same
 from torch._dynamo.testing import CompileCounter
 
-from nadam_ref import OPTIMIZERS
+from nadam_ref import OPTIMIZERS, Nadam
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +81,42 @@ def test_a_step_compiled_by_inductor_is_the_step(name):
             step()
             truth.step()
         same(fast, truth, 1e-12)
+
+
+def made(cls, p, **kwargs):
+    return cls([p], **kwargs)
+
+
+def copied(cls, p, **kwargs):
+    return copy.deepcopy(cls([p], **kwargs))
+
+
+def pickled(cls, p, **kwargs):
+    return pickle.loads(pickle.dumps(cls([p], **kwargs)))
+
+
+def first_stepped(cls, p, **kwargs):
+    optimizer = cls([p], **kwargs)
+    p.grad = torch.ones_like(p)
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"fused": True}, {"dialect": "constant", "lr": np.float32(0.5)}], ids=str)
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("begin", [made, copied, pickled, first_stepped], ids=lambda begin: begin.__name__)
+def test_fault_112_an_optimizer_begun_in_a_compiled_function_is_one_begun_outside(begin, backend, kwargs):
+    inside, outside = (
+        way(Nadam, torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), **kwargs)
+        for way in (torch.compile(begin, backend=backend), begin)
+    )
+    for step in range(3):
+        for optimizer in (inside, outside):
+            for p in optimizer.param_groups[0]["params"]:
+                p.grad = torch.cos(p + step)
+            optimizer.step()
+    same(inside, outside, 1e-13)
+    mine, truth = ({k: x for k, x in o.param_groups[0].items() if k != "params"} for o in (inside, outside))
+    assert mine == truth and list(map(type, mine.values())) == list(map(type, truth.values()))
+    inside.add_param_group({"params": [torch.ones(1)], "dialect": "keras3"})
+    assert inside.param_groups[1]["momentum_decay"] == 1.0
