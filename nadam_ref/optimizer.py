@@ -9,18 +9,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import accumulate, chain
 from operator import is_
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from .checks import OLD_NAMES, Twin, check_parameter, check_rows, checked, fitting, misplaced, numbers, renamed
+from .checks import OLD_NAMES, Twin, check_parameter, check_rows, checked, fitting, numbers, renamed
+from .cohort import Cohort
 from .compat import check_for_fused, check_graph_capture, untraced, use_grad_for_differentiable
 from .fused import dense_kernel, fused_update_, rows_kernel
 from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, by_rows, occurring
-from .kernels import Coefficients, Lists, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
-from .memory import are_torchs_own, local_parts
+from .kernels import Coefficients, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
+from .memory import are_torchs_own
 from .packing import Pack
 from .portions import portions
 from .rules import Real, Rule, Scalars, scalars
@@ -37,37 +38,6 @@ PACKINGS = 8
 
 #: Keywords that torch's classes do not have: with them in its groups, a checkpoint is one of ours.
 OWN = {"form", "dialect", "bias_correction"}
-
-
-class Cohort(NamedTuple):
-    """Parameters that take a step together, with their gradients and their states."""
-
-    params: list[Tensor]
-    grads: list[Tensor]
-    states: list[dict[str, Tensor]]
-
-    def add(self, p: Tensor, grad: Tensor, state: dict[str, Tensor]) -> None:
-        self.params.append(p)
-        self.grads.append(grad)
-        self.states.append(state)
-
-    def check(self, keys: StateKeys) -> bool:
-        """Whether the state has to follow its parameters to another dtype or device; RuntimeError if it cannot."""
-        self.grads[:] = fitting(self.grads, self.params[0])
-        return misplaced(self.params, self.grads, [tensors for tensors in self._accumulators(keys) if tensors])
-
-    def _accumulators(self, keys: StateKeys) -> list[list[Tensor]]:
-        return [[state[name] for state in self.states] if name else [] for name in (keys.m, keys.n)]
-
-    def lists(self, keys: StateKeys) -> Lists:
-        """θ, g, m and n; complex tensors as pairs of reals."""
-        ms, ns = self._accumulators(keys)
-        lists = (self.params, self.grads, ms, ns)
-        if not torch.is_grad_enabled():  # autograd sees the whole
-            lists = local_parts(lists)
-        if self.params[0].is_complex():
-            return tuple([torch.view_as_real(x) for x in tensors] for tensors in lists)  # type: ignore[return-value]
-        return lists
 
 
 class PaperOptimizer(Optimizer):
@@ -264,6 +234,8 @@ class PaperOptimizer(Optimizer):
                 if not self.state[p]:
                     del self.state[p]
             raise
+        finally:
+            self._begun = []
 
     def _plan_group(self, group: Group) -> Callable[[], None]:
         rule = self._rule(group)
