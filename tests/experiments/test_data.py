@@ -280,6 +280,7 @@ def test_idx_reads_a_good_file(tmp_path):
         (GOOD, "no whole gzip file"),
         (b"", "no IDX file"),
     ],
+    ids=range(11),  # compressed bytes have the time in them
 )
 def test_fault_43_idx(tmp_path, content, message):
     (tmp_path / "bad.gz").write_bytes(content)
