@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from numbers import Real
 from operator import attrgetter
 from typing import Any
@@ -261,27 +262,28 @@ def fitting(grads: list[Tensor], p: Tensor) -> list[Tensor]:
 
 
 # Each check runs over all tensors at once: this is done in every step.
-def misplaced(params: list[Tensor], grads: list[Tensor], kept: Iterable[list[Tensor]]) -> bool:
+def misplaced(params: list[Tensor], grads: list[Tensor], kept: list[list[Tensor]]) -> bool:
     """Whether state has to follow its parameters, all of one dtype and device, to another of these.
 
     `kept`: m and n of all parameters. Raises RuntimeError for a gradient or state that cannot be brought to its
     parameter: of another shape, complex for real, a gradient on another device.
     """
     p, shapes = params[0], list(map(SHAPE, params))
-    if list(map(SHAPE, grads)) != shapes or set(map(DEVICE, grads)) != {p.device}:
-        _refuse("gradient", params, grads)
-    stay = True
+    if (
+        all(list(map(SHAPE, tensors)) == shapes for tensors in (grads, *kept))
+        and set(map(DEVICE, chain(grads, *kept))) == {p.device}
+        and set(map(DTYPE, chain(*kept))) <= {arithmetic(p)}
+    ):
+        return False
+    _check_each("gradient", params, grads, may_move=False)
     for tensors in kept:
-        dtypes = set(map(DTYPE, tensors))
-        if list(map(SHAPE, tensors)) != shapes or any(x.is_complex and not p.is_complex() for x in dtypes):
-            _refuse("state", params, tensors)
-        stay = stay and dtypes == {arithmetic(p)} and set(map(DEVICE, tensors)) == {p.device}
-    return not stay
+        _check_each("state", params, tensors, may_move=True)
+    return True
 
 
-def _refuse(what: str, params: list[Tensor], others: list[Tensor]) -> None:
+def _check_each(what: str, params: list[Tensor], others: list[Tensor], may_move: bool) -> None:
     for p, x in zip(params, others, strict=True):
-        if x.shape != p.shape or x.is_complex() != p.is_complex() or (what == "gradient" and x.device != p.device):
+        if x.shape != p.shape or x.is_complex() > p.is_complex() or not (may_move or x.device == p.device):
             kinds = [f"shape {tuple(y.shape)}, dtype {y.dtype}, on {y.device}" for y in (x, p)]
             raise RuntimeError(f"a {what} ({kinds[0]}) does not fit its parameter ({kinds[1]})")
 

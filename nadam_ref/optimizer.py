@@ -54,7 +54,7 @@ class Cohort(NamedTuple):
     def check(self, keys: StateKeys) -> bool:
         """Whether the state has to follow its parameters to another dtype or device; RuntimeError if it cannot."""
         self.grads[:] = fitting(self.grads, self.params[0])
-        return misplaced(self.params, self.grads, filter(None, self._accumulators(keys)))
+        return misplaced(self.params, self.grads, [tensors for tensors in self._accumulators(keys) if tensors])
 
     def _accumulators(self, keys: StateKeys) -> list[list[Tensor]]:
         return [[state[name] for state in self.states] if name else [] for name in (keys.m, keys.n)]
@@ -96,8 +96,10 @@ class PaperOptimizer(Optimizer):
     def __init__(self, params: ParamsT, arguments: dict[str, Any]) -> None:
         """`arguments`: the locals of a subclass's ``__init__``, every hyperparameter by name."""
         own = {name: v for name, v in arguments.items() if name not in ("self", "params", "__class__")}
+        own = {**renamed(own), **(self.twin.off if self.twin else {})}
+        checked(own, own, self.twin, type(self).__name__)
         self._forget()
-        super().__init__(params, {**renamed(own), **(self.twin.off if self.twin else {})})
+        super().__init__(params, own)
 
     # -- settings ------------------------------------------------------------------------------------------------------
 
@@ -145,6 +147,7 @@ class PaperOptimizer(Optimizer):
         try:
             group = self.param_groups[-1]
             group.update(self._checked(group))
+            self._settings(group)  # which looks at tensors now, not while a CUDA graph is captured
             for p in group["params"]:
                 check_parameter(p)
         except Exception:
@@ -165,7 +168,10 @@ class PaperOptimizer(Optimizer):
         state: dict[str, Tensor] = self.state[p]
         for name in keys.names:
             if name not in state:
-                state[name] = start(name, p, group)
+                made = start(name, p, group)
+                if by_row := [state[count] for count in keys.counts if count in state and state[count].dim()]:
+                    made = made.to(p.device).expand_as(by_row[0]).clone() if name in COUNTS else made
+                state[name] = made
                 self._begun.append((p, name))
         return state
 

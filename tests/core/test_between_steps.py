@@ -118,7 +118,7 @@ class Side:
 
     def flatten(self, rng):
         """Which gives gradients of zero to all, and makes sparse ones dense."""
-        if any(p.is_shared() for p in self.net.parameters()):
+        if any(p.is_shared() or (p.grad is not None and p.grad.shape != p.shape) for p in self.net.parameters()):
             return
         if self.path == "flattened":
             nadam_ref.flatten_(self.net)
@@ -157,6 +157,8 @@ class Side:
         group = rng.choice(self.optimizer.param_groups)
         name, choices = rng.choice(list(EDITS.items()))
         value = rng.choice(choices)
+        if callable(value) and type(self.optimizer) is nadam_ref.Adam:  # with foreach=True torch's refuses a tensor
+            return
         if name in group:
             group[name] = value() if callable(value) else value
 

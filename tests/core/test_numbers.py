@@ -267,6 +267,8 @@ def test_fault_109_keys_that_the_class_does_not_have_are_not_read(name, flags):
     steps(plain, 3)
     for way in WAYS[1:]:  # as a keyword it is a mistake
         p = parameter()
+        if way is loaded:  # by these three a checkpoint of another class is known, though the state may be alike
+            foreign = {key: x for key, x in foreign.items() if key not in ("form", "dialect", "bias_correction")}
         optimizer = way(cls, p, {**foreign, **flags})
         steps(optimizer, 3)
         assert torch.equal(p, truth)

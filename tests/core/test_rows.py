@@ -213,11 +213,21 @@ def test_rows_counted_by_an_older_version_are_told_by_their_shape():
     Nadam([parameter(ROWS, WIDTH)]).load_state_dict(saved)
 
 
-def test_what_is_not_rows_is_refused():
+@pytest.mark.parametrize("flags", [{}, {"fused": True}], ids=str)
+def test_a_schedule_switched_on_later_has_a_product_for_every_row(flags):
+    p, q = parameter(ROWS, WIDTH), parameter(ROWS, WIDTH)
+    for x in (p, q):
+        optimizer = OPTIMIZERS["Adam"]([x], **(flags if x is p else {"foreach": False}))
+        for decay in (None, 0.5):
+            optimizer.param_groups[0]["momentum_decay"] = decay
+            step(optimizer, x, sparse(np.array([1, 3]), np.ones((2, WIDTH))))
+            step(optimizer, x, torch.ones_like(x))
+        assert optimizer.state[x]["mu_product"].shape == (ROWS,)
+    torch.testing.assert_close(p, q, rtol=1e-13, atol=0)
+
+
+def test_autograd_does_not_see_rows():
     p = parameter(3, 2)
-    scattered = torch.ones(3, 2, dtype=torch.float64).to_sparse(2)
-    with pytest.raises(RuntimeError, match=r"sparse gradients with sparse_dim\(\) = 2: it updates whole rows"):
-        step(OPTIMIZERS["Nadam"]([p]), p, scattered)
     with pytest.raises(RuntimeError, match="sparse gradients with differentiable=True"):
         step(OPTIMIZERS["Nadam"]([p], differentiable=True), p, torch.ones(3, 2, dtype=torch.float64).to_sparse(1))
 
