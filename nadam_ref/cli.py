@@ -110,7 +110,7 @@ def _add_data(commands: Any) -> None:
     listing = actions.add_parser("list", help="show every data set, where it is, and whether it is whole")
     listing.set_defaults(run=_data_list, extra="experiments")
     get = actions.add_parser("get", help="download what is missing of a data set")
-    get.add_argument("name", metavar="NAME", help="a name that `nadam-ref data list` shows")
+    get.add_argument("name", metavar="NAME", help="a name that `nadam-ref data list` shows, or results")
     get.set_defaults(run=_data_get, extra="experiments")
     verify = actions.add_parser("verify", help="compare every file with its checksum")
     verify.add_argument("name", metavar="NAME", nargs="?", help="one data set (default: all that are there)")
@@ -175,9 +175,15 @@ def _data_list(_: argparse.Namespace) -> int:
 
 
 def _data_get(args: argparse.Namespace) -> int:
-    from .experiments import data
+    from .experiments import data, released
 
-    print(data.get(args.name, progress=sys.stderr.isatty()))
+    if args.name == released.NAME:
+        print(
+            f"fetching {len(released.registry())} files of recorded results into {released.cached()}", file=sys.stderr
+        )
+        print(released.get())
+    else:
+        print(data.get(args.name, progress=sys.stderr.isatty()))
     return 0
 
 

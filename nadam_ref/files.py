@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["user_path", "write_whole"]
+__all__ = ["part_of", "user_path", "write_whole"]
 
 
 def user_path(text: str) -> Path:
@@ -20,22 +20,28 @@ def user_path(text: str) -> Path:
     return path.absolute()
 
 
-def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
-    """Write UTF-8 text with Unix line ends, or what a function writes into the file it is given.
+@contextlib.contextmanager
+def part_of(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to: synced and renamed to it if the block ends well, removed if not.
 
-    To a temporary file beside `path`, synced, then renamed over it. Folders that are missing are made. After an error
-    or a crash `path` is what it was before.
+    Folders that are missing are made. After an error or a crash `path` is what it was before; every writer has a name
+    of its own, so two at once do not meet.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with part.open("xb") as file:
-            if isinstance(content, str):
-                file.write(content.encode())
-            else:
-                content(file)
-            file.flush()
+        yield part
+        with part.open("r+b") as file:  # Windows syncs no file that is open for reading only
             os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
+    """Write UTF-8 text with Unix line ends, or what a function writes into the file it is given, as `part_of` does."""
+    with part_of(path) as part, part.open("xb") as file:
+        if isinstance(content, str):
+            file.write(content.encode())
+        else:
+            content(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import add, attrgetter, ge, mul
 from typing import Any, cast
 
 import torch
@@ -15,25 +16,29 @@ __all__ = ["are_torchs_own", "cut", "is_memory", "is_shared", "local_parts"]
 
 #: Torch's own tensors. A subclass may keep its numbers anywhere, or nowhere.
 TYPES = {Tensor, nn.Parameter, nn.Buffer}
-#: Where a compiled kernel can follow an address.
-DEVICES = ("cpu", "cuda")
+STRIDED = {torch.strided}
+LAYOUT, ITEMSIZE, NBYTES, IS_CPU, IS_CUDA = map(attrgetter, ("layout", "itemsize", "nbytes", "is_cpu", "is_cuda"))
 
 
-def is_memory(x: Tensor) -> bool:
-    """Whether a storage holds the numbers of `x` as they are: only then may its address, a view or a split be taken.
+def is_memory(*tensors: Tensor) -> bool:
+    """Whether storages hold the numbers of all of these as they are: only then may addresses, views or splits be taken.
 
-    Not so for subclasses (DTensor, wrappers, fake tensors), for meta, sparse and expanded tensors, where the storage
-    was freed, and while a compiler traces the step. Every path that takes an address asks here.
+    Not so for subclasses (DTensor, wrappers, fake tensors), for meta, sparse and expanded tensors, where a storage was
+    freed, and while a compiler traces the step. Every path that takes an address asks here, for many tensors at once
+    where it can: each check runs over all of them without a loop in Python.
     """
-    if type(x) not in TYPES or x.layout != torch.strided or x.device.type not in DEVICES or x.is_neg() or x.is_conj():
+    if torch.compiler.is_compiling() or set(map(type, tensors)) - TYPES or set(map(LAYOUT, tensors)) - STRIDED:
         return False
-    if torch.compiler.is_compiling():
+    if any(map(Tensor.is_neg, tensors)) or any(map(Tensor.is_conj, tensors)):
+        return False
+    if not (all(map(IS_CPU, tensors)) or all(map(IS_CUDA, tensors))):  # where a compiled kernel can follow an address
         return False
     try:
-        has = x.untyped_storage().nbytes()
+        has = map(torch.UntypedStorage.nbytes, map(Tensor.untyped_storage, tensors))
+        ends = map(mul, map(Tensor.storage_offset, tensors), map(ITEMSIZE, tensors))
+        return all(map(ge, has, map(add, ends, map(NBYTES, tensors))))
     except NotImplementedError:  # inside a transform of torch.func
         return False
-    return x.storage_offset() * x.itemsize + x.nbytes <= has
 
 
 def are_torchs_own(tensors: Iterable[Tensor]) -> bool:

@@ -19,7 +19,7 @@ from .checks import OLD_NAMES, Twin, check_parameter, check_rows, checked, fitti
 from .cohort import Cohort
 from .compat import check_for_fused, check_graph_capture, untraced, use_grad_for_differentiable
 from .fused import dense_kernel, fused_update_, rows_kernel
-from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, by_rows, occurring
+from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, Tables, by_rows, occurring
 from .kernels import Coefficients, Prelude, arithmetic, expression_update_, fold, is_on, prepare_and_update_
 from .memory import are_torchs_own
 from .packing import Pack
@@ -78,18 +78,35 @@ class PaperOptimizer(Optimizer):
         return checked(group, self.defaults, self.twin, type(self).__name__)
 
     def _settings(self, group: Group) -> Group:
-        """A group as the step reads it, `numbers` and its parameters; checked where something is not what it was."""
+        """A group as the step reads it: `numbers`, its parameters, rule and keys. Checked where something is new.
+
+        `symbolic`: counts stay tensors, on the device for CUDA graphs, for the compiler, or for autograd.
+        """
         if torch.compiler.is_compiling():
-            return {**numbers({name: group[name] for name in self.defaults}), "params": group["params"]}
+            return self._as_read(group, {name: group[name] for name in self.defaults}, compiling=True)
         given = [group["params"], *(group[name] for name in self.defaults)]
         before, settings = self._seen.get(id(group), ([None] * len(given), {}))
         if not all(map(is_, given, before)):
-            settings = {**numbers(self._checked(group)), "params": group["params"]}
+            settings = self._as_read(group, self._checked(group))
             if not any(map(_changes, given[1:])):
                 self._seen[id(group)] = given, settings
-        if _symbolic(settings) or Tensor not in map(type, settings.values()):
+        if settings["symbolic"] or not settings["has_tensors"]:
             return settings
-        return {name: x.item() if isinstance(x, Tensor) else x for name, x in settings.items()}
+        read = {name: x.item() if isinstance(x, Tensor) else x for name, x in settings.items()}
+        return {**read, "but_rate": [x.item() if isinstance(x, Tensor) else x for x in settings["but_rate"]]}
+
+    def _as_read(self, group: Group, own: Group, compiling: bool = False) -> Group:
+        found, rule = numbers(own), self._rule(own)
+        return {
+            **found,
+            "params": group["params"],
+            "rule": rule,
+            "keys": state_keys(rule, own),
+            "compiling": compiling,
+            "symbolic": compiling or own["capturable"] or own["differentiable"],
+            "has_tensors": Tensor in map(type, found.values()),
+            "but_rate": [x for name, x in found.items() if name != "lr"],
+        }
 
     def add_param_group(self, param_group: Group) -> None:
         """As torch's; every value is checked, and so is every parameter: floating point or complex, no overlap."""
@@ -201,6 +218,8 @@ class PaperOptimizer(Optimizer):
         self._begun: list[tuple[Tensor, str]] = []
         self._packs: dict[int, Pack] = {}
         self._packings: Counter[int] = Counter()
+        # Where what sparse gradients change lies, of a group.
+        self._tables: dict[int, Tables] = {}
         # Numbers of rows by count, of a group and a dtype, beside the settings that they are for.
         self._sets: dict[tuple[int, torch.dtype], tuple[list[Any], Tensor]] = {}
 
@@ -238,17 +257,18 @@ class PaperOptimizer(Optimizer):
             self._begun = []
 
     def _plan_group(self, group: Group) -> Callable[[], None]:
-        rule = self._rule(group)
-        keys = state_keys(rule, group)
+        rule, keys = group["rule"], group["keys"]
         return self._plan_packed(rule, group, keys) or self._plan_cohorts(rule, group, keys)
 
     def _plan_cohorts(self, rule: Rule, group: Group, keys: StateKeys) -> Callable[[], None]:
         """The step of parameters that go together where they can, and of those whose gradients are sparse."""
         cohorts, with_rows = self._cohorts(group, keys)
-        follow = [] if torch.compiler.is_compiling() else [c for c in (*cohorts, *with_rows) if c.check(keys)]
+        if ready := self._ready_rows(group, keys, with_rows):
+            with_rows = []
+        follow = [] if group["compiling"] else [c for c in (*cohorts, *with_rows) if c.check(keys)]
         sparse = [p for cohort in with_rows for p in cohort.params]
         if not group["fused"] or len(with_rows) > 1 or len(self.param_groups) > 1:  # else the kernel looks by itself
-            for p in sparse:
+            for p in chain(sparse, ready.params if ready else ()):
                 check_rows(p, cast(Tensor, p.grad))
 
         def advance() -> None:
@@ -256,6 +276,8 @@ class PaperOptimizer(Optimizer):
                 state = self._state(p, group, keys)
                 state.update({name: restored(name, Shielded(x), p, group) for name, x in state.items()})
             rest = self._advance_rows_fused(rule, group, keys, sparse) if sparse and group["fused"] else sparse
+            if ready and not self._advance_occurring(rule, group, keys, ready):
+                rest = ready.params
             for p in rest:
                 self._advance_rows(rule, group, keys, p)
             for cohort in cohorts:
@@ -266,7 +288,7 @@ class PaperOptimizer(Optimizer):
 
     def _cohorts(self, group: Group, keys: StateKeys) -> tuple[list[Cohort], list[Cohort]]:
         """Parameters that share what one call needs, type, scalars, device, dtype; and those with sparse gradients."""
-        symbolic = _symbolic(group)
+        symbolic = group["symbolic"]
         cohorts: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
         with_rows: defaultdict[Any, Cohort] = defaultdict(lambda: Cohort([], [], []))
         for p in group["params"]:
@@ -301,7 +323,7 @@ class PaperOptimizer(Optimizer):
             expression_update_(rule, prelude, lists, numbers.to(dtype), clone=group["differentiable"])
             return
         # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
-        update = fused_update_ if group["fused"] and not _symbolic(group) else prepare_and_update_
+        update = fused_update_ if group["fused"] and not group["symbolic"] else prepare_and_update_
         for portion in portions(lists, cohort.params, group):
             if lists[0][0].dtype == dtype:
                 update(rule, prelude, portion, numbers)
@@ -312,7 +334,8 @@ class PaperOptimizer(Optimizer):
 
     def _plan_packed(self, rule: Rule, group: Group, keys: StateKeys) -> Callable[[], None] | None:
         """The step of a fused group at once, from flat state; None where the group does not lie in memory for that."""
-        if not group["fused"] or _symbolic(group):
+        at = id(group["params"])
+        if not group["fused"] or group["symbolic"] or (self._packings[at] >= PACKINGS and at not in self._packs):
             return None
         params = [p for p in group["params"] if p.grad is not None]
         pack = self._packed(params, group, keys) if params else None
@@ -382,19 +405,39 @@ class PaperOptimizer(Optimizer):
 
     def _advance_rows_fused(self, rule: Rule, group: Group, keys: StateKeys, params: list[Tensor]) -> list[Tensor]:
         """`_advance_rows` of all parameters at once; gives back those that it cannot take."""
-        if _symbolic(group):
+        if group["symbolic"]:
             return params
         whole = [p for p in params if cast(Tensor, p.grad).sparse_dim() == 1]
+        grads = [cast(Tensor, p.grad) for p in whole]
         states = [self._row_state(p, group, keys) for p in whole]
-        together = occurring(whole, states, *keys[1:]) if whole else None
-        alone = [] if together else [occurring([p], [state], *keys[1:]) for p, state in zip(whole, states, strict=True)]
+        together = occurring(whole, grads, states, keys) if whole else None
+        each = [] if together else zip(whole, grads, states, strict=True)
+        alone = [occurring([p], [grad], [state], keys) for p, grad, state in each]
         done: set[Tensor] = set()
         for found in filter(None, [together, *alone]):
-            kernel = rows_kernel(rule, _prelude(group), found.params[0].dtype)
-            ways = (self._by_count, self._by_entry) if found.by_row else (self._by_parameter,)
-            if kernel and any(way(kernel, rule, group, keys, found) for way in ways):
+            if self._advance_occurring(rule, group, keys, found):
                 done.update(found.params)
         return [p for p in params if p not in done]
+
+    def _ready_rows(self, group: Group, keys: StateKeys, with_rows: list[Cohort]) -> Occurring | None:
+        """All rows that occur, if all that a kernel reads has its form already; None sends them the longer way."""
+        if not group["fused"] or group["symbolic"] or len(with_rows) != 1:
+            return None
+        (cohort,) = with_rows
+        if any(g.sparse_dim() != 1 for g in cohort.grads):
+            return None
+        at = id(group["params"])
+        found = occurring(cohort.params, cohort.grads, cohort.states, keys, self._tables.get(at))
+        if found is None or (keys.counts and found.by_row == (group["row_counts"] == "common")):
+            return None
+        self._tables[at] = found.tables
+        return found
+
+    def _advance_occurring(self, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
+        """The step of rows that lie as the kernel reads them; False, with nothing changed, where it has no numbers."""
+        kernel = rows_kernel(rule, _prelude(group), found.params[0].dtype)
+        ways = (self._by_count, self._by_entry) if found.by_row else (self._by_parameter,)
+        return kernel is not None and any(way(kernel, rule, group, keys, found) for way in ways)
 
     def _by_count(self, kernel: Kernel, rule: Rule, group: Group, keys: StateKeys, found: Occurring) -> bool:
         """Rows by a table of the numbers by count, which serves as long as the settings, but for the rate, stay.
@@ -402,10 +445,9 @@ class PaperOptimizer(Optimizer):
         False where they have just changed (some schedules change them at every step), or a row has another past.
         """
         dtype = found.params[0].dtype
-        settings = [x for name, x in group.items() if name not in ("params", "lr")]
         before, sets = self._sets.get(at := (id(group["params"]), dtype), (None, None))
-        if sets is None or settings != before:
-            self._sets[at] = settings, torch.empty(0, 1, dtype=torch.float64)
+        if sets is None or group["but_rate"] != before:
+            self._sets[at] = group["but_rate"], torch.empty(0, 1, dtype=torch.float64)
             return False
         firsts, rate = [0] * len(found.params), group["lr"]
         missing = kernel(found, firsts, BY_COUNT, sets, rate)
@@ -414,7 +456,7 @@ class PaperOptimizer(Optimizer):
             mus = self._scalars(rule, group, t, torch.ones_like(t))[1]  # where products are kept: each μ_t alone
             products = torch.cat([torch.ones(1, dtype=torch.float64), mus.cumprod(0)[:-1]])
             sets = self._rows_numbers(rule, group, dtype, t, products)
-            self._sets[at] = settings, sets
+            self._sets[at] = group["but_rate"], sets
             missing = kernel(found, firsts, BY_COUNT, sets, rate)
         return not missing
 
@@ -501,7 +543,7 @@ def _prelude(group: Group) -> Prelude:
 
 
 def _note_changes(group: Group) -> None:
-    if not torch.compiler.is_compiling():  # autograd does not see what a kernel writes
+    if not group["compiling"]:  # autograd does not see what a kernel writes
         torch.autograd.graph.increment_version(p for p in group["params"] if p.grad is not None)
 
 
@@ -510,13 +552,8 @@ def _changes(value: Any) -> bool:
     return hasattr(value, "__setitem__") and not isinstance(value, Tensor)
 
 
-def _symbolic(group: Group) -> bool:
-    """Whether counts stay tensors: on the device for CUDA graphs, for the compiler, or for autograd."""
-    return group["capturable"] or group["differentiable"] or torch.compiler.is_compiling()
-
-
 def _count(count: Tensor, dims: int, group: Group) -> Real:
     """A count as `rules.scalars` takes it; counts by row as a column that broadcasts against `dims` dimensions."""
     if count.dim():
         return count.reshape(-1, *[1] * (dims - 1))
-    return count.clone() if _symbolic(group) else count.item()  # autograd may keep it, and the next step counts on
+    return count.clone() if group["symbolic"] else count.item()  # autograd may keep it, and the next step counts on

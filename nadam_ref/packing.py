@@ -78,7 +78,7 @@ class Pack:
         except (KeyError, RuntimeError):  # state without a name; a gradient without memory of its own, as a sparse one
             return None
         if at != self._grads:
-            if not all(map(is_memory, grads)):
+            if not is_memory(*grads):
                 return None
             self._grads = at
             self._rows = merged(zip(self._at, at, self._m, self._n, self._bytes, repeat(0)))

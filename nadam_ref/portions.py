@@ -52,7 +52,7 @@ def _cut(lists: Lists, start: int, stop: int) -> Lists:
 def _parts(lists: Lists) -> list[Lists]:
     """The lists, and instead of a large last tensor its parts one by one: a denominator of its size is slow to get."""
     *_, last = zip(*filter(None, lists), strict=True)
-    if not all(is_memory(x) and x.is_contiguous() for x in last):
+    if not (is_memory(*last) and all(map(Tensor.is_contiguous, last))):
         return [lists]
     rest = len(lists[0]) - 1
     parts = [[torch.split(x.view(-1), PORTION) for x in tensors[rest:]] for tensors in lists]

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -167,9 +168,13 @@ class _Bar:
         self.best: dict[str, tuple[float, str]] = {}
 
     def __enter__(self) -> _Bar:
+        self.warnings = warnings.catch_warnings()
+        self.warnings.__enter__()
+        warnings.showwarning = lambda message, *_: self.bar.write(f"nadam-ref: {message}", sys.stderr)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.warnings.__exit__(None, None, None)
         self.bar.close()
 
     def expect(self, runs: int) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gzip
 import hashlib
 import importlib.util
 import os
+import re
+import ssl
 import struct
-import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 import numpy as np
 import numpy.typing as npt
 
-from ..files import user_path
+from ..files import part_of, user_path
 
 UInt8 = npt.NDArray[np.uint8]
 Subset = tuple[int, int, int]
@@ -236,9 +236,14 @@ def root() -> Path:
     named = os.environ.get("NADAM_REF_DATA")
     if named:
         return user_path(named)
+    return cache() / "data"
+
+
+def cache() -> Path:
+    """The folder of this package in the user's cache."""
     import platformdirs  # only this line needs it
 
-    return Path(platformdirs.user_cache_dir("nadam_ref", appauthor=False)) / "data"
+    return Path(platformdirs.user_cache_dir("nadam_ref", appauthor=False))
 
 
 def names() -> list[str]:
@@ -364,9 +369,6 @@ def require(name: str) -> None:
 # ---------------------------------------------------------------- getting
 
 
-Downloader = Callable[[str, Path], None]
-
-
 def _https_only(response: Any, *_: Any, **__: Any) -> Any:
     """Hook for requests: called for every response, before a redirect is followed."""
     location = response.headers.get("location") if response.is_redirect else None
@@ -386,23 +388,6 @@ def _download(url: str, path: Path, *, progress: bool = False) -> None:
     fetch(url, str(path), None)
 
 
-@contextlib.contextmanager
-def _part_file(path: Path) -> Iterator[Path]:
-    """A fresh file beside `path`, renamed to it if the block ends well, removed if not.
-
-    Every process has its own, so two that fetch at once do not meet; the rename is atomic.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _check_download(part: Path, expected: str) -> None:
     found = _sha256(part)
     if found == expected:
@@ -413,21 +398,57 @@ def _check_download(part: Path, expected: str) -> None:
     raise DataError(f"{kind}, {part.stat().st_size} bytes: expected sha256 {expected}, found {found}")
 
 
-def _fetch(source: Source, file: File, path: Path, download: Downloader) -> None:
-    """Try the mirrors in turn, and all of them a second time: a truncated download starts again."""
+#: Settings of a person that decide how requests reaches the network.
+PROXIES = ("https_proxy", "http_proxy", "all_proxy")
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def _why(error: Exception) -> str:
+    """Why a download failed, in a line, with the settings that may be wrong: urllib3's own texts are a screen long."""
     import requests
 
-    tried: dict[str, str] = {}
+    if isinstance(error, requests.HTTPError):
+        return str(error)
+    if isinstance(error, (requests.exceptions.SSLError, ssl.SSLError)) or "TLS" in str(error):
+        names: tuple[str, ...] = CERTIFICATES
+        what = "no trusted certificate"
+    else:
+        names, what = PROXIES, type(error).__name__
+    found = {name: os.environ.get(name) or os.environ.get(name.upper()) for name in names}
+    settings = ", ".join(f"{name}={value}" for name, value in found.items() if value)
+    settings = re.sub("//[^/]*@", "//***@", settings)  # a password
+    return f"{what}; correct or unset {settings}, if that is wrong" if settings else what
+
+
+def fetch(url: str, sha256: str, path: Path, *, progress: bool = False) -> None:
+    """Download a file, over https only, to `path`, where it appears whole and with its sha256, or not at all.
+
+    Raises `DataError` where it cannot be reached or has other bytes, `OSError` where it cannot be written.
+    """
+    import requests
+
+    with part_of(path) as part:
+        try:
+            _download(url, part, progress=progress)
+        except DataError:
+            raise
+        except Exception as error:  # also errors of other kinds, which a malformed proxy ends in
+            theirs = isinstance(error, (requests.RequestException, ssl.SSLError))
+            if isinstance(error, OSError) and error.errno is not None and not theirs:  # a missing bundle has no number
+                raise
+            raise DataError(_why(error)) from error
+        _check_download(part, sha256)
+
+
+def _fetch(source: Source, file: File, path: Path, progress: bool) -> None:
+    """Try the mirrors in turn, and all of them a second time: a truncated download starts again."""
+    tried: dict[str, DataError] = {}
     for mirror in source.mirrors * 2:
         url = mirror + file.name
         try:
-            with _part_file(path) as part:
-                download(url, part)
-                _check_download(part, file.sha256)
-            return
-        except (DataError, requests.RequestException) as error:
-            told = isinstance(error, (DataError, requests.HTTPError))  # other texts are urllib3's, a screen long
-            tried[url] = str(error) if told else type(error).__name__
+            return fetch(url, file.sha256, path, progress=progress)
+        except DataError as error:
+            tried[url] = error
     addresses = "; ".join(f"{url} ({why})" for url, why in tried.items())
     raise DataError(
         f"could not download {file.name} into {path.parent}. Tried {addresses}. Copy the file there by hand, set "
@@ -453,7 +474,7 @@ def get(name: str, *, progress: bool = False) -> Path:
         raise DataError(_absent(name))
     for file, path in missing:
         try:
-            _fetch(known, file, path, functools.partial(_download, progress=progress))
+            _fetch(known, file, path, progress)
         except OSError as error:
             raise DataError(
                 f"cannot write to {path.parent}: {error}. Set NADAM_REF_DATA to a folder you may write to"

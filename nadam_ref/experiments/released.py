@@ -1,4 +1,4 @@
-"""The recorded results that the book shows: in `book/results` of a checkout, else fetched by the version's tag.
+"""The recorded results that the book shows: in `book/results` of a checkout, else fetched, when asked, by the tag.
 
 `released.csv` lists their files with their sha256; `python -m nadam_ref.experiments.released` writes it anew.
 """
@@ -15,9 +15,12 @@ import nadam_ref
 
 from .. import checkout
 from ..files import write_whole
-from .data import DataError, root
+from .data import DataError, cache, fetch
 
-__all__ = ["files", "folder", "here", "registry"]
+__all__ = ["NAME", "cached", "files", "folder", "get", "here", "registry"]
+
+#: What `nadam-ref data get` calls them.
+NAME = "results"
 
 REGISTRY = Path(__file__).with_name("released.csv")
 
@@ -37,33 +40,58 @@ def here() -> Path | None:
 def folder(name: str) -> Path:
     """The folder of one recorded result, such as `images-small`, with all its files.
 
-    Outside of a checkout they are fetched into the cache folder once, and never used unless their sha256 is right.
-    Raises `DataError` for an unknown name, and where they are not here and cannot be fetched.
+    Outside of a checkout they are in the cache folder, once `get` has fetched them, and never used unless their sha256
+    is right. Raises `DataError` for an unknown name, and where they are not here.
     """
+    wanted = _wanted(name)
+    if (found := here()) is not None:
+        return found / name
+    for path, sha256 in wanted.items():
+        if not _whole(path, sha256):
+            raise DataError(
+                f"the recorded result {name!r} is neither in a checkout nor whole in {cached()}; fetch it with "
+                f"`nadam-ref data get {NAME}`, or clone the repository and work there"
+            )
+    return cached() / name
+
+
+def get() -> Path:
+    """Fetch all recorded results of this version into the cache folder, and return it; what is whole there is kept.
+
+    Raises `DataError` where they cannot be fetched or written.
+    """
+    for path, sha256 in registry().items():
+        try:
+            if not _whole(path, sha256):
+                fetch(_address(path), sha256, cached() / path)
+        except DataError as error:
+            raise DataError(
+                f"could not fetch {_address(path)} ({error}); clone the repository and work there, or try again with "
+                "a network"
+            ) from error
+        except OSError as error:
+            raise DataError(
+                f"cannot write to {cached()}: {error.strerror}; set XDG_CACHE_HOME to another folder"
+            ) from error
+    return cached()
+
+
+def _wanted(name: str) -> dict[str, str]:
     wanted = {path: sha256 for path, sha256 in registry().items() if path.startswith(f"{name}/")}
     if not wanted:
         known = sorted({path.partition("/")[0] for path in registry()})
         raise DataError(f"no recorded result is called {name!r}; there are: {', '.join(known)}")
-    if (found := here()) is not None:
-        return found / name
-    place = root() / f"results-{nadam_ref.__version__}"
-    for path, sha256 in wanted.items():
-        _fetch(path, sha256, place)
-    return place / name
+    return wanted
 
 
-def _fetch(path: str, sha256: str, place: Path) -> None:
-    import pooch
+def _whole(path: str, sha256: str) -> bool:
+    file = cached() / path
+    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
 
-    address = _address(path)
-    target = place / path
-    try:
-        pooch.retrieve(address, f"sha256:{sha256}", fname=target.name, path=target.parent)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} is not in a checkout and could not be fetched from {address}: {error}; "
-            "clone the repository and work there, or try again with a network"
-        ) from error
+
+def cached() -> Path:
+    """Where `get` puts them: in this package's cache folder, never among the data sets."""
+    return cache() / f"results-{nadam_ref.__version__}"
 
 
 def _address(path: str) -> str:

@@ -114,7 +114,7 @@ def _kind(v: Verdict) -> str:
     if v.kind != "Inconclusive" or v.comparison is None or v.comparison.interval is None:
         return v.kind
     n = f"n = {v.needed}" if v.needed else f"n > {MOST_RUNS}"
-    return f"{v.kind} ({n} would tell it from 0, or from {_percent(v.delta)})"
+    return f"{v.kind} ({n} would decide)"
 
 
 def _verdict_data(v: Verdict) -> dict[str, Any]:
@@ -166,7 +166,9 @@ def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
     notes = [
         "paper, ours: the first method's metric relative to the second's, as a geometric mean over pairs of runs with "
         "one seed. p: exact paired sign-flip test. Holm p: adjusted over the primary family; exploratory claims are "
-        "not adjusted. A claim of several comparisons shows the one that decides it. μ: of the scheduled arms."
+        "not adjusted. A claim of several comparisons shows the one that decides it. n would decide: with so many "
+        "pairs the runs would probably show either a difference, or that it is smaller than δ, the least that "
+        "matters. μ: of the scheduled arms."
     ]
     if any(number.is_recalled for v in verdicts for number in v.side.printed or ()):
         notes.append(

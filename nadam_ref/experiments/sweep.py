@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing
+import os
+import sys
+import tempfile
 import threading
 import time
 import uuid
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
-
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
 
 from . import worker
 from .protocol import arm
@@ -31,12 +32,40 @@ try:
 except ImportError:  # Windows: two drivers on one store may then make the same run twice; nothing is lost
     fcntl = None  # type: ignore[assignment]
 
+
+class SweepError(RuntimeError):
+    """No worker could be reached. What was finished before is in the store."""
+
+
+try:
+    import dask
+    from distributed import Client, Future, KilledWorker, LocalCluster
+    from distributed.security import Security
+except ModuleNotFoundError:
+    raise
+except Exception as error:  # it reads its settings as it is imported
+    variables = ", ".join(name for name in os.environ if name.startswith("DASK_")) or "DASK_*, of which none is set"
+    raise SweepError(
+        f"Dask cannot use its settings: {error}; correct or remove them: variables {variables}, and files "
+        "~/.config/dask/*.yaml"
+    ) from error
+
 __all__ = ["Control", "SweepError", "executor", "sweep"]
 
 Progress = Callable[[int, int, Record], None]
 
 #: A run whose worker process dies this often, or leaves with its result, is given up as `crashed`.
 DEATHS = 3
+
+#: Settings of Dask for workers on this machine; all others are its defaults, whatever a person has set.
+LOCAL: dict[str, Any] = {
+    "distributed.scheduler.allowed-failures": DEATHS - 1,
+    "distributed.scheduler.worker-ttl": None,  # a machine that was asleep has lost no worker
+    "distributed.worker.multiprocessing-method": "spawn",
+}
+
+#: Environment variable with a file that a worker process makes where it imports a script that sweeps.
+IMPORTED = "NADAM_REF_IMPORTED"
 
 #: Runs that a GPU makes side by side.
 REPLICAS = 32
@@ -63,10 +92,6 @@ PATIENT_SECONDS = 10.0
 WORKERLESS_SECONDS = 600.0
 
 
-class SweepError(RuntimeError):
-    """No worker could be reached. What was finished before is in the store."""
-
-
 @dataclass
 class Control:
     """How a sweep is asked to end before its time, from a signal handler or another thread.
@@ -90,39 +115,86 @@ def executor(workers: int = 1, scheduler: str | None = None, *, nice: int = 0) -
     """A client of the Dask scheduler at an address, or of a cluster of `workers` processes on this machine.
 
     For several calls of `sweep`. `nice`: niceness of the processes, where there is such a thing; those of a scheduler
-    keep their own. Raises `ValueError` for workers < 1, `SweepError` where no scheduler answers.
+    keep their own. Raises `ValueError` for workers < 1, `SweepError` where no scheduler answers or no worker starts,
+    `SystemExit` where a script calls it outside of `if __name__ == "__main__":`.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
+    _refuse_import()
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise SweepError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+        except Exception as error:  # of many kinds: addresses, certificates, versions
+            text = f"no Dask scheduler answers at {scheduler}: {error}{_own_settings()}"
+            raise SweepError(text) from error
         with client:
             yield client
         return
-    settings = {
-        "distributed.scheduler.allowed-failures": DEATHS - 1,
-        "distributed.scheduler.worker-ttl": None,  # a machine that was asleep has lost no worker
-        "distributed.worker.multiprocessing-method": "spawn",
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-            preload=[worker.__name__],
-            env={worker.NICENESS: str(nice)},
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    own = _own_settings()
+    with dask.config.set({**dask.config.merge(*dask.config.defaults), **LOCAL}), contextlib.ExitStack() as stack:
+        with tempfile.TemporaryDirectory() as folder:
+            imported = Path(folder, "imported")
+            try:
+                os.environ[IMPORTED] = str(imported)
+                cluster = stack.enter_context(_cluster(workers, nice))
+                client = stack.enter_context(Client(cluster, set_as_default=False))
+            except Exception as error:
+                if imported.exists():
+                    sys.exit(_unguarded())
+                text = f"no worker could be started on this machine: {error.__cause__ or error}{own}"
+                raise SweepError(text) from error
+            finally:
+                del os.environ[IMPORTED]
         yield client
+
+
+def _cluster(workers: int, nice: int) -> LocalCluster:
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        protocol="tcp",
+        security=Security(require_encryption=False),
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+        preload=[worker.__name__],
+        env={worker.NICENESS: str(nice)},
+    )
+
+
+def _refuse_import() -> None:
+    """End a worker process that imports a script which sweeps as it is imported: it would start workers, and so on."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        with contextlib.suppress(KeyError, OSError):
+            Path(os.environ[IMPORTED]).touch()
+        sys.exit(1)
+
+
+def _unguarded() -> str:
+    script = getattr(sys.modules["__main__"], "__file__", "the script")
+    return (
+        f"nadam-ref: {script} sweeps as it is imported, and every worker process imports it: write "
+        '`if __name__ == "__main__":` above what calls `sweep` or `executor`, and indent that'
+    )
+
+
+def _own_settings() -> str:
+    """The Dask settings of a person that may be why it does not work."""
+    usual = dict(_flat(dask.config.merge(*dask.config.defaults)))
+    found = [(name, value) for name, value in _flat(dask.config.config) if name.startswith("distributed")]
+    own = [f"{name}: {value!r}" for name, value in found if usual.get(name) != value]
+    return f"; Dask settings (DASK_* variables, ~/.config/dask): {', '.join(own)}" if own else ""
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        where = f"{above}{name.replace('_', '-')}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{where}.")
+        else:
+            yield where, value
 
 
 class _Locks:

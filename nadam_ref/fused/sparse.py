@@ -11,8 +11,8 @@ import functools
 from array import array
 from collections.abc import Callable
 from itertools import chain
-from operator import attrgetter
-from typing import NamedTuple, cast
+from operator import attrgetter, is_
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -22,10 +22,11 @@ from ..compat import stored
 from ..kernels import Coefficients, Prelude
 from ..memory import is_memory
 from ..rules import Rule
+from ..state import StateKeys
 from .cpu import C_TYPES, _library, body, head
 from .spelling import spell
 
-__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "by_rows", "kernel", "occurring", "source"]
+__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "Tables", "by_rows", "kernel", "occurring", "source"]
 
 #: Which set of numbers a row takes: the one there is, that of its entry in the gradient, that of its count.
 COMMON, BY_ENTRY, BY_COUNT = range(3)
@@ -33,7 +34,7 @@ COMMON, BY_ENTRY, BY_COUNT = range(3)
 LIMIT = 1 << 20
 
 Kernel = Callable[["Occurring", list[int], int, Tensor, float], int]
-NBYTES, DTYPE, IS_CPU = map(attrgetter, ("nbytes", "dtype", "is_cpu"))
+NBYTES, DTYPE, SHAPE, IS_CPU = map(attrgetter, ("nbytes", "dtype", "shape", "is_cpu"))
 
 TEMPLATE = """\
 #include <vector>
@@ -121,8 +122,8 @@ extern "C" int64_t update(
     }}
     if (needed) return needed;
 
-    Chains chains;
-    std::vector<T> sum;
+    static thread_local Chains chains;  // which keep their memory
+    static thread_local std::vector<T> sum;
     for (int64_t i = 0; i < tables; ++i) {{
         const Table &x = table[i];
         chains.find(x), sum.resize(x.width);
@@ -175,51 +176,99 @@ def by_rows(grad: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(rows[None], values, grad.shape, check_invariants=False)
 
 
+# Each check runs over all tensors at once: it is quicker than a loop in Python, which would take as long as the kernel.
+class Tables:
+    """Where θ, m, n and the counts of parameters of one dtype lie, as the kernel reads them.
+
+    Raises ValueError where one of them does not lie so. They may be used again in another step if they still `hold`.
+    """
+
+    def __init__(self, params: list[Tensor], states: list[dict[str, Tensor]], keys: StateKeys) -> None:
+        ms, ns = ([state[name] for state in states] if name else [] for name in (keys.m, keys.n))
+        columns = [[state[name] for state in states] for name in keys.counts]
+        wide, tall = [*params, *ms, *ns], list(chain(*columns))
+        self.heights, self.sizes = [p.shape[0] for p in params], list(map(NBYTES, params))
+        self.dtype, self.by_row = params[0].dtype, bool(tall) and tall[0].dim() == 1
+        shapes = [(height,) if self.by_row else () for height in self.heights] * len(keys.counts)
+        if not (
+            self.dtype in C_TYPES
+            and all(self.sizes)
+            and {self.dtype} == set(map(DTYPE, wide))
+            and is_memory(*wide, *tall)
+            and all(map(IS_CPU, wide))
+            and all(map(Tensor.is_contiguous, chain(wide, tall)))
+            and list(map(NBYTES, wide)) == self.sizes * (len(wide) // len(params))
+            and list(map(SHAPE, tall)) == shapes
+        ):
+            raise ValueError("not as the kernel reads it")
+        self.tensors = [*wide, *tall]
+        self.storages = list(map(Tensor.untyped_storage, self.tensors))
+        self.seen = self._look()
+        none = [0] * len(params)
+        at = [list(map(Tensor.data_ptr, x)) or none for x in (params, ms, ns, *(columns if self.by_row else ()))]
+        self.addresses = [*at, *[none] * (5 - len(at))]
+        self.widths = [p.numel() // height for p, height in zip(params, self.heights, strict=True)]
+
+    def _look(self) -> tuple[Any, ...]:
+        """What would be another if memory had moved, shrunk, or were read in another way."""
+        kinds = [set(map(of, self.tensors)) for of in (type, DTYPE, Tensor.is_neg, Tensor.is_contiguous)]
+        held = list(map(torch.UntypedStorage.nbytes, self.storages))
+        return kinds, held, list(map(SHAPE, self.tensors)), list(map(Tensor.data_ptr, self.tensors))
+
+    def hold(self, params: list[Tensor], states: list[dict[str, Tensor]], keys: StateKeys) -> bool:
+        """Whether all lies where it lay."""
+        now = list(params)
+        for name in filter(None, (keys.m, keys.n, *keys.counts)):
+            now += [state[name] for state in states]
+        if len(now) != len(self.tensors) or not all(map(is_, now, self.tensors)):
+            return False
+        try:
+            return self._look() == self.seen
+        except RuntimeError:  # no address: swapped for a tensor of another kind
+            return False
+
+
 class Occurring(NamedTuple):
-    """The rows of parameters of one dtype that take a step: tensors, and the fields of the kernel's Tables."""
+    """The rows of parameters that take a step: tensors, and the fields of the kernel's Tables."""
 
     params: list[Tensor]
     states: list[dict[str, Tensor]]
     rows: list[Tensor]
     values: list[Tensor]
+    tables: Tables
     fields: list[tuple[int, ...]]
-    by_row: bool
+
+    @property
+    def by_row(self) -> bool:
+        """Whether rows have counts of their own."""
+        return self.tables.by_row
 
 
-# Each check runs over all tensors at once: it is quicker than a loop in Python, which would take as long as the kernel.
 def occurring(
-    params: list[Tensor], states: list[dict[str, Tensor]], counts: tuple[str, ...], m: str, n: str
+    params: list[Tensor],
+    grads: list[Tensor],
+    states: list[dict[str, Tensor]],
+    keys: StateKeys,
+    before: Tables | None = None,
 ) -> Occurring | None:
     """The rows that occur in the gradients; None where something does not lie in memory as the kernel reads it.
 
-    `counts`: the names of step and product; `m`, `n`: those of the accumulators, empty where the rule has none.
+    `before`: the tables of an earlier step.
     """
-    grads = [cast(Tensor, p.grad) for p in params]
+    try:
+        tables = before if before and before.hold(params, states, keys) else Tables(params, states, keys)
+    except ValueError:
+        return None
     rows, values = ([x.contiguous() for x in parts] for parts in zip(*map(stored, grads), strict=True))
-    ms, ns = ([state[name] for state in states] if name else [] for name in (m, n))
-    columns = [[state[name] for state in states] for name in counts]
-    wide, tall = [*params, *ms, *ns], list(chain(*columns))
-    dtype, heights, sizes = params[0].dtype, [p.shape[0] for p in params], list(map(NBYTES, params))
-    by_row = bool(tall) and tall[0].dim() == 1
-    if dtype not in C_TYPES or not all(sizes) or {dtype} != set(map(DTYPE, chain(wide, values))):
-        return None
-    if not all(map(is_memory, chain(wide, tall, rows, values))):
-        return None
-    if not all(map(IS_CPU, wide)) or not all(map(Tensor.is_contiguous, chain(wide, tall))):
-        return None
-    if list(map(NBYTES, wide)) != sizes * (len(wide) // len(sizes)):
-        return None
-    if [x.shape for x in tall] != [(height,) if by_row else () for height in heights] * len(counts):
+    if not is_memory(*rows, *values) or {tables.dtype} != set(map(DTYPE, values)):
         return None
     entries = list(map(Tensor.numel, rows))
-    if any(v.nbytes * h != size * e for v, h, size, e in zip(values, heights, sizes, entries, strict=True)):
+    whole = zip(values, tables.heights, tables.sizes, entries, strict=True)
+    if any(v.nbytes * height != size * e for v, height, size, e in whole):
         return None
-    none = [0] * len(params)
-    at = [list(map(Tensor.data_ptr, tensors)) or none for tensors in (params, ms, ns, *(columns if by_row else ()))]
-    at += [none] * (5 - len(at))
-    widths = [p.numel() // height for p, height in zip(params, heights, strict=True)]
-    at += [list(map(Tensor.data_ptr, rows)), list(map(Tensor.data_ptr, values)), entries, heights, widths]
-    return Occurring(params, states, rows, values, list(zip(*at, strict=True)), by_row)
+    at = [*tables.addresses, list(map(Tensor.data_ptr, rows)), list(map(Tensor.data_ptr, values))]
+    fields = list(zip(*at, entries, tables.heights, tables.widths, strict=True))
+    return Occurring(params, states, rows, values, tables, fields)
 
 
 @functools.cache

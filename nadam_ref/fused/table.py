@@ -60,10 +60,11 @@ def plain(p: Tensor, *others: Tensor | None) -> bool:
     Contiguous, or in one other order as channels_last. A kernel trusts its table: what is not so goes elsewhere.
     """
     contiguous, size, device = p.is_contiguous(), p.nbytes, p.get_device()
-    for x in (p, *others):
-        if x is None:
-            continue
-        if not is_memory(x) or x.nbytes != size or x.dtype != p.dtype or x.get_device() != device:
+    there = [x for x in others if x is not None]
+    if not is_memory(p, *there):
+        return False
+    for x in there:
+        if x.nbytes != size or x.dtype != p.dtype or x.get_device() != device:
             return False
         if not (x.is_contiguous() if contiguous else x.stride() == p.stride()):
             return False

@@ -20,6 +20,7 @@ import importlib.util
 
 if importlib.util.find_spec("nadam_ref") is None:
     %pip install -q "nadam_ref[experiments] @ git+{address}"
+    !nadam-ref data get results
 """
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -384,7 +384,7 @@ def flattened_again(net, step):
 
 
 @pytest.mark.parametrize("to_none", [False, True])
-@pytest.mark.parametrize("between", [None, flattened_again], ids=str)
+@pytest.mark.parametrize("between", [None, flattened_again], ids=["nothing", "flattened again"])
 def test_flattened_nets_may_be_disturbed(between, to_none):
     runs = []
     for flat in (True, False):

@@ -14,6 +14,7 @@ import pytest
 import requests
 from sklearn.datasets import load_digits
 
+from nadam_ref.cli import main
 from nadam_ref.experiments import data
 
 real_mnist = pytest.mark.skipif(not data.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
@@ -280,6 +281,7 @@ def test_idx_reads_a_good_file(tmp_path):
         (GOOD, "no whole gzip file"),
         (b"", "no IDX file"),
     ],
+    ids=range(11),  # compressed bytes have the time in them
 )
 def test_fault_43_idx(tmp_path, content, message):
     (tmp_path / "bad.gz").write_bytes(content)
@@ -299,6 +301,31 @@ def test_fault_44_no_network_lists_addresses_place_and_the_way_out(tiny, monkeyp
     for word in (f"https://one.example/{name}", f"https://two.example/{name}", "ConnectionError", "digits"):
         assert word in str(error.value)
     assert str(data.root() / "mnist") in str(error.value) and "\n" not in str(error.value)
+
+
+SETTINGS = [
+    ("https_proxy", "http://me:secret@127.0.0.1:9", "ProxyError", "https_proxy=http://***@127.0.0.1:9"),
+    ("HTTPS_PROXY", "http://[::1", "InvalidURL", "https_proxy=http://[::1"),
+    ("https_proxy", "socks5://127.0.0.1:9", "", "https_proxy=socks5://127.0.0.1:9"),
+    ("ALL_PROXY", "ftp://x", "InvalidURL", "all_proxy=ftp://x"),
+    ("https_proxy", "http://:x@", "", "https_proxy=http://***@"),
+    ("REQUESTS_CA_BUNDLE", "/nowhere.pem", "no trusted certificate", "REQUESTS_CA_BUNDLE=/nowhere.pem"),
+    ("CURL_CA_BUNDLE", "/nowhere.pem", "no trusted certificate", "CURL_CA_BUNDLE=/nowhere.pem"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "what", "setting"), SETTINGS, ids=[f"{x[0]}={x[1]}" for x in SETTINGS])
+def test_fault_93_a_wrong_proxy_or_certificate_setting_is_named_in_one_line(
+    tiny, monkeypatch, capsys, name, value, what, setting
+):
+    for other in (*data.PROXIES, *data.CERTIFICATES, "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.upper(), raising=False)
+    monkeypatch.setenv(name, value)
+    assert main(["data", "get", "mnist"]) == 2
+    said = capsys.readouterr().err
+    assert f"correct or unset {setting}" in said and what in said
+    assert said.count("\n") == 1 and "secret" not in said and parts_left() == []
 
 
 def test_fault_45_two_fetch_at_once(tiny, monkeypatch):

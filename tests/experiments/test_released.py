@@ -4,9 +4,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import requests
 
 import nadam_ref
-from nadam_ref.experiments import pack, released
+from nadam_ref.cli import main
+from nadam_ref.experiments import data, pack, released
 from nadam_ref.experiments.data import DataError
 
 RESULTS = Path(__file__).parents[2] / "book" / "results"
@@ -34,36 +36,68 @@ def test_an_unknown_name_lists_what_there_is():
 
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
-    """No checkout, and a registry of one file; what is asked for by address."""
+    """No checkout, and a registry of one file; returns the cache folder."""
     monkeypatch.setattr(released, "here", lambda: None)
     monkeypatch.setattr(released, "registry", lambda: {"bench/step.json": hashlib.sha256(b"right").hexdigest()})
-    monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
-    return tmp_path
+    monkeypatch.setattr(data, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(released, "cache", data.cache)
+    monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path / "data"))
+    return tmp_path / "cache"
 
 
-def test_outside_a_checkout_the_files_are_fetched_by_tag_and_hash(outside, monkeypatch):
+def answer(monkeypatch, content):
+    """Replace the network; returns the addresses that are asked for."""
     asked = []
 
-    def retrieve(address, known_hash, fname, path):
-        asked.append((address, known_hash))
-        Path(path).mkdir(parents=True)
-        (Path(path) / fname).write_bytes(b"right")
+    def download(url, path, *, progress=False):
+        asked.append(url)
+        path.write_bytes(content)
 
-    monkeypatch.setattr("pooch.retrieve", retrieve)
+    monkeypatch.setattr(data, "_download", download)
+    return asked
+
+
+def test_outside_a_checkout_nothing_is_fetched_unless_asked(outside, monkeypatch):
+    asked = answer(monkeypatch, b"right")
+    with pytest.raises(
+        DataError, match=r"'bench' is neither in a checkout nor whole in .*`nadam-ref data get results`"
+    ):
+        released.folder("bench")
+    assert asked == [] and not outside.exists()
+
+
+def test_asked_for_they_are_fetched_by_tag_and_hash_into_the_cache_once(outside, monkeypatch, capsys):
+    asked = answer(monkeypatch, b"right")
+    assert main(["data", "get", "results"]) == 0 == main(["data", "get", "results"])
     place = released.folder("bench")
     assert (place / "step.json").read_bytes() == b"right"
-    assert place.is_relative_to(outside)
-    ((address, known_hash),) = asked
+    assert place.is_relative_to(outside) and not data.root().exists()
+    assert str(place.parent) in capsys.readouterr().err
+    (address,) = asked
     assert address.startswith("https://") and f"/v{nadam_ref.__version__}/book/results/bench/step.json" in address
-    assert known_hash == f"sha256:{hashlib.sha256(b'right').hexdigest()}"
+
+
+def test_what_is_damaged_in_the_cache_or_on_the_way_is_not_used(outside, monkeypatch):
+    answer(monkeypatch, b"right")
+    (released.get() / "bench" / "step.json").write_bytes(b"wrong")
+    with pytest.raises(DataError, match="nor whole in"):
+        released.folder("bench")
+    answer(monkeypatch, b"wrong, too")
+    with pytest.raises(DataError, match=r"could not fetch .*other bytes, 10 bytes"):
+        released.get()
 
 
 def test_fault_44_no_network_says_where_it_looked(outside, monkeypatch):
-    def retrieve(*_, **__):
-        raise OSError("no route")
+    def download(*_, **__):
+        raise requests.ConnectionError("no route")
 
-    monkeypatch.setattr("pooch.retrieve", retrieve)
-    with pytest.raises(
-        DataError, match=r"step\.json is not in a checkout and could not be fetched from https://.*no route"
-    ):
-        released.folder("bench")
+    monkeypatch.setattr(data, "_download", download)
+    with pytest.raises(DataError, match=r"could not fetch https://.*step\.json \(ConnectionError.*clone"):
+        released.get()
+
+
+def test_a_read_only_cache_says_so(outside, monkeypatch):
+    answer(monkeypatch, b"right")
+    outside.touch()  # a file where the folder would be
+    with pytest.raises(DataError, match=r"cannot write to .*cache.*XDG_CACHE_HOME"):
+        released.get()

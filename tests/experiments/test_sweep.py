@@ -4,7 +4,10 @@ import asyncio
 import errno
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -107,6 +110,82 @@ def test_no_scheduler_at_the_address(monkeypatch):
         pass
 
 
+SETTINGS = """
+distributed:
+  comm: {require-encryption: true, default-scheme: ucx, timeouts: {connect: 1ms, tcp: x}}
+  nanny: {preload: [nowhere], environ: 5}
+  worker: {memory: {terminate: 0.0001}, preload: [nowhere], multiprocessing-method: no, lifetime: {duration: 1s}}
+  scheduler: {preload: [nowhere], blocked-handlers: 7, worker-ttl: 1ms}
+  client: {preload: [nowhere]}
+temporary-directory: /nowhere
+scheduler-address: tcp://127.0.0.1:1
+"""
+
+
+def script(tmp_path, text, *, settings="", **environment):
+    """What a script of a person's says, in a process of its own: exit code, standard output, standard error."""
+    (tmp_path / "dask").mkdir()
+    (tmp_path / "dask" / "own.yaml").write_text(settings)
+    (tmp_path / "script.py").write_text(text)
+    environment = os.environ | environment | {"DASK_CONFIG": str(tmp_path / "dask")}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+SWEEP = """
+from nadam_ref.experiments import protocol
+from nadam_ref.experiments.records import Store
+from nadam_ref.experiments.sweep import sweep
+"""
+ONE = 'print(len(sweep(protocol.specs("smoke", "digits", "images")[:1], Store("store"))))'
+COMMAND = """
+import sys
+from nadam_ref.cli import main
+if __name__ == "__main__":
+    sys.exit(main(["sweep", "smoke", "--task", "images", "--store", "store", *sys.argv[1:]]))
+"""
+
+
+def test_fault_93_workers_on_this_machine_heed_no_dask_settings_of_a_person(tmp_path):
+    text = f'{SWEEP}if __name__ == "__main__":\n    {ONE}'
+    assert script(tmp_path, text, settings=SETTINGS) == (0, "1\n", "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "said"),
+    [
+        ("distributed: [a: }", {}, r"'.*own\.yaml' is malformed"),
+        ("- 1", {}, r"'.*own\.yaml' is malformed"),
+        ("", {"DASK_LOGGING": "7"}, "variables DASK_LOGGING"),
+    ],
+)
+def test_fault_93_dask_settings_that_cannot_be_read_are_named_in_one_line(tmp_path, settings, environment, said):
+    code, _, error = script(tmp_path, COMMAND, settings=settings, **environment)
+    assert code == 2 and error.count("\n") == 1
+    assert re.match(f"nadam-ref: Dask cannot use its settings: .*{said}", error)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "address"),
+    [
+        ("distributed.comm.require-encryption", True, "tcp://127.0.0.1:1"),
+        ("distributed.comm.tls.ca-file", "/nowhere", "tls://127.0.0.1:1"),
+        ("distributed.client.preload", ["nowhere"], "tcp://127.0.0.1:1"),
+    ],
+)
+def test_fault_93_dask_settings_that_keep_a_scheduler_away_are_named(setting, value, address):
+    said = rf"no Dask scheduler answers at {address}: [^\n]*{setting}: {re.escape(repr(value))}"
+    with dask.config.set({setting: value}), pytest.raises(SweepError, match=said), executor(scheduler=address):
+        pass
+
+
+def test_fault_94_a_script_without_a_guard_is_told_what_to_write_in_one_line(tmp_path):
+    code, output, error = script(tmp_path, SWEEP + ONE)
+    assert (code, output, error.count("\n")) == (1, "", 1)
+    assert re.match(r'nadam-ref: .*script\.py sweeps as it is imported.*`if __name__ == "__main__":` above', error)
+
+
 def test_fault_61_workers_have_one_thread(client):
     assert set(client.nthreads().values()) == {1}
     assert set(client.run(os.environ.get, "OMP_NUM_THREADS").values()) == {"1"}
@@ -126,10 +205,11 @@ def test_fault_48_sigkill_of_a_worker_costs_nothing_but_time(make_spec, tmp_path
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
 
 
-def test_a_worker_that_is_slow_to_come_back_is_replaced(make_spec, tmp_path):
+def test_a_worker_that_is_slow_to_come_back_is_replaced(make_spec, tmp_path, monkeypatch):
     """A process may take longer to start than Dask waits, and a sweep without workers would wait for ever."""
     specs, records = [make_spec(steps=300), make_spec(seed=1)], []
-    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}), executor(1) as client:
+    monkeypatch.setitem(engine.LOCAL, "distributed.deploy.lost-worker-timeout", "10ms")
+    with executor(1) as client:
         killer = when_busy(client, lambda: os.kill(pids(client)[0], signal.SIGKILL))
         sweeper = threading.Thread(target=lambda: records.extend(sweep(specs, Store(tmp_path), client=client)))
         sweeper.start()
