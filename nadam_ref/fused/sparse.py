@@ -197,7 +197,7 @@ class Tables:
             and is_memory(*wide, *tall)
             and all(map(IS_CPU, wide))
             and all(map(Tensor.is_contiguous, chain(wide, tall)))
-            and list(map(NBYTES, wide)) == self.sizes * (len(wide) // len(params))
+            and list(map(SHAPE, wide)) == list(map(SHAPE, params)) * (len(wide) // len(params))
             and list(map(SHAPE, tall)) == shapes
         ):
             raise ValueError("not as the kernel reads it")
