@@ -18,6 +18,7 @@ from IPython.display import Markdown
 
 from nadam_ref import paper
 from nadam_ref.experiments import (
+    checkpoints,
     claims,
     details,
     hypotheses,
@@ -31,7 +32,6 @@ from nadam_ref.experiments import (
     stages,
     sweep,
     train,
-    worker,
 )
 from nadam_ref.experiments import records as run_records
 from nadam_ref.experiments.released import folder, registry
@@ -441,7 +441,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "runs-images-small": lambda: f"{runs('images', 'small'):,}",
     "deaths": lambda: str(sweep.DEATHS),
     "replicas": lambda: str(sweep.REPLICAS),
-    "checkpoint-seconds": lambda: f"{worker.CHECKPOINT_SECONDS:g}",
+    "checkpoint-seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
     "recalled": _recalled,
     "extra-nu": lambda: f"{_extra_nu():.4f}",
     "warm-up-step": lambda: str(_shortest()[0]),

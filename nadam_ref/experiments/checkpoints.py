@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import time
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,13 @@ import torch
 
 from ..files import write_whole
 
-__all__ = ["Saved", "load", "save"]
+__all__ = ["CHECKPOINT_SECONDS", "Saved", "Saver", "load", "save"]
+
+#: A run that takes longer than this is saved again and again, so that it can go on after a crash.
+CHECKPOINT_SECONDS = 60.0
+
+#: A run is saved no more often than after this many times what saving took: on a slow disk it would do nothing else.
+APART = 20
 
 
 class Saved(Protocol):
@@ -29,6 +36,28 @@ def save(training: Saved, path: Path) -> None:
     torch.save(training.state_dict(), buffer)
     body = buffer.getbuffer()
     write_whole(path, lambda file: file.writelines([_digest(body), body]))
+
+
+class Saver:
+    """Saves a run now and then as it goes on. A checkpoint that cannot be written costs a warning, not the run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.due = time.monotonic() + CHECKPOINT_SECONDS
+
+    def __call__(self, training: Saved, *, now: bool = False) -> bool:
+        """Save the run if it is time, or `now`; whether it was time."""
+        started = time.monotonic()
+        if not now and started <= self.due:
+            return False
+        try:
+            save(training, self.path)
+        except OSError as error:
+            text = f"cannot write the checkpoint {self.path}: {error.strerror}; the run goes on without"
+            warnings.warn(text, stacklevel=2)
+        ended = time.monotonic()
+        self.due = ended + max(CHECKPOINT_SECONDS, APART * (ended - started))
+        return True
 
 
 def _digest(body: memoryview) -> bytes:

@@ -5,11 +5,10 @@ A run that reaches them says that data, network, objective and training loop are
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .checkpoints import load, save
+from .checkpoints import Saver, load
 from .protocol import model
 from .records import FAILED, Record, RunSpec, Store
 from .tasks import autoencoder, language_model
@@ -18,7 +17,6 @@ from .train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, r
 __all__ = ["KNOWN", "TOLERANCE", "Known", "reach"]
 
 TOLERANCE = 1.05  # a result counts as reached up to this multiple of the published one
-SECONDS = 60.0  # between two checkpoints, and two calls of `progress`
 
 
 @dataclass(frozen=True)
@@ -115,22 +113,18 @@ def reach(name: str, store: Store, *, progress: Callable[[Training], None] | Non
     """The record of a known result's run: from the store where it is there, else made and stored.
 
     A run that was interrupted, or failed for want of memory, goes on from its checkpoint beside the records.
-    `progress` is called once a minute. Raises what `nadam_ref.experiments.train.run` raises, and `KeyError` for an
-    unknown name.
+    `progress` is called as it is saved, about once a minute. Raises what `nadam_ref.experiments.train.run` raises, and
+    `KeyError` for an unknown name.
     """
     spec = KNOWN[name].spec()
     if (kept := store.get(spec)) is not None:
         return kept
     checkpoint = store.folder / "checkpoints" / f"{spec.id}.pt"
-    last = time.monotonic()
+    saver = Saver(checkpoint)
 
     def now_and_then(training: Training) -> None:
-        nonlocal last
-        if time.monotonic() > last + SECONDS:
-            save(training, checkpoint)
-            if progress:
-                progress(training)
-            last = time.monotonic()
+        if saver(training) and progress:
+            progress(training)
 
     record = run(spec, progress=now_and_then, resume=load(checkpoint, spec.id))
     if record.status not in FAILED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -122,12 +123,7 @@ def executor(workers: int = 1, scheduler: str | None = None, *, nice: int = 0) -
         raise ValueError(f"workers must be at least 1, not {workers}")
     _refuse_import()
     if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
-        except Exception as error:  # of many kinds: addresses, certificates, versions
-            text = f"no Dask scheduler answers at {scheduler}: {error}{_own_settings()}"
-            raise SweepError(text) from error
-        with client:
+        with _connected(scheduler) as client:
             yield client
         return
     own = _own_settings()
@@ -146,6 +142,15 @@ def executor(workers: int = 1, scheduler: str | None = None, *, nice: int = 0) -
             finally:
                 del os.environ[IMPORTED]
         yield client
+
+
+def _connected(address: str) -> Client:
+    try:
+        return Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+    except Exception as error:  # of many kinds: addresses, certificates, versions
+        text = f"no Dask scheduler answers at {address}: {error}{_own_settings()}"
+    gc.collect()  # ends the half-made client here: where a later collection does, Dask can lock itself
+    raise SweepError(text)
 
 
 def _cluster(workers: int, nice: int) -> LocalCluster:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import signal
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +13,12 @@ from typing import Any
 
 import torch
 
-from .checkpoints import Saved, load, save
+from .checkpoints import Saved, Saver, load
 from .records import Record, RunSpec
 from .replicated import identity, run_together
 from .train import failed, is_out_of_memory, run
 
-__all__ = ["CHECKPOINT_SECONDS", "dask_setup", "stop", "work"]
-
-#: A run that takes longer than this is saved again and again, so that it can go on after a crash.
-CHECKPOINT_SECONDS = 60.0
+__all__ = ["dask_setup", "stop", "work"]
 
 #: Environment variable with the niceness of a worker process.
 NICENESS = "NADAM_REF_NICENESS"
@@ -34,11 +30,22 @@ class _StoppedError(Exception):
     """The run was asked to stop; it has left a checkpoint."""
 
 
-def dask_setup(_: Any) -> None:
-    """Called by Dask as a worker process starts: Ctrl-C is the driver's to handle, and other work comes first."""
+def dask_setup(dask_worker: Any) -> None:
+    """Called by Dask as a worker process starts on this machine: Ctrl-C is the driver's to handle, and other work comes
+    first. The workers take the GPUs in turn.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if NICENESS in os.environ and hasattr(os, "nice"):  # not on Windows
         os.nice(max(0, int(os.environ[NICENESS]) - os.nice(0)))
+    _take_gpu(int(dask_worker.name))
+
+
+def _take_gpu(number: int) -> None:
+    """Let this process see one of the GPUs it may see: CUDA reads the variable as it starts, and calls that one 0."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = range(torch.cuda.device_count()) if listed is None else listed.split(",")
+    if len(gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus[number % len(gpus)]).strip()
 
 
 def stop(sweep: str) -> None:
@@ -75,15 +82,11 @@ def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | N
 
 def _saving(sweep: str, checkpoint: Path) -> Callable[[Saved], None]:
     """What is called as runs go on: saves them now and then, and where they are asked to stop."""
-    due = time.monotonic() + CHECKPOINT_SECONDS
+    saver = Saver(checkpoint)
 
     def progress(training: Saved) -> None:
-        nonlocal due
-        stopped, started = sweep in _stopped, time.monotonic()
-        if stopped or started > due:
-            save(training, checkpoint)
-            ended = time.monotonic()
-            due = ended + max(CHECKPOINT_SECONDS, 20 * (ended - started))  # large ones are not saved all the time
+        stopped = sweep in _stopped
+        saver(training, now=stopped)
         if stopped:
             raise _StoppedError
 

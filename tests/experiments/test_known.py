@@ -7,7 +7,7 @@ import constructed
 import pytest
 
 from nadam_ref import cli
-from nadam_ref.experiments import commands_known, data, known
+from nadam_ref.experiments import checkpoints, commands_known, data
 from nadam_ref.experiments.evidence import gather
 from nadam_ref.experiments.known import KNOWN, Known, reach
 from nadam_ref.experiments.records import Store
@@ -108,7 +108,8 @@ def test_the_command_says_what_was_measured_and_keeps_the_record(tiny, tmp_path,
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_path, monkeypatch):
     tiny(1.0)
-    monkeypatch.setattr(known, "SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "APART", 0)
     seen = []
 
     def interrupt(training):

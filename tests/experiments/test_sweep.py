@@ -506,6 +506,30 @@ def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, tmp_pat
     assert [record.status for record in records] == ["finished", "finished", "out_of_memory"]
 
 
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [(None, ["0", "1", "2", "0"]), ("5, GPU-ab", ["5", "GPU-ab", "5", "GPU-ab"]), ("3", ["3"] * 4), ("", [""] * 4)],
+)
+def test_fault_99_workers_take_the_gpus_that_there_are_in_turn(monkeypatch, visible, seen):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    found = []
+    for number in range(4):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        worker._take_gpu(number)
+        found.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert found == seen
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fault_99_without_a_second_gpu_nothing_is_set(monkeypatch, count):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    worker._take_gpu(1)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
 def test_a_gpus_job_is_a_batch_of_replicas_and_a_cpus_is_one_run(make_spec):
     on_cpu = [make_spec(seed=seed) for seed in range(3)]
     on_gpu = [make_spec(name, seed=seed, device="cuda") for name in ("GD", "Adam") for seed in range(40)]
@@ -581,6 +605,31 @@ def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(ma
     assert record.outcome_sha256 == run(spec).outcome_sha256
     assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
     assert (tmp_path / "saved.damaged").read_bytes() == damaged
+
+
+def test_fault_100_a_slow_disk_does_not_take_all_the_time(tmp_path, monkeypatch):
+    """A checkpoint that takes 30 s, and steps of 1 s: saved after a minute, then after every ten."""
+    now, saved = [0.0], []
+
+    def save(training, _):
+        saved.append(now[0])
+        now[0] += 30
+
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoints, "save", save)
+    saver = checkpoints.Saver(tmp_path / "saved.pt")
+    while now[0] < 1500:
+        now[0] += 1
+        saver(None)
+    assert saved == [61, 61 + 30 + 601, 61 + 2 * (30 + 601)]
+
+
+def test_fault_53_a_checkpoint_that_cannot_be_written_costs_no_run(make_spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    (tmp_path / "file").touch()
+    with pytest.warns(UserWarning, match=r"cannot write the checkpoint .*; the run goes on without"):
+        (record,) = worker.work((make_spec(),), "sweep", tmp_path / "file" / "saved.pt", None)
+    assert record.outcome_sha256 == run(make_spec()).outcome_sha256
 
 
 def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec, tmp_path):
