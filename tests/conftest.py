@@ -9,6 +9,7 @@ import pytest
 TESTS = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `-n … --dist loadgroup`: what is expensive to make, as the rendered book, is made in one process only."""
     if not hasattr(config, "workerinput"):
