@@ -104,7 +104,7 @@ class PaperOptimizer(Optimizer):
             "keys": state_keys(rule, own),
             "compiling": compiling,
             "symbolic": compiling or own["capturable"] or own["differentiable"],
-            "has_tensors": Tensor in map(type, found.values()),
+            "has_tensors": any(isinstance(x, Tensor) for x in found.values()),
             "but_rate": [x for name, x in found.items() if name != "lr"],
         }
 
@@ -334,8 +334,10 @@ class PaperOptimizer(Optimizer):
 
     def _plan_packed(self, rule: Rule, group: Group, keys: StateKeys) -> Callable[[], None] | None:
         """The step of a fused group at once, from flat state; None where the group does not lie in memory for that."""
-        at = id(group["params"])
-        if not group["fused"] or group["symbolic"] or (self._packings[at] >= PACKINGS and at not in self._packs):
+        if not group["fused"] or group["symbolic"]:
+            return None
+        at = id(group["params"])  # which torch 2.5 cannot compile
+        if self._packings[at] >= PACKINGS and at not in self._packs:
             return None
         params = [p for p in group["params"] if p.grad is not None]
         pack = self._packed(params, group, keys) if params else None
