@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from small_book import ROOT, Built, make_book
 
 from nadam_ref.book.build import build
@@ -27,7 +28,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="session")
 def whole_book() -> Path:
     """The pages of the project's own book, with its experiments at their smallest size; chapters are executed once."""
-    index = build(root=ROOT, profile="smoke", output=ROOT / "_build" / "smoke").index
+    output = ROOT / "_build" / "smoke"
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output.with_suffix(".lock")):  # of several processes that test, one renders and the others find it
+        index = build(root=ROOT, profile="smoke", output=output).index
     assert index is not None
     return index.parent
 
