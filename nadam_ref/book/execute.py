@@ -126,17 +126,15 @@ def fresh_home() -> Iterator[tuple[Path, dict[str, str]]]:
 def _fonts() -> dict[str, str]:
     """The list of fonts that matplotlib makes, as files by name: made once, here, where no page shows that it is.
 
-    In a process without the person's settings, because with some of them matplotlib cannot be imported.
+    In a process without the person's settings, because with some of them matplotlib cannot be imported. Not from the
+    person's cache either: its list may be of fonts that another environment had.
     """
     with tempfile.TemporaryDirectory(prefix="nadam-ref-book-") as home:
-        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"  # where it may be already
-        environment = kernel_environment(Path(home), os.environ) | {"XDG_CACHE_HOME": str(user_path(caches))}
-        del environment["MPLCONFIGDIR"]
-        code = "import matplotlib.font_manager; print(matplotlib.get_cachedir(), end='')"
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=home, env=environment, capture_output=True)
-        folder = Path(os.fsdecode(done.stdout))
-        return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("fontlist-*.json")}
+        environment = kernel_environment(Path(home), os.environ)
+        command = [sys.executable, "-c", "import matplotlib.font_manager"]
+        subprocess.run(command, cwd=home, env=environment, capture_output=True)
+        made = Path(environment["MPLCONFIGDIR"]).glob("fontlist-*.json")
+        return {path.name: path.read_text(encoding="utf-8") for path in made}
 
 
 def kernel_environment(home: Path, outside: Mapping[str, str]) -> dict[str, str]:
