@@ -138,7 +138,7 @@ def _fonts() -> dict[str, str]:
 
 
 def kernel_environment(home: Path, outside: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a kernel: one thread, fixed hashes, locale and clock, and no settings of the person's own.
+    """The environment of a kernel: one thread, fixed hashes, locale and clock, and none of the user's settings.
 
     Of `outside` only `INHERITED` and `LOADED` come in, the data folder, and the folders of libraries (`python_path`).
     So no start-up file, matplotlibrc, profile or kernel, no configuration of IPython, Jupyter or Dask, no variable of
@@ -178,8 +178,8 @@ def _data_folder(outside: Mapping[str, str]) -> dict[str, str]:
 def python_path(outside: Mapping[str, str]) -> str:
     """A PYTHONPATH on which the package that is running comes first.
 
-    Of the person's own PYTHONPATH and user site it keeps the folders that `LIBRARIES` or `TOOLS` are installed in,
-    because no chapter runs without them, and nothing else. A package of the person's own that lies beside them is seen.
+    Of the user's PYTHONPATH and user site it keeps the folders that `LIBRARIES` or `TOOLS` are installed in,
+    because no chapter runs without them, and nothing else. A package of the user's that lies beside them is seen.
     """
     own = [*filter(None, outside.get("PYTHONPATH", "").split(os.pathsep)), site.getusersitepackages()]
     libraries = {Path(str(distribution(name).locate_file(""))).resolve() for name in (*LIBRARIES, *TOOLS)}
