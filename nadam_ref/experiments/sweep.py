@@ -409,7 +409,7 @@ class _Driver:
             _warn(f"waiting for a worker: the Dask scheduler at {self.address} has none; {start}")
 
     def _replace(self) -> None:
-        """On this machine: restart workers that hang, and reopen those that Dask gave up because they came back late."""
+        """On this machine: restart workers that hang, and reopen those that Dask gave up for coming back late."""
         cluster = self.client.cluster
         if not isinstance(cluster, LocalCluster):
             return
