@@ -35,6 +35,9 @@ EVENT = "@nadam-ref-book "
 #: Beside the libraries, what a notebook is executed with.
 TOOLS = ("papermill", "nbclient", "ipykernel", "ipython", "distributed", "dask", "PyYAML")
 KERNEL = {"display_name": "Python 3", "language": "python"}
+#: Sockets are files beside the notebook where the system has such: a free TCP port that was chosen for a kernel may be
+#: taken by another program before the kernel opens it. The path is relative, as paths of sockets must be short.
+SOCKETS = {"transport": "ipc", "ip": "kernel"} if os.name == "posix" else {}
 #: Variables that name a folder of settings; each gets one of its own.
 SETTINGS = (
     *("IPYTHONDIR", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"),
@@ -206,6 +209,7 @@ def plain(text: str) -> str:
 def main(source: str, target: str, request: str) -> int:
     """Run one notebook: the other side of `_execute`."""
     import papermill
+    from traitlets.config import Config
 
     parameters, key = json.loads(request)
     notebook = notebooks.read(Path(source))
@@ -218,7 +222,12 @@ def main(source: str, target: str, request: str) -> int:
     def count(cell_index: int, **_: Any) -> None:
         report(done=cell_index + 1, cells=cells)
 
-    options = {"execution_timeout": CELL_TIMEOUT_S, "coalesce_streams": True, "on_cell_complete": count}
+    options = {
+        "execution_timeout": CELL_TIMEOUT_S,
+        "coalesce_streams": True,
+        "on_cell_complete": count,
+        "config": Config({"KernelManager": SOCKETS}),
+    }
     try:
         executed = papermill.execute_notebook(
             notebook, None, parameters, kernel_name="python3", progress_bar=False, cwd=str(Path.cwd()), **options

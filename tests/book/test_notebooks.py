@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,10 @@ from nadam_ref.book import figures
 figures.use_style()
 figures.landing()
 """
+SOCKETS = """
+from ipykernel.connect import get_connection_info
+print("by", get_connection_info(unpack=True)["transport"])
+"""
 ELSEWHERE = """
 import locale, pathlib, time
 print((pathlib.Path.cwd() / "_config.yml").exists(), time.tzname[0], 1.5)
@@ -184,7 +189,7 @@ RUDE = 'raise ValueError("<script>alert(1)</script> \\x1b[31mred\\x07")'
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[tuple[str, int, int]]]:
     """Five notebooks in one go: two equal ones, and three that fail each in its way."""
     folder = tmp_path_factory.mktemp("run {with} braces")
-    same = make_notebook(SAME, PICTURE, DRAWN, ELSEWHERE)
+    same = make_notebook(SAME, PICTURE, DRAWN, ELSEWHERE, SOCKETS)
     sources = {
         "same_1": same,
         "same_2": same,
@@ -227,6 +232,11 @@ def test_fault_74_a_notebook_runs_elsewhere_with_settings_of_its_own(run: Run) -
     assert "image/png" in text  # figures appear under their cell
 
 
+@pytest.mark.skipif(os.name != "posix", reason="kernels speak by TCP on this system")
+def test_a_kernel_takes_no_port_that_another_program_could_take_first(run: Run) -> None:
+    assert "by ipc" in outputs(run[0] / "same_1.ipynb")
+
+
 def test_a_failing_cell_is_named_with_its_source_and_traceback(run: Run) -> None:
     message = run[1]
     assert "notebooks/broken.ipynb failed in cell 3:" in message  # as counted in the source: no injected cell
@@ -250,7 +260,7 @@ def test_fault_76_an_exception_is_shown_as_plain_text(run: Run) -> None:
 def test_progress_counts_to_the_end(run: Run) -> None:
     steps = [(done, of) for name, done, of in run[2] if name == "same_1"]
     assert steps == sorted(steps)
-    assert steps[-1] == (6, 6)  # five cells and the injected one
+    assert steps[-1] == (7, 7)  # six cells and the injected one
 
 
 def test_fault_77_the_environment_of_a_kernel(tmp_path: Path) -> None:
