@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__, bench
-from .experiments import commands_known, commands_records, commands_report, commands_sweep
+from .commands import records, report, reproduce, sweep
 from .files import user_path
 
 # Errors that a person can act on: one line instead of a traceback. Named, not imported: their modules are heavy.
 KNOWN_ERRORS = {
     "nadam_ref.book.BookError",
-    "nadam_ref.experiments.data.DataError",
-    "nadam_ref.experiments.pack.PackError",
-    "nadam_ref.experiments.protocol_file.ProtocolError",
-    "nadam_ref.experiments.records.RecordError",
-    "nadam_ref.experiments.statistics.RunsError",
-    "nadam_ref.experiments.sweep.SweepError",
-    "nadam_ref.experiments.train.DeviceError",
+    "nadam_ref.experiments.datasets.registry.DataError",
+    "nadam_ref.experiments.runs.pack.PackError",
+    "nadam_ref.experiments.protocol.definition.ProtocolError",
+    "nadam_ref.experiments.runs.record.RecordError",
+    "nadam_ref.experiments.statistics.summary.RunsError",
+    "nadam_ref.experiments.runs.sweep.SweepError",
+    "nadam_ref.experiments.runs.train.DeviceError",
     "nadam_ref.which.WhichError",
 }
 
@@ -86,10 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_book(commands)
     _add_which(commands)
     bench.add(commands)
-    commands_sweep.add(commands)
-    commands_records.add(commands)
-    commands_known.add(commands)
-    commands_report.add(commands)
+    sweep.add(commands)
+    records.add(commands)
+    reproduce.add(commands)
+    report.add(commands)
     doctor = commands.add_parser("doctor", help="show versions, extras, data sets and hardware")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -152,7 +152,7 @@ def _parameter(text: str) -> tuple[str, Any]:
 
     A path is text: a folder may be called 2026.
     """
-    from .book.notebooks import PATHS
+    from .book.build.notebooks import PATHS
 
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
@@ -168,14 +168,15 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 
 def _data_list(_: argparse.Namespace) -> int:
-    from .experiments import data
+    from .experiments.datasets import registry
 
-    _print_table((row.name, row.state, row.where, f"{row.description}; {row.licence}") for row in data.listing())
+    _print_table((row.name, row.state, row.where, f"{row.description}; {row.licence}") for row in registry.listing())
     return 0
 
 
 def _data_get(args: argparse.Namespace) -> int:
-    from .experiments import data, released
+    from .experiments import released
+    from .experiments.datasets import registry
 
     if args.name == released.NAME:
         print(
@@ -183,16 +184,16 @@ def _data_get(args: argparse.Namespace) -> int:
         )
         print(released.get())
     else:
-        print(data.get(args.name, progress=sys.stderr.isatty()))
+        print(registry.get(args.name, progress=sys.stderr.isatty()))
     return 0
 
 
 def _data_verify(args: argparse.Namespace) -> int:
-    from .experiments import data
+    from .experiments.datasets import registry
 
     faults = []
-    for name in [args.name] if args.name else data.names():
-        files = data.verify(name)
+    for name in [args.name] if args.name else registry.names():
+        files = registry.verify(name)
         _print_table((file.state, str(file.path)) for file in files)
         states = {file.state for file in files}
         if "damaged" in states:
@@ -205,9 +206,9 @@ def _data_verify(args: argparse.Namespace) -> int:
 
 
 def _book(args: argparse.Namespace) -> int:
-    from .book import build
+    from .book.build import driver
 
-    return build.run_and_report(args.profile, args.force, dict(args.parameters), args.zip)
+    return driver.run_and_report(args.profile, args.force, dict(args.parameters), args.zip)
 
 
 def _which(args: argparse.Namespace) -> int:
@@ -278,14 +279,14 @@ def _hardware() -> Iterator[tuple[str, str]]:
 
 def _data_sets() -> Iterator[tuple[str, str]]:
     try:
-        from .experiments import data
+        from .experiments.datasets import registry
 
-        yield "data folder", str(data.root())
-        for row in data.listing():
+        yield "data folder", str(registry.root())
+        for row in registry.listing():
             yield f"data {row.name}", row.state
     except ModuleNotFoundError as error:
         yield "data", f"unknown without {error.name}"
-    except data.DataError as error:
+    except registry.DataError as error:
         yield "data", str(error)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .compat import internal_overlap
-from .fused.table import Row, merged, plain
+from .fused.pointers import Row, merged, plain
 from .memory import cut, is_memory, is_shared
 
 __all__ = ["Pack", "flatten_"]

@@ -15,7 +15,7 @@ import torch_alone
 
 import nadam_ref
 from nadam_ref import cli, which
-from nadam_ref.experiments import data
+from nadam_ref.experiments.datasets import registry
 from nadam_ref.files import user_path
 
 
@@ -32,7 +32,7 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with files of MNIST's names and other bytes."""
     folder = tmp_path / "mnist"
     folder.mkdir()
-    for file in data.SOURCES["mnist"].files:
+    for file in registry.SOURCES["mnist"].files:
         (folder / file.name).write_bytes(b"not these")
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
     return folder
@@ -73,7 +73,7 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data, "listing", interrupted)
+    monkeypatch.setattr(registry, "listing", interrupted)
     assert cli.main(["data", "list"]) == 130
     assert one_line(capsys.readouterr().err) == "nadam-ref: interrupted\n"
 
@@ -82,7 +82,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(data, "listing", broken)
+    monkeypatch.setattr(registry, "listing", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["data", "list"])
 
@@ -132,7 +132,7 @@ def test_fault_101_the_data_folder_is_the_callers_for_every_program_that_is_star
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NADAM_REF_DATA", "own")
-    assert data.root() == tmp_path / "own"
+    assert registry.root() == tmp_path / "own"
     assert cli.main([]) == 0
     assert os.environ["NADAM_REF_DATA"] == str(tmp_path / "own")
 
@@ -146,7 +146,7 @@ def test_fault_101_a_home_that_is_not_known_is_no_failure(tmp_path: Path, monkey
 def test_fault_106_what_a_terminal_cannot_show_is_no_failure(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
-    monkeypatch.setattr(data, "get", lambda name, progress: "θ \udcff")
+    monkeypatch.setattr(registry, "get", lambda name, progress: "θ \udcff")
     assert cli.main(["data", "get", "mnist"]) == 0
     sys.stdout.flush()
     theta = "θ" if encoding == "utf-8" else "\\u03b8"
@@ -159,14 +159,14 @@ def test_fault_106_what_a_terminal_cannot_show_is_no_failure(encoding: str, monk
 def test_data_list(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == set(data.names())
+    assert set(lines) == set(registry.names())
     assert lines["digits"].split()[1] == "embedded"
     assert lines["mnist"].split()[1] == "damaged"
     assert str(mnist) in lines["mnist"]
 
 
 def test_data_get_prints_the_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(data, "get", lambda name, progress: Path("somewhere") / name)
+    monkeypatch.setattr(registry, "get", lambda name, progress: Path("somewhere") / name)
     assert cli.main(["data", "get", "mnist"]) == 0
     assert capsys.readouterr().out == f"{Path('somewhere/mnist')}\n"
 
@@ -175,7 +175,7 @@ def test_data_get_of_an_unknown_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "get", "minst"]) == 2
     line = one_line(capsys.readouterr().err)
     assert "'minst'" in line
-    assert all(name in line for name in data.names())
+    assert all(name in line for name in registry.names())
 
 
 def test_fault_38_verify_prints_both_checksums(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,7 +183,7 @@ def test_fault_38_verify_prints_both_checksums(mnist: Path, capsys: pytest.Captu
     captured = capsys.readouterr()
     assert captured.out.count("damaged") == 4
     line = one_line(captured.err)
-    assert data.SOURCES["mnist"].files[0].sha256 in line
+    assert registry.SOURCES["mnist"].files[0].sha256 in line
     assert "e5be27a64e06683c6568ca684ab714d94c54e50fa02ba5f159f8d3f13d5836b8" in line  # of "not these"
     assert all(path.read_bytes() == b"not these" for path in mnist.iterdir())
 
@@ -201,7 +201,7 @@ def test_verify_of_an_absent_set(
 
 
 def test_book_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nadam_ref.book import build
+    from nadam_ref.book.build import driver
 
     asked: list[Any] = []
 
@@ -209,7 +209,7 @@ def test_book_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(arguments)
         return 7
 
-    monkeypatch.setattr(build, "run_and_report", run_and_report)
+    monkeypatch.setattr(driver, "run_and_report", run_and_report)
     words = [
         "book",
         "--profile",

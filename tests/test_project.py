@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 from torch_alone import ROOT, required_by, run
 
 import nadam_ref
-from nadam_ref.book.citation import zenodo
+from nadam_ref.book.extension.citation import zenodo
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -108,7 +108,7 @@ def test_no_other_address() -> None:
 
 def test_zenodo_is_the_citation(citation: dict[str, Any]) -> None:
     text = read(".zenodo.json")
-    assert text == zenodo(citation, nadam_ref.__version__), "run python -m nadam_ref.book.citation"
+    assert text == zenodo(citation, nadam_ref.__version__), "run python -m nadam_ref.book.extension.citation"
     content = json.loads(text)
     assert content["creators"] == citation["authors"] == [{"name": "The nadam-ref authors"}]
     assert (content["license"], content["upload_type"]) == ("MIT", "software")
@@ -282,7 +282,7 @@ def test_what_is_imported_is_declared(pyproject: dict[str, Any]) -> None:
     declared = {canonicalize_name(requirement.name) for requirement in requirements(pyproject)} | {"nadam-ref"}
     by_way_of = dict.fromkeys(("docutils", "pybtex", "sphinx"), "jupyter-book")
     by_way_of |= dict.fromkeys(("ipython", "matplotlib-inline"), "ipykernel")
-    by_way_of |= {"nbclient": "papermill", "pillow": "matplotlib"}
+    by_way_of |= {"nbclient": "papermill", "pillow": "matplotlib", "traitlets": "papermill"}
     owners = metadata.packages_distributions()
     for module in imported("nadam_ref", "tests") & set(owners):
         names = {canonicalize_name(owner) for owner in owners[module]}

@@ -15,7 +15,7 @@ import nadam_ref
 
 from .. import checkout
 from ..files import write_whole
-from .data import DataError, cache, fetch
+from .datasets.registry import DataError, cache, fetch
 
 __all__ = ["NAME", "cached", "files", "folder", "get", "here", "registry"]
 

@@ -15,7 +15,7 @@ import torch
 from ..kernels import Coefficients, Lists, Prelude, prepare_and_update_
 from ..rules import Rule
 from . import cpu, cuda, sparse
-from .table import NoKernelError, Row, rows
+from .pointers import NoKernelError, Row, rows
 
 __all__ = ["compiles", "dense_kernel", "fused_update_", "rows_kernel", "run"]
 

@@ -24,8 +24,8 @@ import torch
 from ..files import write_whole
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
-from .spelling import Spelling, spell
-from .table import NoKernelError, Row
+from .codegen import Spelling, spell
+from .pointers import NoKernelError, Row
 
 __all__ = ["body", "head", "kernel", "source"]
 

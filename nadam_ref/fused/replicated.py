@@ -10,7 +10,7 @@ from torch import Tensor
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from . import run
-from .table import Row, merged, plain
+from .pointers import Row, merged, plain
 
 __all__ = ["replicated_update_"]
 

@@ -23,8 +23,8 @@ from ..kernels import Coefficients, Prelude
 from ..memory import is_memory
 from ..rules import Rule
 from ..state import StateKeys
+from .codegen import spell
 from .cpu import C_TYPES, _library, body, head
-from .spelling import spell
 
 __all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "Tables", "by_rows", "kernel", "occurring", "source"]
 

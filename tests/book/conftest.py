@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from small_book import ROOT, Built, make_book
 
-from nadam_ref.book.build import build
+from nadam_ref.book.build.driver import build
 
 QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import nbformat
 import yaml
 
-from nadam_ref.book.build import BuildReport
+from nadam_ref.book.build.driver import BuildReport
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,7 +75,7 @@ Table()
 #: What a label and a caption must not break: markup of HTML, CSV, LaTeX and BibTeX.
 RUDE = '<b>&amp; "x", 5 % {of} a_b # $'
 PICTURE = """
-from nadam_ref.book import figures, show
+from nadam_ref.book.cells import figures, show
 
 figures.use_style()
 rude = RUDE

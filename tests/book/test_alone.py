@@ -15,7 +15,7 @@ import pytest
 from small_book import ROOT, save
 
 import nadam_ref
-from nadam_ref.book import execute, notebooks
+from nadam_ref.book.build import execute, notebooks
 
 #: Chapters of a few seconds; the others are slow.
 QUICK = {"02_momentum", "08_nadam"}

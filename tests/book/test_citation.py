@@ -10,7 +10,7 @@ import pytest
 from pybtex.database import parse_string
 from small_book import RUDE
 
-from nadam_ref.book import citation
+from nadam_ref.book.extension import citation
 
 CITATION: dict[str, Any] = {
     "title": "A title",

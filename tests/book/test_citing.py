@@ -17,9 +17,11 @@ from pybtex.database import parse_string
 from small_book import ROOT, RUDE, Built, chapter, make_book, save
 
 import nadam_ref
-from nadam_ref.book import BookError, citing, notebooks, pages
-from nadam_ref.book.reference import BLOCKS
-from nadam_ref.book.show import NamedTable
+from nadam_ref.book import BookError
+from nadam_ref.book.build import notebooks, pages
+from nadam_ref.book.cells.show import NamedTable
+from nadam_ref.book.extension import citing
+from nadam_ref.book.extension.fact_tables import BLOCKS
 
 BOOK = ROOT / "book"
 NOTE = "profile live · data digits · seeds 0, 1 · A CPU"

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from small_book import RUDE
 
-from nadam_ref.book import downloads, figures, show
+from nadam_ref.book.cells import figures, show
+from nadam_ref.book.extension import downloads
 
 DC = "{http://purl.org/dc/elements/1.1/}"
 FACTS = {

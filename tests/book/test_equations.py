@@ -12,7 +12,7 @@ import torch
 
 import nadam_ref
 from nadam_ref import paper
-from nadam_ref.book import figures
+from nadam_ref.book.cells import figures
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004}

@@ -9,8 +9,7 @@ import docutils.core
 import docutils.nodes
 from docutils.utils import Reporter
 
-from nadam_ref.book import typography
-from nadam_ref.book.sphinx_extension import readable
+from nadam_ref.book.extension import readable, typography
 
 DOCSTRING = """
 Of `code`, ±`delta`s, |g| and *arg; also update_ and μ_t, ``two`` and :emphasis:`role`.

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nadam_ref.book import recorded
-from nadam_ref.experiments import pack
-from nadam_ref.experiments.evidence import TUNING_FROM, Evidence
-from nadam_ref.experiments.luck import seed_luck
-from nadam_ref.experiments.records import Record
-from nadam_ref.experiments.verdicts import confound
+from nadam_ref.book.cells import recorded
+from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs.record import Record
+from nadam_ref.experiments.verdicts.arms import TUNING_FROM, Evidence
+from nadam_ref.experiments.verdicts.seed_luck import seed_luck
+from nadam_ref.experiments.verdicts.verdicts import confound
 from nadam_ref.rules import schedule
 
 PACK = Path(__file__).parents[2] / "book" / "results" / "images-small"

@@ -12,7 +12,8 @@ import nbformat
 import pytest
 from small_book import make_notebook, save
 
-from nadam_ref.book import BookError, execute, notebooks
+from nadam_ref.book import BookError
+from nadam_ref.book.build import execute, notebooks
 
 # ---------------------------------------------------------------- sources
 
@@ -160,7 +161,7 @@ figure, axes = plt.subplots()
 axes.plot([0, 1]);
 """
 DRAWN = """
-from nadam_ref.book import figures
+from nadam_ref.book.cells import figures
 figures.use_style()
 figures.landing()
 """

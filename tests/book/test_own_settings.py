@@ -17,7 +17,8 @@ from small_book import ROOT, Built, make_book, make_notebook, save
 
 import nadam_ref
 from nadam_ref import checkout, cli
-from nadam_ref.book import BookError, build, execute, keys, notebooks
+from nadam_ref.book import BookError, find_root, fingerprints
+from nadam_ref.book.build import driver, execute, notebooks
 from nadam_ref.experiments import released
 
 PACKAGE_PARENT = str(Path(nadam_ref.__file__).parents[1])
@@ -151,7 +152,7 @@ def test_fault_90_no_setting_of_the_persons_own_reaches_a_page(
 ) -> None:
     root = make_book(tmp_path, "01_first", "02_second")
     request.getfixturevalue("settings")
-    build.build(root=root, parameters={"seed": 7})
+    driver.build(root=root, parameters={"seed": 7})
 
     ours, theirs = content(root / "_build" / "html"), content(built.html)
     assert ours.keys() == theirs.keys()
@@ -178,11 +179,11 @@ def test_fault_90_the_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_fault_90_what_is_loaded_is_in_the_key_and_what_does_not_come_in_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = keys.surroundings(tmp_path)
+    before = fingerprints.surroundings(tmp_path)
     monkeypatch.setenv("PYTHONSTARTUP", "startup.py")
-    assert keys.surroundings(tmp_path) == before
+    assert fingerprints.surroundings(tmp_path) == before
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
-    assert keys.surroundings(tmp_path) != before
+    assert fingerprints.surroundings(tmp_path) != before
 
 
 def test_fault_90_only_what_libraries_are_imported_from_stays_of_the_persons_paths(
@@ -221,13 +222,13 @@ def test_fault_101_the_command_takes_a_path_from_where_the_person_is(
 ) -> None:
     root = make_book(tmp_path, "01_only")
     save(make_notebook("1", parameters='store = ""'), root / "notebooks" / "01_only.ipynb")
-    ran: list[build.Job] = []
+    ran: list[driver.Job] = []
 
-    def execute_all(jobs: list[build.Job], _progress: object) -> dict[str, float]:
+    def execute_all(jobs: list[driver.Job], _progress: object) -> dict[str, float]:
         ran.extend(jobs)
         raise BookError("far enough")
 
-    monkeypatch.setattr(build.execute, "execute_all", execute_all)
+    monkeypatch.setattr(driver.execute, "execute_all", execute_all)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     expected = {"my-records": root / "book" / "my-records", "2026": root / "book" / "2026"}
     expected |= {"'a b'": root / "book" / "a b", "~/x": tmp_path / "home" / "x", "/x": Path("/x")}
@@ -278,10 +279,10 @@ def another(tmp_path: Path) -> Path:
 def test_fault_98_one_answer_to_which_checkout(another: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, root in ((ROOT, ROOT), (another, another), (another / "notebooks", another), (Path("/"), ROOT)):
         monkeypatch.chdir(folder)
-        assert build.find_root() == root
+        assert find_root() == root
         assert released.here() == root / "book" / "results"
     monkeypatch.setenv(checkout.VARIABLE, str(another))
-    assert build.find_root() == another
+    assert find_root() == another
     assert released.here() == another / "book" / "results"
 
 
@@ -295,10 +296,10 @@ def test_fault_98_chapters_read_the_results_of_their_own_checkout(another: Path)
 
 def test_fault_98_the_package_of_another_checkout_is_refused(another: Path) -> None:
     shutil.copytree(ROOT / "nadam_ref", another / "nadam_ref", ignore=shutil.ignore_patterns("__pycache__"))
-    build._require_own_package(another)  # another copy of the same package
+    driver._require_own_package(another)  # another copy of the same package
     write(another / "nadam_ref" / "rules.py", "changed")
     with pytest.raises(BookError, match=rf"book of {another}, but nadam_ref is imported from {PACKAGE_PARENT}"):
-        build.build(root=another)
+        driver.build(root=another)
 
 
 # ---------------------------------------------------------------- what can be written, and its name
@@ -317,7 +318,7 @@ def test_fault_106_a_checkout_that_cannot_be_written_is_noticed_first(
             raise OSError(30, "Read-only file system")
 
         monkeypatch.setattr(Path, "mkdir", read_only)
-    monkeypatch.setattr(build, "_plan", None)  # raises if it were called
+    monkeypatch.setattr(driver, "_plan", None)  # raises if it were called
     monkeypatch.chdir(root)
     assert cli.main(["book"]) == 2
     error = capsys.readouterr().err
@@ -334,14 +335,14 @@ def test_fault_106_a_name_that_is_not_utf_8_is_refused_first(
     except OSError:
         pytest.skip("this file system has no such names")
     monkeypatch.chdir(make_book(folder, "01_only"))
-    assert build.run_and_report() == 2
+    assert driver.run_and_report() == 2
     assert "is not UTF-8" in capsys.readouterr().err
 
 
 LEGACY = """
 import sys
 from pathlib import Path
-from nadam_ref.book.execute import Job, execute_all
+from nadam_ref.book.build.execute import Job, execute_all
 
 execute_all([Job(Path(sys.argv[1]), Path(sys.argv[2]), {"seed": 5}, "k")], lambda *_: None)
 """

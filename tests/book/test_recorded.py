@@ -10,13 +10,13 @@ import constructed
 import numpy as np
 import pytest
 
-from nadam_ref.book import recorded
-from nadam_ref.experiments.claims import claims
-from nadam_ref.experiments.evidence import Evidence, gather
-from nadam_ref.experiments.hypotheses import log_differences
-from nadam_ref.experiments.protocol_file import sha256, version
-from nadam_ref.experiments.records import Record
-from nadam_ref.experiments.statistics import MissingRunsError
+from nadam_ref.book.cells import recorded
+from nadam_ref.experiments.protocol.definition import sha256, version
+from nadam_ref.experiments.runs.record import Record
+from nadam_ref.experiments.statistics.significance import log_differences
+from nadam_ref.experiments.statistics.summary import MissingRunsError
+from nadam_ref.experiments.verdicts.arms import Evidence, gather
+from nadam_ref.experiments.verdicts.claims import claims
 from nadam_ref.rules import RULES
 
 SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))

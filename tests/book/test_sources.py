@@ -9,7 +9,7 @@ import pytest
 import yaml
 from small_book import ROOT
 
-from nadam_ref.book import notebooks, pages
+from nadam_ref.book.build import notebooks, pages
 
 TOC = ROOT / "book" / "_toc.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nadam_ref import RULES, bench
-from nadam_ref.book import speed
+from nadam_ref.book.cells import speed
 
 
 def result(what: str, rule: str, path: str, parameters: int, median: float) -> bench.Result:

@@ -14,7 +14,7 @@ import pytest
 from small_book import ROOT
 
 from nadam_ref import paper
-from nadam_ref.book import notebooks
+from nadam_ref.book.build import notebooks
 
 #: Step lengths on the gradient 1, read off the libraries' sources and worked out apart from this project.
 KNOWN = {

@@ -15,7 +15,8 @@ import pytest
 from docutils.parsers.rst import DirectiveError
 
 from nadam_ref import paper
-from nadam_ref.book import figures, widgets
+from nadam_ref.book import widgets
+from nadam_ref.book.cells import figures
 from nadam_ref.book.widgets import presets
 from nadam_ref.book.widgets.directive import Optimizers
 from nadam_ref.book.widgets.presets import PRESETS, State

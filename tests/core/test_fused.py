@@ -17,8 +17,8 @@ from arms import ARMS
 import nadam_ref
 from nadam_ref import OPTIMIZERS, RULES
 from nadam_ref.fused import cpu, cuda
-from nadam_ref.fused.spelling import spell
-from nadam_ref.fused.table import merged, plain, rows
+from nadam_ref.fused.codegen import spell
+from nadam_ref.fused.pointers import merged, plain, rows
 from nadam_ref.kernels import Coefficients, Prelude, expression, prepare
 
 KINDS = {**RULES, "eps_root": replace(RULES["Nadam"], eps_root=True)}

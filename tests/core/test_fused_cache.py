@@ -14,7 +14,7 @@ import torch
 import nadam_ref
 from nadam_ref import fused
 from nadam_ref.fused import cpu
-from nadam_ref.fused.table import NoKernelError
+from nadam_ref.fused.pointers import NoKernelError
 
 SOURCE = 'extern "C" int answer() { return 42; }\n'
 OTHER = 'extern "C" int answer() { return 13; }\n'

@@ -11,8 +11,8 @@ from test_optimizer import parameter
 import nadam_ref
 from nadam_ref import OPTIMIZERS, RULES, AdaGrad, Adam, Nadam, paper
 from nadam_ref.fused import sparse as fused
-from nadam_ref.fused.spelling import spell
-from nadam_ref.fused.table import NoKernelError
+from nadam_ref.fused.codegen import spell
+from nadam_ref.fused.pointers import NoKernelError
 from nadam_ref.kernels import Prelude
 from nadam_ref.optimizer import PaperOptimizer
 

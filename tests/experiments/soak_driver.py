@@ -9,14 +9,14 @@ import os
 import sys
 from pathlib import Path
 
-from nadam_ref.experiments import protocol
-from nadam_ref.experiments.records import RecordError, Store
-from nadam_ref.experiments.sweep import sweep
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.runs.record import RecordError, Store
+from nadam_ref.experiments.runs.sweep import sweep
 
 
 def specs(number):
     """The smoke runs of the images, with further seeds."""
-    first = protocol.specs("smoke", "digits")
+    first = planning.specs("smoke", "digits")
     return [
         dataclasses.replace(spec, seed=spec.seed + 10 * i) for i in range(-(-number // len(first))) for spec in first
     ][:number]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nadam_ref.experiments import claims, protocol
-from nadam_ref.experiments.claims import Side
-from nadam_ref.experiments.reported import Reported
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.published import Reported
+from nadam_ref.experiments.verdicts import claims
+from nadam_ref.experiments.verdicts.claims import Side
 
 FILE = Path(claims.__file__).with_suffix(".yaml")
 
@@ -79,11 +80,11 @@ def test_exploratory_claims_agree_with_the_printed_table_where_there_is_one():
 
 def test_claims_name_arms_of_the_protocol():
     for claim in claims.claims():
-        if claim.task in protocol.tasks():
+        if claim.task in planning.tasks():
             named = {name for side in claim.sides for name in (side.first, side.second)}
-            assert named <= set(protocol.arms(claim.task))
+            assert named <= set(planning.arms(claim.task))
     named = {name for part in claims.parts() for name in (part.first, part.second)}
-    assert named <= {name for task in protocol.tasks() for name in protocol.arms(task)}
+    assert named <= {name for task in planning.tasks() for name in planning.arms(task)}
 
 
 def test_delta_is_a_quarter_of_the_gap_or_the_least_that_matters():

@@ -10,11 +10,12 @@ import time
 import pytest
 
 from nadam_ref.cli import main
-from nadam_ref.experiments import pack, protocol
-from nadam_ref.experiments.records import Store
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs.record import Store
 
 SMALLEST = ("sweep", "smoke", "--task", "autoencoder", "--data", "digits")
-ARMS = len(protocol.arms("autoencoder"))
+ARMS = len(planning.arms("autoencoder"))
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def test_a_profile_is_run_in_both_stages_and_not_twice(store, capsys):
     records = list(Store(store))
     tuned = [r for r in records if r.spec.seed >= 1000]
     assert len(tuned) == ARMS * 3 * 2 and {r.status for r in records} == {"finished"}
-    reported = {(protocol.arm(r.spec), r.spec.lr, r.spec.seed) for r in records if r.spec.seed < 1000}
-    for name, choice in protocol.choices(tuned).items():
+    reported = {(planning.arm(r.spec), r.spec.lr, r.spec.seed) for r in records if r.spec.seed < 1000}
+    for name, choice in planning.choices(tuned).items():
         assert {(name, choice.lr, 0), (name, choice.lr, 1)} <= reported
         assert name == "GD" or {(name, choice.runner_up, 0), (name, choice.runner_up, 1)} <= reported
     number = len(records)
@@ -53,7 +54,7 @@ def test_a_dry_run_prints_arms_runs_and_hours_and_runs_nothing(tmp_path, capsys)
     assert main([*SMALLEST, "--workers", "2", "--store", str(store), "--dry-run"]) == 0
     header, *lines, hours, power = capsys.readouterr().out.splitlines()
     assert header.split() == ["task", "arm", "runs", "hours"]
-    runs = {arm: "8" if arm == "GD" else "12" for arm in protocol.arms("autoencoder")}
+    runs = {arm: "8" if arm == "GD" else "12" for arm in planning.arms("autoencoder")}
     assert [line.split()[:3] for line in lines] == [["autoencoder", arm, n] for arm, n in runs.items()]
     total = sum(map(int, runs.values()))
     assert hours.startswith(f"{total} runs, about ") and hours.endswith(" hours on 2 workers of this machine")
@@ -75,7 +76,7 @@ def test_verify_counts_and_repeats(store, capsys):
 
 
 def test_verify_tells_a_forged_curve_and_a_damaged_file(store, tmp_path, capsys, monkeypatch):
-    from test_records import resigned
+    from test_record import resigned
 
     monkeypatch.chdir(copy(store, tmp_path))
     kept, damaged, *rest = sorted(tmp_path.glob("*.json"))
@@ -98,7 +99,7 @@ def test_verify_of_no_store(tmp_path, capsys):
 
 
 def test_fault_64_mixed_hardware_is_flagged(store, tmp_path, capsys):
-    from test_records import resigned
+    from test_record import resigned
 
     path = next(copy(store, tmp_path).glob("*.json"))
     payload = json.loads(path.read_text())
@@ -126,7 +127,7 @@ def test_pack_and_its_selection(store, tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_run_is_one_line(arguments, message, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("nadam_ref.experiments.sweep.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("nadam_ref.experiments.runs.sweep.ANSWER_SECONDS", 0.5)
     assert main(["sweep", *arguments, "--store", str(tmp_path)]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("nadam-ref: ") and message in said

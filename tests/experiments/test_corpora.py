@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nadam_ref.experiments import corpora, data, generated
+from nadam_ref.experiments.datasets import corpora, registry, synthetic
 
 
 def needs(name):
-    return pytest.mark.skipif(not data.available(name), reason=f"needs {name} in NADAM_REF_DATA or the cache")
+    return pytest.mark.skipif(not registry.available(name), reason=f"needs {name} in NADAM_REF_DATA or the cache")
 
 
 # ---------------------------------------------------------------- from text to numbers
@@ -30,7 +30,7 @@ def test_analogies_are_in_lower_case_and_within_the_vocabulary():
     words = ("<unk>", "athens", "greece", "rome", "italy", "boy", "girl", "he", "she")
     assert corpora.analogies(text, words).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
     assert corpora.analogies(": none\n", words).shape == (0, 4)
-    with pytest.raises(data.DataError, match="four words, not 'Athens Greece Rome'"):
+    with pytest.raises(registry.DataError, match="four words, not 'Athens Greece Rome'"):
         corpora.analogies("Athens Greece Rome", words)
 
 
@@ -68,11 +68,11 @@ def test_loaded_arrays_cannot_be_changed():
 
 
 def test_a_set_that_does_not_serve_the_task_says_which_do():
-    with pytest.raises(data.DataError, match="'digits' does not serve this task; those that do: chain, ptb"):
+    with pytest.raises(registry.DataError, match="'digits' does not serve this task; those that do: chain, ptb"):
         corpora.load_text("digits")
-    with pytest.raises(data.DataError, match="'ptb' does not serve this task; those that do: clusters, text8"):
+    with pytest.raises(registry.DataError, match="'ptb' does not serve this task; those that do: clusters, text8"):
         corpora.load_words("ptb")
-    with pytest.raises(data.DataError, match="no data set is called 'text9'"):
+    with pytest.raises(registry.DataError, match="no data set is called 'text9'"):
         corpora.load_words("text9")
 
 
@@ -80,17 +80,17 @@ def test_a_set_that_does_not_serve_the_task_says_which_do():
 
 
 def test_the_chains_matrix_is_stochastic_and_reaches_every_word():
-    matrix = generated.transitions()
+    matrix = synthetic.transitions()
     assert (matrix >= 0).all() and matrix.sum(axis=1) == pytest.approx(1)
     assert ((matrix > 0).sum(axis=1) == 5).all()
-    assert generated.stationary(matrix) @ matrix == pytest.approx(generated.stationary(matrix), abs=1e-15)
-    (parts, best) = generated.chain()
-    assert [len(part) for part in parts] == list(generated.CHAIN_TOKENS)
+    assert synthetic.stationary(matrix) @ matrix == pytest.approx(synthetic.stationary(matrix), abs=1e-15)
+    (parts, best) = synthetic.chain()
+    assert [len(part) for part in parts] == list(synthetic.CHAIN_TOKENS)
     assert len(set(parts[0])) == 50 and 1 < best < 5
 
 
 def test_clusters_say_in_their_neighbours_what_their_analogies_ask():
-    text, questions = generated.clusters()
+    text, questions = synthetic.clusters()
     neighbours = {}
     for first, word, last in zip(text[::3], text[1::3], text[2::3], strict=True):
         neighbours.setdefault(word, set()).update({first[:-5], last[:-5]})
@@ -125,7 +125,7 @@ def test_real_wikitext_2_has_its_known_counts():
 
 @needs("analogies")
 def test_real_analogies_are_19544():
-    text = corpora.read_text(data.folder("analogies") / "questions-words.txt")
+    text = corpora.read_text(registry.folder("analogies") / "questions-words.txt")
     words = ("<unk>", *sorted(set(text.lower().split())))
     assert corpora.analogies(text, words).shape == (19_544, 4)
 
@@ -145,7 +145,7 @@ def test_real_analogies_are_19544():
 )
 def test_fault_31_what_is_no_text(tmp_path, content, message):
     (tmp_path / "bad.txt").write_bytes(content)
-    with pytest.raises(data.DataError, match=message) as error:
+    with pytest.raises(registry.DataError, match=message) as error:
         corpora.read_text(tmp_path / "bad.txt")
     assert "bad.txt" in str(error.value)
 
@@ -163,8 +163,8 @@ def write_ptb(monkeypatch, tmp_path, texts):
     (tmp_path / "ptb").mkdir()
     for part, text in zip(("train", "valid", "test"), texts, strict=True):
         (tmp_path / "ptb" / f"ptb.{part}.txt").write_bytes(text)
-        files.append(data.File(f"ptb.{part}.txt", hashlib.sha256(text).hexdigest()))
-    monkeypatch.setitem(data.SOURCES, "ptb", dataclasses.replace(data.SOURCES["ptb"], files=tuple(files)))
+        files.append(registry.File(f"ptb.{part}.txt", hashlib.sha256(text).hexdigest()))
+    monkeypatch.setitem(registry.SOURCES, "ptb", dataclasses.replace(registry.SOURCES["ptb"], files=tuple(files)))
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
 
 
@@ -178,14 +178,14 @@ def test_files_are_read_in_their_roles(monkeypatch, tmp_path):
 def test_fault_38_a_damaged_text_is_never_used(monkeypatch, tmp_path):
     write_ptb(monkeypatch, tmp_path, (b"x y x\n", b"y y\n", b"x z\n"))
     (tmp_path / "ptb" / "ptb.test.txt").write_bytes(b"other\n")
-    with pytest.raises(data.DataError, match="wrong checksum"):
+    with pytest.raises(registry.DataError, match="wrong checksum"):
         corpora.load_text("ptb")
 
 
 def test_absent_text_names_the_embedded_way_out(monkeypatch, tmp_path):
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
     for load, name, instead in ((corpora.load_text, "ptb", "chain"), (corpora.load_words, "text8", "clusters")):
-        with pytest.raises(data.DataError, match=f"is not in .*use the embedded data set '{instead}'"):
+        with pytest.raises(registry.DataError, match=f"is not in .*use the embedded data set '{instead}'"):
             load(name)
-    with pytest.raises(data.DataError, match=r"head -c 6877825 text8"):
-        data.get("text8")
+    with pytest.raises(registry.DataError, match=r"head -c 6877825 text8"):
+        registry.get("text8")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nadam_ref.experiments import intervals
+from nadam_ref.experiments.statistics import intervals
 
 
 @pytest.mark.parametrize("level", [0.01, 0.5, 0.6, 0.9, 0.95, 1 - 0.05 / 9, 0.999])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.func import grad_and_value, vmap
 
-from nadam_ref.experiments import corpora, generated
+from nadam_ref.experiments.datasets import corpora, synthetic
 from nadam_ref.experiments.tasks import language_model
 from nadam_ref.experiments.tasks.language_model import Size
 
@@ -181,13 +181,13 @@ def test_penalty_is_added():
 def test_entropy_rate_of_a_chain_that_is_solved_by_hand():
     a, b = 0.1, 0.4  # two states: π = (b, a) / (a + b), a mixture of two coins
     coin = lambda p: -p * math.log(p) - (1 - p) * math.log(1 - p)  # noqa: E731
-    found = generated.entropy_rate(np.array([[1 - a, a], [b, 1 - b]]))
+    found = synthetic.entropy_rate(np.array([[1 - a, a], [b, 1 - b]]))
     assert found == pytest.approx((b * coin(a) + a * coin(b)) / (a + b), rel=1e-12)
 
 
 def test_the_generated_text_has_the_perplexity_of_its_model():
     """The model that made the text predicts it as well as is said, to the sampling error."""
-    matrix = generated.transitions()
+    matrix = synthetic.transitions()
     number = {word: int(word[1:]) for word in CHAIN.words[1:]}
     assert sorted(number.values()) == list(range(50))
     for split in ("train", "dev", "test"):

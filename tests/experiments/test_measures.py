@@ -8,8 +8,8 @@ import constructed
 import numpy as np
 import pytest
 
-from nadam_ref.experiments import luck, measures
-from nadam_ref.experiments.evidence import gather
+from nadam_ref.experiments.verdicts import measures, seed_luck
+from nadam_ref.experiments.verdicts.arms import gather
 
 
 def test_steps_to_a_target():
@@ -85,7 +85,7 @@ def test_without_adam_there_are_no_steps_to_target():
 
 def shares(nadam, adam, **changes):
     records = constructed.arm("images", "Nadam", nadam) + constructed.arm("images", "Adam", adam)
-    found = luck.seed_luck(gather(records, "small"), **changes)
+    found = seed_luck.seed_luck(gather(records, "small"), **changes)
     return {claim.label: share for claim, share in found}
 
 
@@ -113,5 +113,5 @@ def test_a_sentence_of_several_comparisons_needs_them_all():
     names = ["Nadam", "RMSProp", "Adam"]
     values = [[1.0, 3.0], [2.0, 2.0], [2.0, 2.0]]
     records = [r for n, v in zip(names, values, strict=True) for r in constructed.arm("word2vec", n, v)]
-    found = {claim.label: share for claim, share in luck.seed_luck(gather(records, "small"))}
+    found = {claim.label: share for claim, share in seed_luck.seed_luck(gather(records, "small"))}
     assert found["Nadam best of its type"] == pytest.approx(0.5, abs=0.02)

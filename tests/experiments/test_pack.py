@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from nadam_ref.cli import main
-from nadam_ref.experiments import pack
-from nadam_ref.experiments.pack import PackError
-from nadam_ref.experiments.records import Record, Store, provenance
-from nadam_ref.experiments.train import failed, run
+from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs.pack import PackError
+from nadam_ref.experiments.runs.record import Record, Store, provenance
+from nadam_ref.experiments.runs.train import failed, run
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,22 @@ import pytest
 import torch
 
 import nadam_ref
-from nadam_ref.experiments import data, pack, protocol, protocol_file, stages, statistics
-from nadam_ref.experiments.evidence import gather
-from nadam_ref.experiments.records import Record
-from nadam_ref.experiments.reported import reported
-from nadam_ref.experiments.train import run
-from nadam_ref.experiments.verdicts import compare
+from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments.protocol import definition, planning, stages
+from nadam_ref.experiments.published import reported
+from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs.record import Record
+from nadam_ref.experiments.runs.train import run
+from nadam_ref.experiments.statistics import summary
+from nadam_ref.experiments.verdicts.arms import gather
+from nadam_ref.experiments.verdicts.verdicts import compare
 
 RESULTS = Path(__file__).parents[2] / "book" / "results"
 NINE = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam", "MaxProp", "AdaMax", "NadaMax"]
 
 
 def test_the_nine_methods_in_the_reports_order():
-    assert protocol.methods() == NINE
+    assert planning.methods() == NINE
     assert set(NINE) < set(nadam_ref.OPTIMIZERS)
 
 
@@ -33,33 +36,33 @@ ROWS = [f"{name}-{how}" for how in ("common", "dense") for name in ("Adam", "Nad
 
 def data_of(profile, task):
     """The first data set of a profile; skips where it is not there."""
-    name = protocol.data_names(profile, task)[0]
-    if not data.available(name):
+    name = planning.data_names(profile, task)[0]
+    if not registry.available(name):
         pytest.skip(f"needs {name} in NADAM_REF_DATA or the cache")
     return name
 
 
 def test_the_arms():
     for task, more in (("images", []), ("word2vec", ROWS), ("language_model", [])):
-        assert protocol.arms(task) == NINE + DIALECTS + APART + more
-        assert protocol.arms(task, "live") == NINE
-    assert protocol.arms("word2vec", "paper") == NINE + DIALECTS + APART + ROWS[:3]
+        assert planning.arms(task) == NINE + DIALECTS + APART + more
+        assert planning.arms(task, "live") == NINE
+    assert planning.arms("word2vec", "paper") == NINE + DIALECTS + APART + ROWS[:3]
     six = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam"]
-    assert protocol.arms("autoencoder") == six + DIALECTS[:3] + APART + ["Nadam-iclr-printed"]
+    assert planning.arms("autoencoder") == six + DIALECTS[:3] + APART + ["Nadam-iclr-printed"]
 
 
-@pytest.mark.parametrize("task", protocol.tasks())
+@pytest.mark.parametrize("task", planning.tasks())
 def test_every_arm_but_the_two_without_a_pair_is_compared(task):
-    assert set(protocol.arms(task)) - set(protocol.compared(task)) <= {"GD", "MaxProp"}
+    assert set(planning.arms(task)) - set(planning.compared(task)) <= {"GD", "MaxProp"}
 
 
-@pytest.mark.parametrize("task", protocol.tasks())
+@pytest.mark.parametrize("task", planning.tasks())
 @pytest.mark.parametrize("profile", ["smoke", "live", "small", "paper"])
 def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task, profile):
-    specs = protocol.specs(profile, data_of(profile, task), task)
-    arms, (tuning, reporting) = protocol.arms(task, profile), protocol.seeds(profile, task)
+    specs = planning.specs(profile, data_of(profile, task), task)
+    arms, (tuning, reporting) = planning.arms(task, profile), planning.seeds(profile, task)
     assert len({spec.id for spec in specs}) == len(specs) == len(arms) * 3 * len(tuning)
-    assert list(dict.fromkeys(map(protocol.arm, specs))) == arms
+    assert list(dict.fromkeys(map(planning.arm, specs))) == arms
     assert [spec.seed for spec in specs] == sorted(spec.seed for spec in specs)
     assert {spec.seed for spec in specs} == set(tuning) and not set(tuning) & set(reporting)
     counts = {"smoke": ([1000, 1001], 2), "live": ([0, 1], 0), "paper": ([1000, 1001], 10)}
@@ -69,22 +72,22 @@ def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task, profile
 
 
 def test_arms_of_a_family_begin_at_the_same_rates():
-    for task in protocol.tasks():
-        specs = protocol.specs("small", data_of("small", task), task)
+    for task in planning.tasks():
+        specs = planning.specs("small", data_of("small", task), task)
         tried = {}
         for spec in specs:
-            tried.setdefault(protocol.section(task)["arms"][protocol.arm(spec)]["family"], set()).add(spec.lr)
+            tried.setdefault(planning.section(task)["arms"][planning.arm(spec)]["family"], set()).add(spec.lr)
         assert all(len(rates) == 3 for rates in tried.values())
 
 
 def test_the_words_of_an_arm_are_what_it_runs():
     """Dense arms are not row-lazy; the others differ in the keywords that their names speak of."""
-    specs = {protocol.arm(spec): spec for spec in protocol.specs("smoke", "clusters", "word2vec")}
+    specs = {planning.arm(spec): spec for spec in planning.specs("smoke", "clusters", "word2vec")}
     assert {name for name, spec in specs.items() if not spec.row_lazy} == {x for x in ROWS if x.endswith("dense")}
     assert {name for name, x in specs.items() if x.hyperparameters.get("row_counts") == "common"} == set(ROWS[:3])
     assert {name for name, x in specs.items() if "length" in x.hyperparameters} == set(APART[:3])
     assert specs["QHAdam"].hyperparameters["gamma"] == 0.5
-    specs = {protocol.arm(spec): spec for spec in protocol.specs("smoke", "digits", "autoencoder")}
+    specs = {planning.arm(spec): spec for spec in planning.specs("smoke", "digits", "autoencoder")}
     printed = specs["Nadam-iclr-printed"].hyperparameters
     assert (printed["eps"], printed["eps_root"]) == (0.0, 1e-8)
     for spec in specs.values():
@@ -93,15 +96,15 @@ def test_the_words_of_an_arm_are_what_it_runs():
 
 
 def test_what_tasks_fix_for_their_runs():
-    (spec, *_) = protocol.specs("smoke", "chain", "language_model")
+    (spec, *_) = planning.specs("smoke", "chain", "language_model")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 5), False, 20)
-    (spec, *_) = protocol.specs("smoke", "clusters", "word2vec")
+    (spec, *_) = planning.specs("smoke", "clusters", "word2vec")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (None, None, True, 128)
 
 
 def test_settings_are_the_reports():
     """μ .99 with the schedule, ν .999, ε 1e-8, corrections wherever there are any, and nothing else switched on."""
-    for spec in protocol.specs("live", "digits"):
+    for spec in planning.specs("live", "digits"):
         hyper = dict(spec.hyperparameters)
         assert hyper.get("eps", 1e-8) == 1e-8
         assert hyper.get("alpha", 0.999) == 0.999
@@ -117,14 +120,14 @@ def test_settings_are_the_reports():
         )  # the class accepts all of it
 
 
-@pytest.mark.skipif(not data.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
+@pytest.mark.skipif(not registry.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
 def test_sizes_and_lengths():
     for profile, steps, dense in (("small", 1500, 64), ("paper", 8593, 512)):
-        specs = protocol.specs(profile, "mnist")
+        specs = planning.specs(profile, "mnist")
         assert {spec.steps for spec in specs} == {steps} and {spec.model["dense"] for spec in specs} == {dense}
         assert {spec.subset for spec in specs} == {None}
     assert pytest.approx(10, abs=0.01) == 8593 * 64 / 55_000
-    assert protocol.dataset("live", "mnist").label.startswith("MNIST, first ")
+    assert planning.dataset("live", "mnist").label.startswith("MNIST, first ")
 
 
 # ---------------------------------------------------------------- from tuning to reporting
@@ -133,7 +136,7 @@ def test_sizes_and_lengths():
 def ended(spec, best, *, diverged=(), failed=()):
     """A record whose log development loss is the distance of its rate from the arm's best, in decades."""
     lr = spec.lr
-    loss = math.exp(abs(math.log10(lr / best.get(protocol.arm(spec), 1e-2))))
+    loss = math.exp(abs(math.log10(lr / best.get(planning.arm(spec), 1e-2))))
     status = "diverged" if lr in diverged else "timeout" if lr in failed else "finished"
     metrics = dict.fromkeys(("dev_loss", "test_loss", "dev_perplexity"), loss) if status == "finished" else {}
     return Record(spec, status, "", 0, {"dev_loss": []}, metrics, {})
@@ -142,7 +145,7 @@ def ended(spec, best, *, diverged=(), failed=()):
 def tuned(best=None, profile="small", task="images", **how):
     """The records of a whole search."""
     records = []
-    while specs := protocol.search(profile, data_of(profile, task), task, records):
+    while specs := planning.search(profile, data_of(profile, task), task, records):
         records += [ended(spec, best or {}, **how) for spec in specs]
     return records
 
@@ -150,50 +153,50 @@ def tuned(best=None, profile="small", task="images", **how):
 def test_a_search_goes_on_for_the_arms_that_need_it():
     best = {"Adam": 1e-1, "NAG": 1e-1}
     records = tuned(best)
-    found = protocol.choices(records)
+    found = planning.choices(records)
     assert (found["Adam"].lr, found["NAG"].lr) == (1e-1, 1e-1)
     assert not any(choice.edge for choice in found.values())
-    tried = protocol.rates(records)
+    tried = planning.rates(records)
     assert len(tried["NAG"]) == 5 and len(tried["Adam"]) == 3 + 3 + 2
-    seeds = {(protocol.arm(r.spec), r.spec.lr, r.spec.seed) for r in records}
+    seeds = {(planning.arm(r.spec), r.spec.lr, r.spec.seed) for r in records}
     assert len(seeds) == len(records) == 3 * sum(map(len, tried.values()))
 
 
 def test_the_reporting_runs_are_made_seed_by_seed_at_three_rates():
     best = {"GD": 0.32, "Adam": 1e-2, "Nadam": 5.6e-3, "RMSProp": 3.2e-3}
     records = tuned(best)
-    reported = protocol.reporting("small", "mnist", "images", records)
+    reported = planning.reporting("small", "mnist", "images", records)
     assert [spec.seed for spec in reported] == sorted(spec.seed for spec in reported)
     assert {spec.seed for spec in reported} == set(range(40))
     rates = {}
     for spec in reported:
-        rates.setdefault(protocol.arm(spec), []).append(spec.lr)
+        rates.setdefault(planning.arm(spec), []).append(spec.lr)
     every = {name: list(dict.fromkeys(found)) for name, found in rates.items()}
-    assert list(every) == protocol.arms("images") and every["GD"] == [0.32]
-    choices = protocol.choices(records)
+    assert list(every) == planning.arms("images") and every["GD"] == [0.32]
+    choices = planning.choices(records)
     assert every["Nadam"][:2] == [5.6e-3, choices["Nadam"].runner_up]
     common = {found[-1] for name, found in every.items() if name in ("Adam", "Nadam", "RMSProp") and len(found) == 3}
-    shared = {lr for lr in protocol.rates(records)["Adam"] if all(lr in every[n] for n in ("Adam", "Nadam", "RMSProp"))}
+    shared = {lr for lr in planning.rates(records)["Adam"] if all(lr in every[n] for n in ("Adam", "Nadam", "RMSProp"))}
     assert shared and common <= shared
 
 
 def test_a_rate_whose_runs_failed_counts_as_tried_and_is_not_chosen():
     best = {"Adam": 3.2e-3}
-    assert protocol.choices(tuned(best))["Adam"].lr == 3.2e-3
-    assert protocol.choices(tuned(best, failed={3.2e-3}))["Adam"].lr == 5.6e-3  # found from 1e-2
-    assert protocol.choices(tuned(best, diverged={3.2e-3}))["Adam"].lr == 5.6e-3
-    nothing = tuned(best, failed={lr for tried in protocol.rates(tuned(best)).values() for lr in tried})
-    assert "Adam" not in protocol.choices(nothing[:1])
+    assert planning.choices(tuned(best))["Adam"].lr == 3.2e-3
+    assert planning.choices(tuned(best, failed={3.2e-3}))["Adam"].lr == 5.6e-3  # found from 1e-2
+    assert planning.choices(tuned(best, diverged={3.2e-3}))["Adam"].lr == 5.6e-3
+    nothing = tuned(best, failed={lr for tried in planning.rates(tuned(best)).values() for lr in tried})
+    assert "Adam" not in planning.choices(nothing[:1])
 
 
 def test_the_rates_that_a_paper_printed_are_run_first():
-    specs = protocol.printed("paper", data_of("paper", "autoencoder"), "autoencoder")
-    named = {protocol.arm(spec): spec.lr for spec in specs}
+    specs = planning.printed("paper", data_of("paper", "autoencoder"), "autoencoder")
+    named = {planning.arm(spec): spec.lr for spec in specs}
     table = reported("iclr", "autoencoder")
     assert named["Nadam-iclr-printed"] == named["Nadam-iclr"] == float(table["Nadam"].value)
     assert {name: lr for name, lr in named.items() if "-" not in name} == {n: float(x.value) for n, x in table.items()}
     assert {spec.seed for spec in specs} == set(range(10)) and len(specs) == 10 * len(named)
-    assert protocol.printed("small", data_of("small", "images"), "images") == []
+    assert planning.printed("small", data_of("small", "images"), "images") == []
 
 
 def test_the_stages_of_a_profile():
@@ -205,7 +208,7 @@ def test_the_stages_of_a_profile():
         return [ended(spec, {}) for spec in specs]
 
     assert stages.stages(plans, make)
-    arms = [len(protocol.arms(task)) for task in ("images", "autoencoder")]
+    arms = [len(planning.arms(task)) for task in ("images", "autoencoder")]
     assert [len(specs) for specs in asked[:1]] == [sum(arms) * 3 * 2]
     assert {spec.seed for spec in asked[0]} == {1000, 1001} and {spec.seed for spec in asked[1]} == {0, 1}
     expected = sum(sum(stages.expected(plan).values()) for plan in plans)
@@ -213,20 +216,20 @@ def test_the_stages_of_a_profile():
     assert not stages.stages(plans, lambda specs: make(specs)[1:])
 
 
-@pytest.mark.parametrize("task", protocol.tasks())
+@pytest.mark.parametrize("task", planning.tasks())
 def test_an_arm_is_known_by_its_settings_however_they_are_typed(task):
-    for name, found in protocol.section(task)["arms"].items():
-        lazy = found.get("row_lazy", protocol.section(task).get("row_lazy", False))
+    for name, found in planning.section(task)["arms"].items():
+        lazy = found.get("row_lazy", planning.section(task).get("row_lazy", False))
         spec = constructed.spec(task, name, 0.1, 0)
-        assert (protocol.arm(spec), spec.row_lazy) == (name, lazy)
+        assert (planning.arm(spec), spec.row_lazy) == (name, lazy)
 
 
 def test_the_pilot_is_that_of_the_runs_of_version_2():
     """40 seeds for images: the spread over pairs comes from the recorded runs."""
     found = gather(pack.read(RESULTS / "images-small"), "small")["images"]
     spread = compare(found["Nadam"], found["Adam"], "test_loss").differences.std(ddof=1)
-    assert protocol.pilot("small", "images") == pytest.approx(spread, abs=5e-4)
-    assert protocol.pilot("small", "word2vec") is None
+    assert planning.pilot("small", "images") == pytest.approx(spread, abs=5e-4)
+    assert planning.pilot("small", "word2vec") is None
 
 
 # ---------------------------------------------------------------- earlier versions
@@ -235,37 +238,37 @@ def test_the_pilot_is_that_of_the_runs_of_version_2():
 def test_packs_of_version_2_keep_their_plan():
     records = pack.read(RESULTS / "images-small")
     (said,) = {record.provenance["protocol_sha256"] for record in records}
-    assert protocol_file.version_of("images", "small", said) == 2
-    assert protocol_file.version_of("images", "small", protocol_file.sha256("images", "small")) is None
-    assert protocol.planned_seeds(records) == {"images": list(range(10))}
-    assert {protocol.arm(record.spec) for record in records} == set(NINE + DIALECTS)
+    assert definition.version_of("images", "small", said) == 2
+    assert definition.version_of("images", "small", definition.sha256("images", "small")) is None
+    assert planning.planned_seeds(records) == {"images": list(range(10))}
+    assert {planning.arm(record.spec) for record in records} == set(NINE + DIALECTS)
 
 
 # ---------------------------------------------------------------- the hash
 
 
 def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task(monkeypatch):
-    content = copy.deepcopy(protocol_file._content())
-    monkeypatch.setattr(protocol_file, "_content", lambda version=None: content)
+    content = copy.deepcopy(definition._content())
+    monkeypatch.setattr(definition, "_content", lambda version=None: content)
 
     def hashes():
-        protocol_file.sha256.cache_clear()
+        definition.sha256.cache_clear()
         return {
-            (task, profile): protocol_file.sha256(task, profile)
-            for task in protocol.tasks()
+            (task, profile): definition.sha256(task, profile)
+            for task in planning.tasks()
             for profile in ("small", "live")
         }
 
     try:
         before = hashes()
-        assert len(set(before.values())) == 8 and protocol_file.sha256("images", "huge") == ""
+        assert len(set(before.values())) == 8 and definition.sha256("images", "huge") == ""
         content["tasks"]["images"]["profiles"]["small"]["data"]["mnist"]["steps"] = 1501
         after = hashes()
         assert {key for key in before if before[key] != after[key]} == {("images", "small")}
         content["version"] += 1
         assert not set(after.values()) & set(hashes().values())
     finally:
-        protocol_file.sha256.cache_clear()
+        definition.sha256.cache_clear()
 
 
 def test_a_new_choice_of_a_task_at_its_default_changes_no_id():
@@ -274,8 +277,8 @@ def test_a_new_choice_of_a_task_at_its_default_changes_no_id():
         units: int
         init: str = "paper"
 
-    assert protocol.model(Size(3)) == {"units": 3}
-    assert protocol.model(Size(3, "he_normal")) == {"units": 3, "init": "he_normal"}
+    assert planning.model(Size(3)) == {"units": 3}
+    assert planning.model(Size(3, "he_normal")) == {"units": 3, "init": "he_normal"}
 
 
 def test_what_the_protocol_does_not_have():
@@ -285,17 +288,17 @@ def test_what_the_protocol_does_not_have():
         (("live", "digits", "poetry"), "no task 'poetry'; it has: images, word2vec"),
     ):
         with pytest.raises(ValueError, match=message):
-            protocol.specs(*arguments)
+            planning.specs(*arguments)
 
 
 def test_the_smoke_profile_runs_whole():
-    records = [run(spec) for spec in protocol.specs("smoke", "digits")]
-    table = statistics.rows(records)
+    records = [run(spec) for spec in planning.specs("smoke", "digits")]
+    table = summary.rows(records)
     assert len(table) == 18 * 3
-    assert [protocol.arm(row.spec) for row in statistics.best(table)] == NINE + DIALECTS + APART
+    assert [planning.arm(row.spec) for row in summary.best(table)] == NINE + DIALECTS + APART
     assert all(row.n == 2 and math.isfinite(row.dev_loss.mean) for row in table)
 
 
 def test_a_live_run_learns_the_digits():
-    (spec,) = [s for s in protocol.specs("live", "digits") if (s.optimizer, s.lr, s.seed) == ("RMSProp", 0.01, 0)]
+    (spec,) = [s for s in planning.specs("live", "digits") if (s.optimizer, s.lr, s.seed) == ("RMSProp", 0.01, 0)]
     assert run(spec).metrics["test_accuracy"] > 0.9

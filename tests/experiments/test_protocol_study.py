@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from nadam_ref.experiments import tuning, verdicts
-from nadam_ref.experiments.claims import Side
-from nadam_ref.experiments.hypotheses import holm
+from nadam_ref.experiments.protocol import tuning
+from nadam_ref.experiments.statistics.significance import holm
+from nadam_ref.experiments.verdicts import verdicts
+from nadam_ref.experiments.verdicts.claims import Side
 
 WORLDS = 60
 CURVATURE = (0.6, 1.2)  # log metric a decade² away from the best rate; images at small: about 0.6

@@ -8,8 +8,10 @@ import requests
 
 import nadam_ref
 from nadam_ref.cli import main
-from nadam_ref.experiments import data, pack, released
-from nadam_ref.experiments.data import DataError
+from nadam_ref.experiments import released
+from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments.datasets.registry import DataError
+from nadam_ref.experiments.runs import pack
 
 RESULTS = Path(__file__).parents[2] / "book" / "results"
 
@@ -39,8 +41,8 @@ def outside(tmp_path, monkeypatch):
     """No checkout, and a registry of one file; returns the cache folder."""
     monkeypatch.setattr(released, "here", lambda: None)
     monkeypatch.setattr(released, "registry", lambda: {"bench/step.json": hashlib.sha256(b"right").hexdigest()})
-    monkeypatch.setattr(data, "cache", lambda: tmp_path / "cache")
-    monkeypatch.setattr(released, "cache", data.cache)
+    monkeypatch.setattr(registry, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(released, "cache", registry.cache)
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path / "data"))
     return tmp_path / "cache"
 
@@ -53,7 +55,7 @@ def answer(monkeypatch, content):
         asked.append(url)
         path.write_bytes(content)
 
-    monkeypatch.setattr(data, "_download", download)
+    monkeypatch.setattr(registry, "_download", download)
     return asked
 
 
@@ -71,7 +73,7 @@ def test_asked_for_they_are_fetched_by_tag_and_hash_into_the_cache_once(outside,
     assert main(["data", "get", "results"]) == 0 == main(["data", "get", "results"])
     place = released.folder("bench")
     assert (place / "step.json").read_bytes() == b"right"
-    assert place.is_relative_to(outside) and not data.root().exists()
+    assert place.is_relative_to(outside) and not registry.root().exists()
     assert str(place.parent) in capsys.readouterr().err
     (address,) = asked
     assert address.startswith("https://") and f"/v{nadam_ref.__version__}/book/results/bench/step.json" in address
@@ -91,7 +93,7 @@ def test_fault_44_no_network_says_where_it_looked(outside, monkeypatch):
     def download(*_, **__):
         raise requests.ConnectionError("no route")
 
-    monkeypatch.setattr(data, "_download", download)
+    monkeypatch.setattr(registry, "_download", download)
     with pytest.raises(DataError, match=r"could not fetch https://.*step\.json \(ConnectionError.*clone"):
         released.get()
 

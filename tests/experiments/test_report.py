@@ -11,11 +11,14 @@ import constructed
 import numpy as np
 import pytest
 
-from nadam_ref import cli
-from nadam_ref.experiments import commands_report, pack, protocol_file, report, tables
-from nadam_ref.experiments.evidence import gather
-from nadam_ref.experiments.records import Store
-from nadam_ref.experiments.tables import Column, Table
+from nadam_ref import cli, tables
+from nadam_ref.commands import report as report_command
+from nadam_ref.experiments.protocol import definition
+from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.verdicts import report
+from nadam_ref.experiments.verdicts.arms import gather
+from nadam_ref.tables import Column, Table
 
 SPREAD = np.linspace(-1.5, 1.5, 10)
 SEEDS = np.exp(np.random.default_rng(0).normal(0, 0.3, 10))
@@ -51,7 +54,7 @@ def made():
     # other commands keep time and seconds of each run, and so does a pack
     timed = {"time": "2026-01-01T00:00:00+00:00", "wall_seconds": 1.0}
     # made under version 2, whose plan has ten seeds
-    hashes = {task: protocol_file.sha256(task, "small", 2) for task in ("word2vec", "images")}
+    hashes = {task: definition.sha256(task, "small", 2) for task in ("word2vec", "images")}
     return [
         dataclasses.replace(r, provenance={**r.provenance, **timed, "protocol_sha256": hashes[r.spec.task]})
         for r in records
@@ -95,7 +98,7 @@ def test_json_has_every_verdict_typed(store, capsys):
     absent = primary["images", "NadaMax vs AdaMax"]
     assert (absent["n"], absent["ours_log_gap"], absent["p"], absent["paper_first"]) == (0, None, None, 0.0204)
     assert found["title"] is None and found["profile"] == "small"
-    assert found["tasks"]["images"]["protocol_sha256"] == protocol_file.sha256("images", "small", 2)
+    assert found["tasks"]["images"]["protocol_sha256"] == definition.sha256("images", "small", 2)
     assert {row["part"] for row in found["confound"]} == {"memory and length", "look-ahead", "whole gain"}
     assert {row["arm"] for row in found["methods"] if row["task"] == "images"} >= {"Nadam-iclr", "Momentum"}
     assert all(0 <= row["share"] <= 1 for row in found["luck"])
@@ -136,7 +139,7 @@ def test_every_verdict_and_suffix_is_in_every_format(store, capsys):
         *("Reproduced", "Reproduced with size", "Reversed", "No relevant difference", "Inconclusive", "Not run"),
         *("edge", "approximate set-up", "unresolved in print"),
     }
-    for form in commands_report.FORMATS:
+    for form in report_command.FORMATS:
         found = " ".join(command("--store", store.folder, "--format", form, capsys=capsys).split())
         for word in words:
             assert word in found or form == "text", (form, word)  # in text a cell goes over several lines
@@ -154,7 +157,7 @@ def test_csv_is_one_line_a_claim_with_plain_numbers(store, capsys):
     assert primary[-1]["ours_log_gap"] == ""
 
 
-@pytest.mark.parametrize("table", commands_report.TABLES)
+@pytest.mark.parametrize("table", report_command.TABLES)
 def test_latex_has_as_many_cells_as_columns(store, capsys, table):
     text = command("--store", store.folder, "--format", "latex", "--table", table, capsys=capsys)
     (layout,) = re.findall(r"\\begin{tabular}{([lr]+)}", text)
@@ -167,7 +170,7 @@ def test_latex_has_as_many_cells_as_columns(store, capsys, table):
     assert not set(text) - set(map(chr, range(32, 127))) - {"\n"}  # plain LaTeX, no Unicode that it may not set
 
 
-@pytest.mark.parametrize("table", commands_report.TABLES)
+@pytest.mark.parametrize("table", report_command.TABLES)
 def test_every_table_fits_a_hundred_columns(store, capsys, table):
     text = command("--store", store.folder, "--table", table, capsys=capsys)
     assert max(map(len, text.splitlines())) <= 100
@@ -177,15 +180,15 @@ def test_a_pack_and_its_store_give_the_same_report(store, tmp_path, capsys):
     pack.write(tmp_path / "images", [r for r in store if r.spec.task == "images"])
     pack.write(tmp_path / "words", [r for r in store if r.spec.task == "word2vec"])
     packed = ["--pack", tmp_path / "images", "--pack", tmp_path / "words"]
-    for form in commands_report.FORMATS:
+    for form in report_command.FORMATS:
         direct = command("--store", store.folder, "--format", form, capsys=capsys)
         again = command(*packed, "--format", form, capsys=capsys)
         assert direct == again
 
 
 def test_the_command_offers_what_there_is():
-    assert set(commands_report.TABLES) == set(report.TABLES)
-    assert set(commands_report.FORMATS) == {*report.FORMATS, "json"}
+    assert set(report_command.TABLES) == set(report.TABLES)
+    assert set(report_command.FORMATS) == {*report.FORMATS, "json"}
 
 
 # ---------------------------------------------------------------- what is not as it should be
@@ -287,8 +290,8 @@ def test_fault_68_diverged_runs_are_counted_in_the_open():
 
 def test_fault_71_a_report_of_nothing_but_divergence():
     records = constructed.arm("images", "Adam", [math.inf] * 10, diverges=True)
-    for table in commands_report.TABLES:
-        for form in report.FORMATS:
+    for table in report_command.TABLES:
+        for form in report_command.FORMATS:
             report.report(records, form=form, table=table)
     text = report.report(records, table="methods")
     assert re.search(r"Adam +0.01 edge +∞ \(n = 10\) +– +10 of 10 +–", text)

@@ -12,8 +12,8 @@ import pytest
 from soak_driver import specs
 
 from nadam_ref.cli import main
-from nadam_ref.experiments.records import Store
-from nadam_ref.experiments.train import run
+from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.train import run
 
 pytestmark = [
     pytest.mark.slow,

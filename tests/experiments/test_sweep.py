@@ -16,11 +16,12 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from nadam_ref.experiments import checkpoints, protocol, worker
-from nadam_ref.experiments import sweep as engine
-from nadam_ref.experiments.records import RecordError, Store
-from nadam_ref.experiments.sweep import Control, SweepError, executor, sweep
-from nadam_ref.experiments.train import Training, run
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.runs import checkpoints, worker
+from nadam_ref.experiments.runs import sweep as engine
+from nadam_ref.experiments.runs.record import RecordError, Store
+from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
+from nadam_ref.experiments.runs.train import Training, run
 
 LONG = 1_000_000  # steps: hours
 
@@ -77,10 +78,10 @@ def test_a_sweep_with_workers_of_its_own_gives_bitwise_what_this_process_gives(m
     assert multiprocessing.active_children() == before_all
 
 
-@pytest.mark.parametrize("task", protocol.tasks())
+@pytest.mark.parametrize("task", planning.tasks())
 def test_every_task_gives_the_same_bits_in_a_worker(client, tmp_path, task):
-    (name, *_) = protocol.data_names("smoke", task)
-    specs = [x for x in protocol.specs("smoke", name, task) if (x.optimizer, x.seed) == ("Nadam", 1000)][::4]
+    (name, *_) = planning.data_names("smoke", task)
+    specs = [x for x in planning.specs("smoke", name, task) if (x.optimizer, x.seed) == ("Nadam", 1000)][::4]
     for record in sweep(specs, Store(tmp_path), client=client):
         assert (record.status, record.outcome_sha256) == ("finished", run(record.spec).outcome_sha256)
 
@@ -134,11 +135,11 @@ def script(tmp_path, text, *, settings="", **environment):
 
 
 SWEEP = """
-from nadam_ref.experiments import protocol
-from nadam_ref.experiments.records import Store
-from nadam_ref.experiments.sweep import sweep
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.sweep import sweep
 """
-ONE = 'print(len(sweep(protocol.specs("smoke", "digits", "images")[:1], Store("store"))))'
+ONE = 'print(len(sweep(planning.specs("smoke", "digits", "images")[:1], Store("store"))))'
 COMMAND = """
 import sys
 from nadam_ref.cli import main

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from nadam_ref.experiments.records import RunSpec
+from nadam_ref.experiments.runs.record import RunSpec
+from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters, run
 from nadam_ref.experiments.tasks import TASKS, Task
-from nadam_ref.experiments.train import OPTIMIZER_VERSION, hyperparameters, run
 
 EMBEDDED = {"images": "digits", "autoencoder": "digits", "word2vec": "clusters", "language_model": "chain"}
 PROFILES = ["smoke", "live", "small", "paper"]

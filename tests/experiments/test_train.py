@@ -14,17 +14,20 @@ import torch
 
 import nadam_ref
 from nadam_ref import fused
-from nadam_ref.experiments import data, pack, protocol, records, statistics, train
-from nadam_ref.experiments.records import provenance
-from nadam_ref.experiments.replicated import run_together
+from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.runs import pack, record, train
+from nadam_ref.experiments.runs.batched import run_together
+from nadam_ref.experiments.runs.record import provenance
+from nadam_ref.experiments.runs.train import run
+from nadam_ref.experiments.statistics import summary
 from nadam_ref.experiments.tasks import images
-from nadam_ref.experiments.train import run
 from nadam_ref.rules import DIALECTS
 
 
 def test_a_run_is_what_a_plain_loop_does(make_spec):
     spec = make_spec("Adam", seed=5)
-    digits = data.load("digits")
+    digits = registry.load("digits")
     size = images.SIZES["smoke"]
     params = images.init(digits, size, train.stream(5, "init"))
     optimizer = nadam_ref.Adam(params.values(), lr=0.01)
@@ -172,7 +175,7 @@ def test_fault_32_batch_larger_than_the_data(make_spec):
         ({"profile": "huge"}, ValueError, "no profile is called 'huge'"),
         ({"hyperparameters": {"lr": 0.1, "mu": 0.9}}, ValueError, "Nadam: .*mu"),
         ({"task_version": 99}, ValueError, "the spec asks for"),
-        ({"data_sha256": "0" * 64}, data.DataError, "the spec asks for 0000"),
+        ({"data_sha256": "0" * 64}, registry.DataError, "the spec asks for 0000"),
     ],
 )
 def test_what_cannot_be_run_says_why(make_spec, change, error, message):
@@ -212,10 +215,10 @@ def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(mak
     """Warnings are errors here: an old record gives none, and keeps its id."""
     folder = Path(__file__).parents[2] / "book" / "results" / "images-small"
     packed = pack.read(folder)
-    assert len({protocol.arm(record.spec) for record in packed}) == 14
+    assert len({planning.arm(record.spec) for record in packed}) == 14
     old = next(record.spec for record in packed if record.spec.hyperparameters.get("dialect") == "radam")
     assert old.id in (folder / "runs.csv").read_text(encoding="utf-8")
-    assert protocol.arm(old) == "Nadam-interpolated"
+    assert planning.arm(old) == "Nadam-interpolated"
     today = {**old.hyperparameters, "dialect": "interpolated"}
     specs = [dataclasses.replace(make_spec(), hyperparameters=hyper) for hyper in (old.hyperparameters, today)]
     assert specs[0].id != specs[1].id
@@ -242,7 +245,7 @@ def square(monkeypatch, **changes):
         state=lambda *_: (),
         rows=lambda batch: {},
         loss=lambda size, params, batch, state: (params["x"].square().sum() / 4, state),
-        evaluate=lambda params, data, split: {"loss": params["x"].square().mean().double()},
+        evaluate=lambda params, registry, split: {"loss": params["x"].square().mean().double()},
     )
     for name, value in changes.items():
         setattr(task, name, value)
@@ -282,7 +285,7 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
         batches=lambda *_: ((torch.tensor([next(rows)]),) for _ in range(4)),
         rows=lambda batch: {"x": batch[0]},
         loss=lambda size, params, batch, state: (params["x"].square().sum() / 2, state),
-        evaluate=lambda params, data, split: {"loss": params["x"][0, 0].detach().double()},
+        evaluate=lambda params, registry, split: {"loss": params["x"][0, 0].detach().double()},
     )
     spec = make_spec(
         "Momentum", hyper={"lr": 0.1, "momentum": 0.5}, steps=4, row_lazy=lazy, evaluate_every=1, **changes
@@ -295,8 +298,8 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
 
 
 def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
-    (name, *_) = protocol.data_names("smoke", "word2vec")
-    spec = next(x for x in protocol.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
+    (name, *_) = planning.data_names("smoke", "word2vec")
+    spec = next(x for x in planning.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
     quick, plain = train.Training(spec), train.Training(spec)
     assert plain.optimizer.param_groups[0]["fused"] is True
     plain.optimizer.param_groups[0]["fused"] = False
@@ -309,8 +312,8 @@ def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
 
 
 def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeypatch):
-    (name, *_) = protocol.data_names("smoke", "word2vec")
-    spec, *_ = protocol.specs("smoke", name, "word2vec")
+    (name, *_) = planning.data_names("smoke", "word2vec")
+    spec, *_ = planning.specs("smoke", name, "word2vec")
     found = [provenance(spec, 1.0)["row_kernel"]]
     monkeypatch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
     found.append(provenance(spec, 1.0)["row_kernel"])
@@ -324,18 +327,18 @@ def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeyp
 def test_a_long_run_keeps_means_of_its_training_losses(make_spec, monkeypatch):
     """Seven steps, evaluated after every third: the means of three, three and one."""
     whole = run(make_spec(steps=7, evaluate_every=3)).curves["train_loss"]
-    monkeypatch.setattr(records, "LONG", 6)
+    monkeypatch.setattr(record, "LONG", 6)
     spec = make_spec(steps=7, evaluate_every=3)
     found = run(spec).curves["train_loss"]
     assert spec.train_every == 3
     assert found == pytest.approx([sum(whole[:3]) / 3, sum(whole[3:6]) / 3, whole[6]])
-    (row,) = statistics.rows([run(spec)])
-    assert statistics.curve([run(spec)], row, "train_loss").step.tolist() == [0, 3, 6]
+    (row,) = summary.rows([run(spec)])
+    assert summary.curve([run(spec)], row, "train_loss").step.tolist() == [0, 3, 6]
 
 
 def test_a_row_lazy_run_says_how_many_steps_its_rows_took():
-    (name, *_) = protocol.data_names("smoke", "word2vec")
-    specs = {protocol.arm(spec): spec for spec in protocol.specs("smoke", name, "word2vec")}
+    (name, *_) = planning.data_names("smoke", "word2vec")
+    specs = {planning.arm(spec): spec for spec in planning.specs("smoke", name, "word2vec")}
     training = train.Training(specs["Adam"])
     while not training.ended:
         training.advance()
@@ -355,7 +358,7 @@ class Stop(Exception):
 def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
     """Saved to a file and read by another object, in the middle of an epoch and of an evaluation interval."""
     spec = next(
-        x for x in protocol.specs("smoke", protocol.data_names("smoke", task)[0], task) if x.optimizer == "Nadam"
+        x for x in planning.specs("smoke", planning.data_names("smoke", task)[0], task) if x.optimizer == "Nadam"
     )
     spec = dataclasses.replace(spec, steps=9, evaluate_every=4)
     whole = run(spec)
@@ -444,7 +447,7 @@ def test_progress_sees_every_update(make_spec):
 
 FAULTS = """
 import resource, torch
-from nadam_ref.experiments.train import keep_freed_memory
+from nadam_ref.experiments.runs.train import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nadam_ref.experiments.tuning import Choice, choose, common, next_rates, place, rate
+from nadam_ref.experiments.protocol.tuning import Choice, choose, common, next_rates, place, rate
 
 
 def searched(response, middle=1e-2, most=12):

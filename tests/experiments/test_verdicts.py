@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nadam_ref.experiments import verdicts
-from nadam_ref.experiments.claims import Side, claims
-from nadam_ref.experiments.evidence import gather
-from nadam_ref.experiments.reported import reported
-from nadam_ref.experiments.verdicts import Comparison, decide
+from nadam_ref.experiments.published import reported
+from nadam_ref.experiments.verdicts import verdicts
+from nadam_ref.experiments.verdicts.arms import gather
+from nadam_ref.experiments.verdicts.claims import Side, claims
+from nadam_ref.experiments.verdicts.verdicts import Comparison, decide
 
 SPREAD = np.linspace(-1.5, 1.5, 10)  # symmetric around 0, so a mean is exactly what it was made to be
 SEEDS = np.exp(np.random.default_rng(0).normal(0, 0.3, 10))  # what a seed does to both runs of a pair

@@ -15,9 +15,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from ...files import write_whole
 from ...rules import RULES
-from .. import figures
-from ..downloads import CARGO
-from ..keys import sha256
+from ..cargo import CARGO
+from ..cells import figures
+from ..fingerprints import sha256
 from .presets import PRESETS, State, knowledge, picture
 from .surfaces import SURFACES
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ... import paper
 from ...rules import DIALECTS, RULES
-from .. import figures
-from ..figures import Point
+from ..cells import figures
+from ..cells.figures import Point
 from .surfaces import SURFACES
 
 __all__ = ["PRESETS", "State", "knowledge", "paths", "picture"]

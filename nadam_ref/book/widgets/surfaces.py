@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import figures
-from ..figures import Point
+from ..cells import figures
+from ..cells.figures import Point
 
 __all__ = ["SURFACES", "Surface"]
 

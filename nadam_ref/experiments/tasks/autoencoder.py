@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import data as datasets
-from ..data import ImageData, Subset
-from .choices import INITIALIZATIONS, PAPER, initial, penalty, zeros
+from ..datasets import registry as datasets
+from ..datasets.registry import ImageData, Subset
+from .initialization import INITIALIZATIONS, PAPER, initial, penalty, zeros
 
 __all__ = [
     "METRIC",
@@ -66,7 +66,7 @@ SIZES = {
 
 
 def load(name: str, subset: Subset | None = None) -> ImageData:
-    """Images, as `nadam_ref.experiments.data.load`, but MNIST's split is Jones's.
+    """Images, as `nadam_ref.experiments.datasets.registry.load`, but MNIST's split is Jones's.
 
     The first 50,000 training images in file order: 40,000 for training, 10,000 for development.
     """

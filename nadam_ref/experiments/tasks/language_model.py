@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..corpora import Int64, TextData, limited, vocabulary_size
-from ..corpora import load_text as load
-from .choices import PAPER, initial, penalty, uniform, zeros
+from ..datasets.corpora import Int64, TextData, limited, vocabulary_size
+from ..datasets.corpora import load_text as load
+from .initialization import PAPER, initial, penalty, uniform, zeros
 
 __all__ = [
     "METRIC",

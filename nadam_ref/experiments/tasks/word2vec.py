@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad_and_value
 
-from ..corpora import Int64, TextData, limited, vocabulary_size
-from ..corpora import load_words as load
-from .choices import PAPER, initial, penalty, truncated_normal, uniform, zeros
+from ..datasets.corpora import Int64, TextData, limited, vocabulary_size
+from ..datasets.corpora import load_words as load
+from .initialization import PAPER, initial, penalty, truncated_normal, uniform, zeros
 
 __all__ = [
     "METRIC",

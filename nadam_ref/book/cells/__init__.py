@@ -1,0 +1,1 @@
+"""What the chapters' cells import: figures, tables, recorded runs."""

@@ -1,0 +1,133 @@
+"""What the pages need from Sphinx beyond Jupyter Book: the version, citations, and docstrings as written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import inspect
+from sphinx.util.docutils import SphinxDirective
+
+import nadam_ref
+
+from .. import find_root
+from . import citation, citing
+
+#: Theme options that _config.yml has no word for; ``html_theme_options`` there would delete the launch buttons.
+THEME: dict[str, Any] = {
+    "navbar_persistent": [],  # a second search button, in a bar of its own
+    "primary_sidebar_end": [],  # a place for advertisements
+    "use_fullscreen_button": False,
+}
+
+
+class CiteThisBook(SphinxDirective):
+    """``{cite-this-book}``: the book's own BibTeX entry, from CITATION.cff and the package's version."""
+
+    def run(self) -> list[nodes.Node]:
+        """The entry as a code block."""
+        root = find_root(Path(self.env.srcdir))
+        self.env.note_dependency(str(root / "CITATION.cff"))
+        entry = citation.bibtex(citation.read(root), nadam_ref.__version__)
+        return [nodes.literal_block(entry, entry, language="bibtex")]
+
+
+def readable(lines: list[str]) -> list[str]:
+    """A docstring as reStructuredText that looks as the docstring does in the source.
+
+    `code` is code, formulas set off by indentation keep their lines, and no |g| or *arg is taken for markup.
+    Directives are left as they are.
+    """
+    result: list[str] = []
+    last = 0  # indentation of the last line with text
+    outside: int | None = None  # indentation of what surrounds a directive or formula, while inside one
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if line.strip():
+            if outside is not None and indent <= outside:
+                outside = None
+            if outside is None and line.lstrip().startswith(".. "):
+                outside = indent
+            elif outside is None and indent > last and result and not result[-1].strip():
+                result += [" " * last + "::", ""]
+                outside = last
+            elif outside is None:
+                line = _escaped(line)
+            last = indent
+        result.append(line)
+    return result
+
+
+def _escaped(line: str) -> str:
+    parts = re.split(r"(:[\w:]+:`[^`]*`|`[^`]*`_|``[^`]*``|`[^`]*`)", line)
+    for i, part in enumerate(parts):
+        if re.fullmatch(r"`[^`]+`", part):
+            # Code may touch a letter or a sign only across an escaped space, which the page does not show.
+            before, after = parts[i - 1][-1:], parts[i + 1][:1]
+            left = "\\ " if before and not before.isspace() and before not in "([{/-:" else ""
+            parts[i] = f"{left}`{part}`" + ("\\ " if after.isalnum() else "")
+        elif i % 2 == 0:
+            parts[i] = re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)
+    return "".join(parts)
+
+
+def _process_docstring(_app: Sphinx, what: str, name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    lines[:] = readable(lines)
+    if what == "module":  # else it would run on from the module before
+        lines[:0] = [f".. rubric:: {name}", ""]
+
+
+def _skip_member(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
+    """Leave out the fields of named tuples, of which Python says but a number; the class's docstring explains them."""
+    return True if (inspect.getdoc(member) or "").startswith("Alias for field number") else None
+
+
+def _process_signature(
+    _app: Sphinx, what: str, _name: str, thing: Any, _options: Any, signature: str, returns: str
+) -> tuple[str, str]:
+    """What a class is constructed with is what its ``__init__`` takes, even where ``__new__`` checks it first."""
+    constructor = vars(thing).get("__init__") if what == "class" else None
+    if constructor is not None:
+        own = inspect.signature(constructor, bound_method=True)
+        signature = inspect.stringify_signature(own, show_annotation=False)
+    return signature, returns
+
+
+def _set_theme(_app: Sphinx, config: Config) -> None:
+    config.html_theme_options.update(THEME)
+
+
+def _drop_thebe(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    """Leave out what sphinx_thebe, which Jupyter Book always loads, adds: it fails, and names another host."""
+    for kind in ("script_files", "css_files"):
+        if kind in context:
+            context[kind] = [file for file in context[kind] if not _is_thebe(file)]
+
+
+def _is_thebe(file: Any) -> bool:
+    return "thebe" in f"{file.filename} {file.attributes.get('body')}"
+
+
+def _set_version(_app: Sphinx, config: Config) -> None:
+    config.version = config.release = nadam_ref.__version__
+    config.myst_substitutions = {**config.myst_substitutions, "version": nadam_ref.__version__}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.setup_extension("nadam_ref.book.extension.facts")
+    app.setup_extension("nadam_ref.book.extension.typography")
+    app.add_directive("cite-this-book", CiteThisBook)
+    app.setup_extension("nadam_ref.book.widgets.directive")
+    app.connect("config-inited", _set_version)
+    app.connect("config-inited", _set_theme)
+    app.connect("html-page-context", _drop_thebe, priority=900)
+    app.connect("autodoc-process-signature", _process_signature)
+    app.connect("autodoc-process-docstring", _process_docstring)
+    app.connect("autodoc-skip-member", _skip_member)
+    citing.connect(app)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

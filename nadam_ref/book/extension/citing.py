@@ -1,0 +1,202 @@
+"""Under each figure and named table of a page: where it comes from, how to cite it, and its files.
+
+The notebook carries the numbers; what changes with each commit is added here, so that a commit makes no notebook stale.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+import nadam_ref
+
+from ...files import write_whole
+from .. import find_root
+from ..cargo import CARGO
+from . import citation, downloads
+
+FOLDER = "_downloads"
+#: Whence a table comes that an author wrote.
+WRITTEN = "Compiled for this book"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A figure or a table as the notebook carries it: `svg` is empty for a table."""
+
+    kind: str
+    name: str
+    caption: str
+    cargo: dict[str, Any]
+    svg: str = ""
+
+
+def items(notebook: dict[str, Any]) -> Iterator[Item]:
+    """What a notebook's outputs carry, in order."""
+    for cell in notebook["cells"]:
+        for data in _loaded(cell):
+            cargo = data[CARGO]
+            if "image/svg+xml" not in data:
+                yield Item("table", cargo["name"], cargo["caption"], cargo)
+            elif figure := cell["metadata"].get("mystnb", {}).get("figure"):
+                svg = "".join(data["image/svg+xml"])
+                yield Item("figure", figure.get("name", ""), figure.get("caption", ""), cargo, svg)
+
+
+def _loaded(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    return [data for output in cell.get("outputs", []) if CARGO in (data := output.get("data", {}))]
+
+
+def unload(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Take the cargo out, in place, and let figures be described by what was told from their numbers too."""
+    for cell in notebook["cells"]:
+        for data in _loaded(cell):
+            cargo = data.pop(CARGO)
+            if "image/svg+xml" in data:
+                data.pop("image/png", None)
+                image = cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})
+                image["alt"] = f"{image.get('alt', '')} {cargo['alt']}".strip()
+    return notebook
+
+
+# ---------------------------------------------------------------- Sphinx
+
+
+def _notebook(app: Sphinx, page: str) -> Path | None:
+    path = Path(app.env.doc2path(page))
+    return path if path.suffix == ".ipynb" else None
+
+
+def _unload(app: Sphinx, page: str, source: list[str]) -> None:
+    if _notebook(app, page):
+        source[0] = json.dumps(unload(json.loads(source[0])))
+
+
+def _check_images(_app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt", "").strip():
+            logger.warning("an image without a text alternative: %s", image["uri"], location=image)
+
+
+def _cite(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    if app.builder.format != "html":
+        return
+    path = _notebook(app, page)
+    places = {
+        name: node for node in doctree.findall() if isinstance(node, nodes.Element) for name in node.get("names", [])
+    }
+    carried = list(items(json.loads(path.read_text(encoding="utf-8")))) if path else []
+    for item in [*carried, *written(places, {item.name for item in carried})]:
+        place = places.get(item.name)
+        if place is None or not re.fullmatch(r"(fig|tab)-[a-z0-9-]+", item.name):
+            text = "a figure or table needs a name like `fig-nadam-ravine` (small letters, digits, hyphens), not %r"
+            logger.warning(text, item.name, location=page)
+            continue
+        place.parent.insert(place.parent.index(place) + 1, _row(app, page, item, place["ids"][0]))
+
+
+def written(places: Mapping[str, nodes.Element], carried: Container[str]) -> Iterator[Item]:
+    """What the page itself says: its named tables, and figures whose directive left them their `cargo`."""
+    for name, node in places.items():
+        if name in carried:
+            continue
+        caption = next(
+            (_markdown(part) for part in node.children if isinstance(part, (nodes.title, nodes.caption))), ""
+        )
+        if isinstance(node, nodes.table) and name.startswith("tab-"):
+            entries = [list(row.findall(nodes.entry)) for row in node.findall(nodes.row)]
+            align = "".join("r" if "text-right" in entry["classes"] else "l" for entry in entries[0])
+            rows = [[_markdown(entry) for entry in row] for row in entries]
+            yield Item("table", name, caption, {"rows": rows, "align": align, "note": node.get("note", WRITTEN)})
+        elif "cargo" in node:
+            yield Item("figure", name, caption, node["cargo"], node["svg"])
+
+
+def _markdown(node: nodes.Node) -> str:
+    """Text with its formulas and code marked as `downloads.plain` and `downloads.latex` read them."""
+    if isinstance(node, nodes.math):
+        return f"${node.astext()}$"
+    if isinstance(node, nodes.literal):
+        return f"`{node.astext()}`"
+    return "".join(map(_markdown, node.children)) if node.children else node.astext()
+
+
+def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:
+    """The row under a figure or table; its files are written beside the pages."""
+    root = find_root(Path(app.srcdir))
+    book, version = citation.read(root), nadam_ref.__version__
+    commit = citation.commit(root)
+    number = ".".join(map(str, app.env.toc_fignumbers.get(page, {}).get(item.kind, {}).get(anchor, ())))
+    label = f"{item.kind.capitalize()} {number}".strip()
+    url = address(app, page, anchor)
+    made = f"nadam-ref {version}, {commit or 'commit unknown (made outside a git checkout)'}"
+    provenance = f"{item.cargo['note'] or 'Computed on this page'} · {made}"
+    facts = {
+        "Title": downloads.plain(citation.title(item.caption)),
+        "Author": " and ".join(citation.authors(book)),
+        "Description": f"{label}. {downloads.plain(item.caption)}",
+        "Provenance": downloads.plain(provenance),
+        "Software": f"nadam-ref {version}",
+        "Source": url,
+        "Copyright": citation.LICENCE,
+    }
+    links = []
+    for suffix, content in files(item, facts).items():
+        name = f"{item.name}.{suffix}"
+        write_whole(Path(app.outdir) / FOLDER / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        target = f"{'../' * page.count('/')}{FOLDER}/{name}"
+        kind = {"tex": "LaTeX"}.get(suffix, suffix.upper())
+        links.append(f'<a href="{target}" download aria-label="{label} as {kind}">{kind}</a>')
+    entry = citation.bibtex_of(item.name, label, item.caption, url, commit, book, version)
+    opening = (
+        f'<p class="provenance">{escape(facts["Provenance"])}</p>'
+        f'<p class="files"><span>Download</span> {" ".join(links)}</p>'
+        f'<details class="cite"><summary>Cite<span class="visually-hidden"> {label}</span></summary>'
+    )
+    return nodes.container(
+        "",
+        nodes.raw("", opening, format="html"),
+        nodes.literal_block(entry, entry, language="bibtex"),
+        nodes.raw("", "</details>", format="html"),
+        classes=["cite-row"],
+    )
+
+
+def files(item: Item, facts: downloads.Facts) -> dict[str, bytes]:
+    """The files of a figure or a table, by suffix."""
+    rows = item.cargo["rows"]
+    table = {"csv": downloads.csv_file([[downloads.plain(x) for x in row] for row in rows], facts)}
+    if item.kind == "table":
+        return table | {"tex": downloads.latex_file(rows, item.cargo["align"], item.caption, item.name, facts)}
+    return {
+        "svg": downloads.svg_file(item.svg, facts, item.cargo["alt"]),
+        "pdf": downloads.pdf_file(base64.b64decode(item.cargo["pdf"]), facts),
+        "png": downloads.png_file(base64.b64decode(item.cargo["png"]), facts),
+        **table,
+    }
+
+
+def address(app: Sphinx, page: str, anchor: str) -> str:
+    """Where a figure or table is published: on the page if ``html.baseurl`` says where pages are, else its notebook."""
+    if app.config.html_baseurl:
+        return f"{app.config.html_baseurl.rstrip('/')}/{page}.html#{anchor}"
+    theme = app.config.html_theme_options
+    return f"{theme['repository_url']}/blob/{theme['repository_branch']}/{page}.ipynb"
+
+
+def connect(app: Sphinx) -> None:
+    """Register with Sphinx."""
+    app.connect("source-read", _unload)
+    app.connect("doctree-resolved", _check_images)
+    app.connect("doctree-resolved", _cite)

@@ -1,0 +1,1 @@
+"""The commands of `nadam-ref`, a module each: `add` puts a command into the parser."""

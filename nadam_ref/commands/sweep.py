@@ -1,0 +1,200 @@
+"""`nadam-ref sweep`: run a profile of the protocol with a progress bar, stage by stage, until done or stopped."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import math
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..files import user_path
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to those of the parser."""
+    parser = commands.add_parser("sweep", help="run a profile of the protocol; what is there is not run again")
+    parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small or paper")
+    parser.add_argument("--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)")
+    parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")
+    parser.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
+    parser.add_argument("--workers", type=_positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs already, as tcp://host:8786")
+    parser.add_argument("--max-minutes", type=_positive(float), metavar="M", help="then save what runs, and stop")
+    parser.add_argument("--run-minutes", type=_positive(float), metavar="M", help="longest time for one run")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument("--nice", type=_niceness, default=10, metavar="N", help="of the workers, 0 to 19 (default: 10)")
+    parser.add_argument("--dry-run", action="store_true", help="print arms, runs and hours, and run nothing")
+    parser.set_defaults(run=_sweep, extra="experiments")
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _positive(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if (value := kind(text)) > 0:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive {'integer' if kind is int else 'number'}")
+
+    return read
+
+
+def _niceness(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := int(text)) <= 19:
+            return value
+    raise argparse.ArgumentTypeError(f"must be an integer from 0 to 19, not {text!r}")
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from ..experiments.datasets.registry import first_available
+    from ..experiments.protocol.cost import table, total
+    from ..experiments.protocol.planning import data_names, tasks
+    from ..experiments.protocol.stages import Plan, stages
+    from ..experiments.runs.record import FAILED, Record, RunSpec, Store
+    from ..experiments.runs.sweep import Control, executor, sweep
+    from ..experiments.runs.train import check_device
+
+    names = args.task or tasks()
+    for task in names:
+        check_device(args.device, args.profile, task)
+    plans = [Plan(args.profile, args.data or first_available(*data_names(args.profile, task)), task) for task in names]
+    deadline = None if args.max_minutes is None else time.monotonic() + 60 * args.max_minutes
+    workers = args.workers or (_cpus() if args.device == "cpu" else 1)
+    costs = _costs(plans, args.device)
+    if args.dry_run:
+        print(table(costs, workers))
+        print("\n".join(_power(plans)))
+        return 0
+    print(total(costs, workers), file=sys.stderr)
+    control, records, store = Control(deadline=deadline), {}, Store(args.store)
+    limit = None if args.run_minutes is None else 60 * args.run_minutes
+    with (
+        _signals(control) as caught,
+        _Bar(sum(cost.runs for cost in costs)) as bar,
+        executor(workers, args.scheduler, nice=args.nice) as client,
+    ):
+
+        def make(specs: list[RunSpec]) -> list[Record]:
+            specs = [dataclasses.replace(spec, device=args.device) for spec in specs]
+            bar.expect(len(specs))
+            found = sweep(specs, store, client=client, progress=bar.show, control=control, limit_seconds=limit)
+            records.update({record.spec.id: record for record in found})
+            return found
+
+        complete = stages(plans, make)
+        bar.expect(0)
+    failures = sum(record.status in FAILED for record in records.values())
+    done = len(records) - failures
+    print(f"{done} runs are in {args.store}" + (f", {failures} failed" if failures else ""), file=sys.stderr)
+    if not complete or failures:
+        print("nadam-ref: the same command goes on from here; a run that is finished is not repeated", file=sys.stderr)
+    return (128 + caught[-1]) if caught else 2 if failures else 0
+
+
+def _costs(plans: list[Any], device: str) -> list[Any]:
+    """What each arm of the plans costs; how many rates the searches will try is an estimate."""
+    from ..experiments.protocol.cost import Cost, seconds_per_run
+    from ..experiments.protocol.planning import arm, specs
+    from ..experiments.protocol.stages import expected
+
+    costs = []
+    for plan in plans:
+        first = {arm(spec): dataclasses.replace(spec, device=device) for spec in specs(*plan)}
+        costs += [Cost(plan.task, name, runs, seconds_per_run(first[name])) for name, runs in expected(plan).items()]
+    return costs
+
+
+def _power(plans: list[Any]) -> list[str]:
+    """What the reporting seeds of each plan can see, where a pilot has measured the spread."""
+    from ..experiments.protocol.planning import pilot, seeds
+    from ..experiments.statistics.significance import detectable
+    from ..experiments.verdicts.claims import claims, rules
+
+    family, lines = sum(claim.primary for claim in claims()), []
+    for plan in plans:
+        n, spread = len(seeds(plan.profile, plan.task)[1]), pilot(plan.profile, plan.task)
+        if spread is not None:
+            least = 100 * math.expm1(detectable(spread, n, family, rules().alpha))
+            lines.append(f"{plan.task}: {n} seeds show a difference of {least:.1f} % (pairs spread by {spread:g})")
+        elif n:
+            lines.append(f"{plan.task}: {n} seeds; no pilot says what they can show")
+    return lines
+
+
+@contextlib.contextmanager
+def _signals(control: Any) -> Iterator[list[int]]:
+    """Ctrl-C once: begin no more runs. Twice, or SIGTERM: save the running ones and stop. Yields what was caught."""
+    caught: list[int] = []
+
+    def handle(number: int, _: Any) -> None:
+        caught.append(number)
+        if number == signal.SIGINT and len(caught) == 1:
+            control.finish = True
+            print("\nfinishing the running ones; Ctrl-C again to save and stop them", file=sys.stderr)
+        elif len(caught) <= 2:
+            control.stop = True
+            print("\nsaving the running ones", file=sys.stderr)
+        else:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Bar:
+    """The progress bar: runs done of about `total`, time left, the best so far; a line for every failure."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, unit="run", mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
+        self.total = total
+        self.best: dict[str, tuple[float, str]] = {}
+
+    def __enter__(self) -> _Bar:
+        self.warnings = warnings.catch_warnings()
+        self.warnings.__enter__()
+        warnings.showwarning = lambda message, *_: self.bar.write(f"nadam-ref: {message}", sys.stderr)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.warnings.__exit__(None, None, None)
+        self.bar.close()
+
+    def expect(self, runs: int) -> None:
+        """The next stage has so many runs; none: there is no other."""
+        known = int(self.bar.n) + runs
+        self.total = max(self.total, known) if runs else known
+        self.bar.total = self.total
+        self.bar.refresh()
+
+    def show(self, done: int, total: int, record: Any) -> None:
+        """Count a record in, as `sweep` tells them."""
+        from ..experiments.protocol.planning import arm
+        from ..experiments.runs.record import FAILED
+
+        spec = record.spec
+        what = f"{spec.task} {arm(spec)} lr {spec.lr:g}"
+        if record.status in FAILED:
+            self.bar.write(f"{record.status}: {what} seed {spec.seed} ({spec.id[:12]}): {record.reason}", sys.stderr)
+        elif record.status == "finished":
+            self.best[spec.task] = min(self.best.get(spec.task, (float("inf"), "")), (record.metrics["dev_loss"], what))
+            loss, where = self.best[spec.task]
+            self.bar.set_postfix_str(f"best dev loss {loss:.4g}: {where}", refresh=False)
+        self.bar.update()

@@ -1,0 +1,133 @@
+"""Results that others have published for their own optimizer: reached first, before optimizers are compared on a task.
+
+A run that reaches them says that data, network, objective and training loop are those of the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .protocol.planning import model
+from .runs.checkpoints import Saver, load
+from .runs.record import FAILED, Record, RunSpec, Store
+from .runs.train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, run
+from .tasks import autoencoder, language_model
+
+__all__ = ["KNOWN", "TOLERANCE", "Known", "reach"]
+
+TOLERANCE = 1.05  # a result counts as reached up to this multiple of the published one
+
+
+@dataclass(frozen=True)
+class Known:
+    """A published result on a task: `published` by metric, lower is better; `measured` reads the same from a record."""
+
+    task: str
+    source: str
+    spec: Callable[[], RunSpec]
+    published: Mapping[str, float]
+    measured: Callable[[Record], dict[str, float]]
+
+    def reached(self, record: Record) -> bool:
+        """Whether every metric is at most 1.05 times the published one. A run that did not finish has reached none."""
+        if record.status != "finished":
+            return False
+        found = self.measured(record)
+        return all(found[name] <= TOLERANCE * value for name, value in self.published.items())
+
+
+def _jones() -> RunSpec:
+    size, batch = autoencoder.SIZES["paper"], 128
+    mnist = autoencoder.load("mnist")
+    steps = autoencoder.epoch(mnist, size, batch)
+    return RunSpec(
+        task="autoencoder",
+        task_version=autoencoder.VERSION,
+        profile=REPRODUCTION,
+        model=model(size),
+        data="mnist",
+        data_sha256=mnist.sha256,
+        optimizer="NAG",
+        optimizer_version=OPTIMIZER_VERSION,
+        hyperparameters=hyperparameters("NAG", {"lr": 0.01, "momentum": 0.975, "form": "sum"}),
+        seed=0,
+        steps=20 * steps,
+        batch=batch,
+        evaluate_every=steps,
+    )
+
+
+def _jones_losses(record: Record) -> dict[str, float]:
+    """Training loss as Jones's library prints it, the mean over the batches of the last epoch; and validation loss."""
+    last = record.curves["train_loss"][-record.spec.evaluate_every :]
+    return {"train_loss": sum(last) / len(last), "dev_loss": record.metrics["dev_loss"]}
+
+
+def _ptb() -> RunSpec:
+    size, batch = language_model.SIZES["paper"], 20
+    ptb = language_model.load("ptb")
+    steps = language_model.epoch(ptb, size, batch)
+    return RunSpec(
+        task="language_model",
+        task_version=language_model.VERSION,
+        profile=REPRODUCTION,
+        model=model(size),
+        data="ptb",
+        data_sha256=ptb.sha256,
+        optimizer="GD",
+        optimizer_version=OPTIMIZER_VERSION,
+        hyperparameters=hyperparameters("GD", {"lr": 1.0}),
+        seed=0,
+        steps=13 * steps,
+        batch=batch,
+        evaluate_every=steps,
+        clip_norm=5.0,
+        anneal=(0.5, 5),
+    )
+
+
+def _perplexities(record: Record) -> dict[str, float]:
+    return {name: record.metrics[name] for name in ("dev_perplexity", "test_perplexity")}
+
+
+KNOWN = {
+    "jones": Known(
+        task="autoencoder",
+        source="Jones (2015), convolutional autoencoder of MNIST: NAG, rate .01, μ .975, batch 128, 20 epochs",
+        spec=_jones,
+        published={"train_loss": 0.01808, "dev_loss": 0.01784},
+        measured=_jones_losses,
+    ),
+    "ptb": Known(
+        task="language_model",
+        source="TensorFlow's language-model tutorial, small configuration, Penn Treebank: gradient descent, 13 epochs",
+        spec=_ptb,
+        published={"dev_perplexity": 121.39, "test_perplexity": 115.91},
+        measured=_perplexities,
+    ),
+}
+
+
+def reach(name: str, store: Store, *, progress: Callable[[Training], None] | None = None) -> Record:
+    """The record of a known result's run: from the store where it is there, else made and stored.
+
+    A run that was interrupted, or failed for want of memory, goes on from its checkpoint beside the records.
+    `progress` is called as it is saved, about once a minute. Raises what `runs.train.run` raises, and
+    `KeyError` for an unknown name.
+    """
+    spec = KNOWN[name].spec()
+    if (kept := store.get(spec)) is not None:
+        return kept
+    checkpoint = store.folder / "checkpoints" / f"{spec.id}.pt"
+    saver = Saver(checkpoint)
+
+    def now_and_then(training: Training) -> None:
+        if saver(training) and progress:
+            progress(training)
+
+    record = run(spec, progress=now_and_then, resume=load(checkpoint, spec.id))
+    if record.status not in FAILED:
+        store.put(record)
+        checkpoint.unlink(missing_ok=True)
+    return record

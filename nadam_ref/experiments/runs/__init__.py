@@ -1,0 +1,1 @@
+"""A run: its specification, its record, and how it is made, alone or in a sweep."""

@@ -1,0 +1,89 @@
+"""Checkpoints: the state of a run in a file that says whose it is, and from which it can be told that it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ...files import write_whole
+
+__all__ = ["CHECKPOINT_SECONDS", "Saved", "Saver", "load", "save"]
+
+#: A run that takes longer than this is saved again and again, so that it can go on after a crash.
+CHECKPOINT_SECONDS = 60.0
+
+#: A run is saved no more often than after this many times what saving took: on a slow disk it would do nothing else.
+APART = 20
+
+
+class Saved(Protocol):
+    """What can be saved: its state says under `run` whose it is."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, strings and containers of these."""
+
+
+def save(training: Saved, path: Path) -> None:
+    """Write the state of a run whole or not at all: a line with the sha256 of the rest, then the rest."""
+    buffer = io.BytesIO()
+    torch.save(training.state_dict(), buffer)
+    body = buffer.getbuffer()
+    write_whole(path, lambda file: file.writelines([_digest(body), body]))
+
+
+class Saver:
+    """Saves a run now and then as it goes on. A checkpoint that cannot be written costs a warning, not the run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.due = time.monotonic() + CHECKPOINT_SECONDS
+
+    def __call__(self, training: Saved, *, now: bool = False) -> bool:
+        """Save the run if it is time, or `now`; whether it was time."""
+        started = time.monotonic()
+        if not now and started <= self.due:
+            return False
+        try:
+            save(training, self.path)
+        except OSError as error:
+            text = f"cannot write the checkpoint {self.path}: {error.strerror}; the run goes on without"
+            warnings.warn(text, stacklevel=2)
+        ended = time.monotonic()
+        self.due = ended + max(CHECKPOINT_SECONDS, APART * (ended - started))
+        return True
+
+
+def _digest(body: memoryview) -> bytes:
+    return f"{hashlib.sha256(body).hexdigest()}\n".encode()
+
+
+def load(path: Path, run: str) -> dict[str, Any] | None:
+    """The state that was saved at `path`; None where there is none.
+
+    A file that is damaged, or of another run than `run`, is renamed to `*.damaged`, with a warning: the run is then to
+    begin again.
+    """
+    try:
+        content = memoryview(path.read_bytes())
+    except OSError:
+        return None
+    digest, body = content[:65], content[65:]
+    if digest == _digest(body):
+        saved: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
+        if saved["run"] == run:
+            return saved
+        fault = f"is of run {saved['run'][:12]}"
+    else:
+        fault = "is damaged"
+    aside = path.with_suffix(".damaged")
+    with contextlib.suppress(OSError):
+        path.replace(aside)
+    warnings.warn(f"the checkpoint {path.name} {fault}; moved to {aside}, the run begins again", stacklevel=2)
+    return None

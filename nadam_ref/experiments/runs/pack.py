@@ -1,0 +1,201 @@
+"""A release of records: a folder of three files, the same bytes for the same records, small enough for a repository.
+
+`runs.csv`: a line for each run: its specification, how it ended, its metrics.
+`curves.npz`: every curve, end to end in the order of the lines: NAME holds the values, NAME.length how many are whose.
+`manifest.json`: what the pack holds, where the runs were made, and the sha256 of the other two.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...files import write_whole
+from .record import Record, RunSpec
+
+__all__ = ["PackError", "read", "write"]
+
+SCHEMA = 1
+RUNS, CURVES, MANIFEST = "runs.csv", "curves.npz", "manifest.json"
+ENDING = ("status", "reason", "step")
+OWN = ("time", "wall_seconds")  # of a run's provenance; all else is common to many runs
+Array = npt.NDArray[Any]
+
+
+class PackError(RuntimeError):
+    """A pack cannot be made of these records, or its files are not those that were released."""
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write(folder: Path, records: Iterable[Record]) -> list[Path]:
+    """Write the pack of `records` into `folder` and return its files. The manifest comes last.
+
+    Raises `PackError` for no records, where runs of one task and profile were made under different protocols, and where
+    a file cannot be written.
+    """
+    kept = sorted(records, key=lambda record: record.spec.id)
+    if not kept:
+        raise PackError("there are no records to pack")
+    _check_protocols(kept)
+    places = _places(kept)
+    contents = {RUNS: _table(kept, places), CURVES: _npz(_arrays(kept))}
+    manifest = {
+        "schema": SCHEMA,
+        "runs": dict(sorted(Counter(f"{r.spec.task}/{r.spec.profile}/{r.spec.data}" for r in kept).items())),
+        "statuses": dict(sorted(Counter(record.status for record in kept).items())),
+        "made": places,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    }
+    contents[MANIFEST] = (json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    for name, content in contents.items():
+        _write(folder / name, content)
+    return [folder / name for name in contents]
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, lambda file: file.write(content))
+    except OSError as error:
+        raise PackError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _check_protocols(records: Sequence[Record]) -> None:
+    found: dict[str, set[str]] = {}
+    for record in records:
+        kind = f"{record.spec.task}/{record.spec.profile}"
+        found.setdefault(kind, set()).add(str(record.provenance.get("protocol_sha256"))[:12])
+    mixed = [f"{kind} ({', '.join(sorted(hashes))})" for kind, hashes in found.items() if len(hashes) > 1]
+    if mixed:
+        raise PackError(f"runs of different protocols do not go into one pack: {'; '.join(mixed)}; sweep anew")
+
+
+def _places(records: Sequence[Record]) -> list[Mapping[str, Any]]:
+    """The different surroundings that the records were made in."""
+    found = {_json(_place(record)): _place(record) for record in records}
+    return [found[text] for text in sorted(found)]
+
+
+def _place(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in record.provenance.items() if name not in OWN}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> bytes:
+    columns = [known.name for known in fields(RunSpec)]
+    metrics = sorted({name for record in records for name in record.metrics})
+    number = {_json(place): index for index, place in enumerate(places)}
+    text = io.StringIO(newline="")
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["id", *columns, *ENDING, *metrics, *OWN, "made"])
+    for record in records:
+        config = [getattr(record.spec, name) for name in columns]
+        lines.writerow(
+            [
+                record.spec.id,
+                *(x if isinstance(x, str) else _json(x) for x in config),
+                *(getattr(record, name) for name in ENDING),
+                *(repr(record.metrics[name]) if name in record.metrics else "" for name in metrics),
+                *(_json(record.provenance[name]) for name in OWN),
+                number[_json(_place(record))],
+            ]
+        )
+    return text.getvalue().encode()
+
+
+def _arrays(records: Sequence[Record]) -> dict[str, Array]:
+    """Each curve of all runs, end to end, in single precision where no digit is lost; −1 where a run has no such."""
+    found: dict[str, Array] = {}
+    for name in sorted({name for record in records for name in record.curves}):
+        values = np.array([x for record in records for x in record.curves.get(name, [])], dtype=np.float64)
+        values[np.isnan(values)] = np.nan  # one NaN for all: they come with signs that a record does not keep
+        with np.errstate(over="ignore"):
+            single = values.astype(np.float32)
+        found[name] = single if np.array_equal(single, values, equal_nan=True) else values
+        lengths = [len(record.curves[name]) if name in record.curves else -1 for record in records]
+        found[f"{name}.length"] = np.array(lengths, dtype=np.int64)
+    return found
+
+
+def _npz(arrays: Mapping[str, Array]) -> bytes:
+    """An npz file without time stamps and without compression, whose bytes would depend on the zlib that made them."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            entry = io.BytesIO()
+            np.lib.format.write_array(entry, array.astype(array.dtype.newbyteorder("<")), (1, 0), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), entry.getvalue())
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read(folder: Path) -> list[Record]:
+    """The records of a pack, in the order of their ids, equal to those that were packed.
+
+    Raises `PackError` where a file is missing, is not the one in the manifest, or is of a newer schema.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        contents = {name: (folder / name).read_bytes() for name in (RUNS, CURVES)}
+    except (OSError, ValueError) as error:
+        raise PackError(f"{folder} is no pack of records: {error}") from error
+    if manifest["schema"] > SCHEMA:
+        raise PackError(f"{folder} has schema {manifest['schema']}, this nadam_ref reads up to {SCHEMA}")
+    for name, content in contents.items():
+        found = hashlib.sha256(content).hexdigest()
+        if found != manifest["files"][name]:
+            raise PackError(f"{folder / name} has sha256 {found}, its manifest says {manifest['files'][name]}")
+    with np.load(io.BytesIO(contents[CURVES]), allow_pickle=False) as arrays:
+        curves = {name: arrays[name] for name in arrays.files}
+    table = list(csv.DictReader(io.StringIO(contents[RUNS].decode(), newline="")))
+    split = _split(curves, len(table))
+    return [_record(line, curve, manifest["made"]) for line, curve in zip(table, split, strict=True)]
+
+
+def _split(arrays: Mapping[str, Array], runs: int) -> list[dict[str, list[float]]]:
+    """The curves of each run."""
+    found: list[dict[str, list[float]]] = [{} for _ in range(runs)]
+    for name in (name for name in arrays if not name.endswith(".length")):
+        values, at = arrays[name].astype(np.float64).tolist(), 0
+        for run, length in zip(found, arrays[f"{name}.length"].tolist(), strict=True):
+            if length >= 0:
+                run[name] = values[at : at + length]
+                at += length
+    return found
+
+
+def _record(line: Mapping[str, str], curves: Mapping[str, list[float]], places: Sequence[Any]) -> Record:
+    texts = {x.name for x in fields(RunSpec) if x.type == "str"}
+    config: dict[str, Any] = {
+        x.name: line[x.name] if x.name in texts else json.loads(line[x.name]) for x in fields(RunSpec)
+    }
+    spec = RunSpec(**config)
+    if spec.id != line["id"]:
+        raise PackError(f"the pack's run {line['id']} has the specification of {spec.id}")
+    rest = set(line) - set(config) - {"id", "made", *ENDING, *OWN}
+    return Record(
+        spec=spec,
+        status=line["status"],  # type: ignore[arg-type]
+        reason=line["reason"],
+        step=int(line["step"]),
+        curves=curves,
+        metrics={name: float(line[name]) for name in rest if line[name]},
+        provenance={**places[int(line["made"])], **{name: json.loads(line[name]) for name in OWN}},
+    )

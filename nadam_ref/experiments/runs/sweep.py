@@ -1,0 +1,583 @@
+"""Many runs on Dask: skip those the store has, make the others in worker processes of one thread each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+import time
+import uuid
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, ClassVar
+
+from ..protocol.definition import ProtocolError
+from ..protocol.planning import arm
+from . import worker
+from .batched import group
+from .record import FAILED, Record, RecordError, RunSpec, Store
+from .train import failed
+
+try:
+    import fcntl
+except ImportError:  # Windows: two drivers on one store may then make the same run twice; nothing is lost
+    fcntl = None  # type: ignore[assignment]
+
+
+class SweepError(RuntimeError):
+    """No worker could be reached. What was finished before is in the store."""
+
+
+try:
+    import dask
+    from distributed import Client, Future, KilledWorker, LocalCluster
+    from distributed.security import Security
+except ModuleNotFoundError:
+    raise
+except Exception as error:  # it reads its settings as it is imported
+    variables = ", ".join(name for name in os.environ if name.startswith("DASK_")) or "DASK_*, of which none is set"
+    raise SweepError(
+        f"Dask cannot use its settings: {error}; correct or remove them: variables {variables}, and files "
+        "~/.config/dask/*.yaml"
+    ) from error
+
+__all__ = ["Control", "SweepError", "executor", "sweep"]
+
+Progress = Callable[[int, int, Record], None]
+
+#: A run whose worker process dies this often, or leaves with its result, is given up as `crashed`.
+DEATHS = 3
+
+#: Settings of Dask for workers on this machine; all others are its defaults, whatever a person has set.
+LOCAL: dict[str, Any] = {
+    "distributed.scheduler.allowed-failures": DEATHS - 1,
+    "distributed.scheduler.worker-ttl": None,  # a machine that was asleep has lost no worker
+    "distributed.worker.multiprocessing-method": "spawn",
+}
+
+#: Environment variable with a file that a worker process makes where it imports a script that sweeps.
+IMPORTED = "NADAM_REF_IMPORTED"
+
+#: Runs that a GPU makes side by side.
+REPLICAS = 32
+
+#: How long a scheduler may take to answer as it is connected to; and how long to be silent later.
+ANSWER_SECONDS = 10.0
+SILENT_SECONDS = 60.0
+
+#: How long a question to it keeps a sweep from hearing that it is to stop.
+DEAF_SECONDS = 2.0
+
+#: How long a result may take to come, how often.
+HANDOVER_SECONDS = 5.0
+LATE = 12
+
+#: After how long a worker on this machine that gives no sign of life is replaced: its process is stopped or stuck.
+HUNG_SECONDS = 300.0
+
+#: How long runs that are to stop may take to save themselves.
+SAVING_SECONDS = 120.0
+
+#: How long a sweep is without any worker before it says so, and before it gives up.
+PATIENT_SECONDS = 10.0
+WORKERLESS_SECONDS = 600.0
+
+
+@dataclass
+class Control:
+    """How a sweep is asked to end before its time, from a signal handler or another thread.
+
+    `finish`: begin no more runs. `stop`: also stop the running ones at their next step, with a checkpoint.
+    `deadline`: `time.monotonic()` at which to stop.
+    """
+
+    finish: bool = False
+    stop: bool = False
+    deadline: float | None = None
+
+    def check(self) -> None:
+        """Turn a deadline that has passed into `stop`."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            self.stop = True
+
+
+@contextlib.contextmanager
+def executor(workers: int = 1, scheduler: str | None = None, *, nice: int = 0) -> Iterator[Client]:
+    """A client of the Dask scheduler at an address, or of a cluster of `workers` processes on this machine.
+
+    For several calls of `sweep`. `nice`: niceness of the processes, where there is such a thing; those of a scheduler
+    keep their own. Raises `ValueError` for workers < 1, `SweepError` where no scheduler answers or no worker starts,
+    `SystemExit` where a script calls it outside of `if __name__ == "__main__":`.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    _refuse_import()
+    if scheduler is not None:
+        with _connected(scheduler) as client:
+            yield client
+        return
+    own = _own_settings()
+    with dask.config.set({**dask.config.merge(*dask.config.defaults), **LOCAL}), contextlib.ExitStack() as stack:
+        with tempfile.TemporaryDirectory() as folder:
+            imported = Path(folder, "imported")
+            try:
+                os.environ[IMPORTED] = str(imported)
+                cluster = stack.enter_context(_cluster(workers, nice))
+                client = stack.enter_context(Client(cluster, set_as_default=False))
+            except Exception as error:
+                if imported.exists():
+                    sys.exit(_unguarded())
+                text = f"no worker could be started on this machine: {error.__cause__ or error}{own}"
+                raise SweepError(text) from error
+            finally:
+                del os.environ[IMPORTED]
+        yield client
+
+
+def _connected(address: str) -> Client:
+    try:
+        return Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+    except Exception as error:  # of many kinds: addresses, certificates, versions
+        text = f"no Dask scheduler answers at {address}: {error}{_own_settings()}"
+    gc.collect()  # ends the half-made client here: where a later collection does, Dask can lock itself
+    raise SweepError(text)
+
+
+def _cluster(workers: int, nice: int) -> LocalCluster:
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        protocol="tcp",
+        security=Security(require_encryption=False),
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,
+        silence_logs=logging.CRITICAL,
+        preload=[worker.__name__],
+        env={worker.NICENESS: str(nice)},
+    )
+
+
+def _refuse_import() -> None:
+    """End a worker process that imports a script which sweeps as it is imported: it would start workers, and so on."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        with contextlib.suppress(KeyError, OSError):
+            Path(os.environ[IMPORTED]).touch()
+        sys.exit(1)
+
+
+def _unguarded() -> str:
+    script = getattr(sys.modules["__main__"], "__file__", "the script")
+    return (
+        f"nadam-ref: {script} sweeps as it is imported, and every worker process imports it: write "
+        '`if __name__ == "__main__":` above what calls `sweep` or `executor`, and indent that'
+    )
+
+
+def _own_settings() -> str:
+    """The Dask settings of a person that may be why it does not work."""
+    usual = dict(_flat(dask.config.merge(*dask.config.defaults)))
+    found = [(name, value) for name, value in _flat(dask.config.config) if name.startswith("distributed")]
+    own = [f"{name}: {value!r}" for name, value in found if usual.get(name) != value]
+    return f"; Dask settings (DASK_* variables, ~/.config/dask): {', '.join(own)}" if own else ""
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        where = f"{above}{name.replace('_', '-')}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{where}.")
+        else:
+            yield where, value
+
+
+class _Locks:
+    """The runs of one store that this process is making, and a byte lock in a file of the store for each.
+
+    One for all sweeps of the process: its locks do not exclude itself, and all go as it closes the file once. They
+    vanish with the process, whatever ends it. Some file systems have none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = (folder / ".running").open("ab")
+        self.works = fcntl is not None
+        self.taken: set[str] = set()
+        self.users = 0
+
+    def take(self, run: str) -> bool:
+        """Lock a run; False where it is locked."""
+        if run in self.taken:
+            return False
+        if self.works:
+            try:
+                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte(run))
+            except (BlockingIOError, PermissionError):
+                return False
+            except OSError as error:
+                self.works = False
+                _warn(
+                    f"the file system of {Path(self.file.name).parent} locks no files ({error.strerror}): two sweeps "
+                    "on this store may make the same run twice"
+                )
+        self.taken.add(run)
+        return True
+
+    def drop(self, run: str) -> None:
+        """Unlock a run."""
+        self.taken.discard(run)
+        if self.works:
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self.file, fcntl.LOCK_UN, 1, _byte(run))
+
+
+def _byte(run: str) -> int:
+    return int(run[:15], 16)
+
+
+class _Claims:
+    """Which runs a sweep is making, so that sweeps on one store, here and in other processes, share the work."""
+
+    _guard = threading.Lock()
+    _stores: ClassVar[dict[tuple[int, int], _Locks]] = {}
+
+    def __init__(self, folder: Path) -> None:
+        self.mine: set[str] = set()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            status = folder.stat()
+            self.key = status.st_dev, status.st_ino
+            with self._guard:
+                if self.key not in self._stores:
+                    self._stores[self.key] = _Locks(folder)
+                self.locks = self._stores[self.key]
+                self.locks.users += 1
+        except OSError as error:
+            raise RecordError(f"cannot write to the store {folder}: {error.strerror}; name another folder") from error
+
+    def __enter__(self) -> _Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            for run in self.mine:
+                self.locks.drop(run)
+            self.locks.users -= 1
+            if not self.locks.users:
+                del self._stores[self.key]
+                self.locks.file.close()
+
+    def take(self, spec: RunSpec) -> bool:
+        """Claim a run; False where another sweep has."""
+        with self._guard:
+            claimed = self.locks.take(spec.id)
+        if claimed:
+            self.mine.add(spec.id)
+        return claimed
+
+    def drop(self, spec: RunSpec) -> None:
+        """Give a claim back."""
+        with self._guard:
+            self.locks.drop(spec.id)
+        self.mine.discard(spec.id)
+
+
+Job = tuple[RunSpec, ...]
+
+_AGAIN = "then give the same command again: what is finished is kept"
+
+
+def _jobs(specs: Sequence[RunSpec]) -> deque[Job]:
+    """What one worker makes at a time: a run on a CPU, a batch of replicas on a GPU."""
+    ones = [(spec,) for spec in specs if spec.device == "cpu"]
+    return deque(ones + group([spec for spec in specs if spec.device != "cpu"], REPLICAS))
+
+
+def _named(job: Job) -> str:
+    """A job in words: the run's id and its arm."""
+    spec = job[0]
+    try:
+        what = arm(spec)
+    except ProtocolError:  # a run of somebody's own
+        what = spec.optimizer
+    more = f" and {len(job) - 1} more" if len(job) > 1 else ""
+    return f"run {spec.id[:12]} ({spec.task} {what} lr {spec.lr:g} seed {spec.seed}){more}"
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=6)  # where `sweep` was called, or near it
+
+
+class _Clock:
+    """Seconds in which this process was running: not those in which it, or the machine, was suspended."""
+
+    def __init__(self) -> None:
+        self.seconds, self._last = 0.0, time.monotonic()
+
+    def tick(self) -> None:
+        """To be called again and again."""
+        now = time.monotonic()
+        self.seconds += min(now - self._last, 2 * DEAF_SECONDS)
+        self._last = now
+
+
+class _Driver:
+    """Hands the runs that are missing to a Dask client, one job a thread of its workers, and stores what comes back.
+
+    Its thread never waits long for Dask, so that it hears when it is to stop, and sees what does not come.
+    """
+
+    def __init__(self, client: Client, store: Store, claims: _Claims, control: Control, limit: float | None) -> None:
+        self.client, self.store, self.claims, self.control, self.limit = client, store, claims, control, limit
+        self.name = uuid.uuid4().hex
+        self.address = client.scheduler.address
+        self.running: dict[Future, Job] = {}
+        self.answers: SimpleQueue[Future] = SimpleQueue()
+        self.losses: Counter[Job] = Counter()
+        self.missing: set[Future] = set()  # results that were lost and are not made again yet
+        self.late: Counter[Future] = Counter()  # how often a result was there and did not come
+        self.clock = _Clock()
+        self.threads: dict[str, int] = {}  # by worker, as the scheduler said last
+        self.heard = self.manned = 0.0  # when the scheduler last answered, and had a worker
+        self.signs: dict[str, tuple[float, float]] = {}  # of life, and when they were seen, by worker
+        self.stopping: float | None = None
+        self.waiting = False
+
+    def records(self, specs: Sequence[RunSpec]) -> Generator[Record]:
+        """Records as they come, in any order."""
+        queue = _jobs(specs)
+        while queue or self.running:
+            self.clock.tick()
+            self.control.check()
+            if self.control.finish or self.control.stop:
+                queue.clear()
+            if self.control.stop and self._out_of_patience():
+                return
+            self._look()
+            yield from self._submit(queue)
+            yield from self._note_losses()
+            with contextlib.suppress(Empty):
+                yield from self._receive(self.answers.get(timeout=0.2))
+
+    def _ask(self, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        """What Dask answers. Raises `TimeoutError` where it does not in time."""
+
+        async def answer() -> Any:
+            return await call(*args, **more)  # in Dask's own thread, where a client's methods do not block
+
+        try:
+            return self.client.sync(answer, callback_timeout=DEAF_SECONDS)
+        except Exception as error:  # whatever it is, there is no answer
+            raise TimeoutError(str(error)) from error
+
+    # ------------------------------------------------------------ workers
+
+    def _look(self) -> None:
+        """See which workers there are. Raises `SweepError` where there were none, or no scheduler, for too long."""
+        now = self.clock.seconds
+        try:
+            self.threads = self._ask(self.client.nthreads)
+        except TimeoutError:
+            if now - self.heard > SILENT_SECONDS:
+                raise SweepError(
+                    f"the Dask scheduler at {self.address} does not answer; see that it runs, {_AGAIN}"
+                ) from None
+            return
+        self.heard = now
+        self._replace()
+        if self.threads:
+            self.manned = now
+        start = f"start one with `dask worker {self.address}`"
+        if now - self.manned > WORKERLESS_SECONDS:
+            where = "this machine" if self.client.cluster else f"the Dask scheduler at {self.address}"
+            raise SweepError(
+                f"{where} has had no worker for {WORKERLESS_SECONDS:.0f} s; "
+                f"{'free memory, or ask for fewer' if self.client.cluster else start}, {_AGAIN}"
+            )
+        if now - self.manned > PATIENT_SECONDS and not (self.client.cluster or self.waiting):
+            self.waiting = True
+            _warn(f"waiting for a worker: the Dask scheduler at {self.address} has none; {start}")
+
+    def _replace(self) -> None:
+        """On this machine: restart workers that hang, and reopen those that Dask gave up for coming back late."""
+        cluster = self.client.cluster
+        if not isinstance(cluster, LocalCluster):
+            return
+        if len(self.threads) < len(cluster.worker_spec):
+            cluster.scale(len(cluster.worker_spec))
+        for address, state in list(cluster.scheduler.workers.items()):
+            sign, seen = self.signs.get(address, (None, 0.0))
+            if sign != state.last_seen:
+                self.signs[address] = state.last_seen, self.clock.seconds
+            elif self.clock.seconds - seen > HUNG_SECONDS:
+                del self.signs[address]
+                with contextlib.suppress(TimeoutError):  # it is under way
+                    self._ask(self.client.restart_workers, [address], raise_for_error=False)
+
+    # ------------------------------------------------------------ runs
+
+    def _submit(self, queue: deque[Job]) -> Iterator[Record]:
+        """Fill the workers. Runs that another driver has finished meanwhile are handed on; those it is making wait."""
+        free = max(1, sum(self.threads.values())) - len(self.running)
+        for _ in range(len(queue)):
+            if free <= 0:
+                return
+            job = queue.popleft()
+            claimed = tuple(spec for spec in job if self.claims.take(spec))
+            if elsewhere := tuple(spec for spec in job if spec not in claimed):
+                queue.append(elsewhere)
+            made = {spec: kept for spec in claimed if (kept := self.store.get(spec)) and kept.status not in FAILED}
+            for spec, kept in made.items():
+                self.claims.drop(spec)
+                yield kept
+            if left := tuple(spec for spec in claimed if spec not in made):
+                self._begin(left)
+                free -= 1
+
+    def _begin(self, job: Job) -> None:
+        checkpoint = (self.store.folder / "checkpoints" / f"{job[0].id}.pt").absolute()
+        key = f"{job[0].id}-{self.name}"
+        future = self.client.submit(worker.work, job, self.name, checkpoint, self.limit, key=key, pure=False)
+        self.running[future] = job
+        future.add_done_callback(self.answers.put)
+
+    def _receive(self, future: Future) -> Iterator[Record]:
+        if future not in self.running:
+            return
+        answer = _answer(future, self.running[future])
+        if answer is not None:
+            yield from self._done(future, answer)
+            return
+        future.add_done_callback(self.answers.put)
+        self.late[future] += future.status == "finished"
+        if self.late[future] >= LATE:
+            del self.late[future]
+            yield from self._lost(future)
+
+    def _done(self, future: Future, answer: list[Record]) -> Iterator[Record]:
+        job = self.running.pop(future)
+        for found in answer:
+            self.store.put(found)
+            yield found
+        for spec in job:
+            self.claims.drop(spec)
+
+    def _note_losses(self) -> Iterator[Record]:
+        """See whose worker has left before it handed the result over. Dask makes such a run again by itself."""
+        missing = {future for future in self.running if future.status == "lost"}
+        for future in missing - self.missing:
+            yield from self._lost(future)
+        self.missing = missing
+
+    def _lost(self, future: Future) -> Iterator[Record]:
+        job = self.running[future]
+        self.losses[job] += 1
+        if self.losses[job] >= DEATHS:
+            reason = f"its result was lost {DEATHS} times: the worker left before it handed it over"
+            yield from self._done(future, [failed(spec, "crashed", reason) for spec in job])
+        else:
+            _warn(f"the result of {_named(job)} was lost: its worker left before it handed it over; it is made again")
+
+    # ------------------------------------------------------------ the end
+
+    def stop(self) -> None:
+        """Have the running ones save themselves and stop."""
+        if self.running:
+            with contextlib.suppress(TimeoutError):
+                self._ask(self.client.run, worker.stop, self.name, on_error="ignore")
+
+    def close(self) -> None:
+        """Have the running ones stop, and the scheduler forget them."""
+        self.stop()
+        if self.running:
+            with contextlib.suppress(TimeoutError):
+                self._ask(self.client.cancel, list(self.running))
+
+    def _out_of_patience(self) -> bool:
+        """Ask the running ones to stop, again and again: a worker that replaces another has not heard it."""
+        if self.stopping is None:
+            self.stopping = self.clock.seconds
+        if self.clock.seconds - self.stopping > SAVING_SECONDS:
+            names = ", ".join(map(_named, self.running.values()))
+            _warn(f"did not stop in time, and may not be saved: {names}")
+            return True
+        self.stop()
+        return False
+
+
+def _answer(future: Future, job: Job) -> list[Record] | None:
+    """What a job gave; None where its worker has left with it, or does not hand it over in time."""
+    try:
+        if future.status == "finished":
+            answer: list[Record] = future.result(timeout=HANDOVER_SECONDS)
+            return answer
+        if future.status == "error":
+            raise future.exception(timeout=HANDOVER_SECONDS)
+    except (TimeoutError, asyncio.TimeoutError):
+        return None
+    except KilledWorker:
+        return [failed(spec, "crashed", f"its worker process died {DEATHS} times") for spec in job]
+    except Exception as error:
+        if future.status != "cancelled":
+            raise SweepError(f"a worker could not take {_named(job)}: {error}") from error
+    if future.status == "cancelled":
+        raise SweepError(f"the Dask scheduler was lost; see that it runs, {_AGAIN}")
+    return None
+
+
+def sweep(
+    specs: Iterable[RunSpec],
+    store: Store,
+    *,
+    workers: int = 1,
+    client: Client | None = None,
+    progress: Progress | None = None,
+    control: Control | None = None,
+    limit_seconds: float | None = None,
+) -> list[Record]:
+    """Records of all `specs`, in their order; what the store has is not run again, unless it failed.
+
+    `workers`: processes that run at once on this machine, one thread each; or `client`: what `executor` gives. Workers
+    elsewhere must see the store's folder under the same path, to leave checkpoints there.
+    `progress(done, total, record)` is called for every distinct run, the stored ones first.
+    `control`: ends the sweep early; runs without a record are then left out of the result.
+    `limit_seconds`: of wall-clock time for each run.
+
+    Each record is stored as soon as it is there, so a sweep that was interrupted goes on where it stopped, and several
+    sweeps may share a store. A run that raises, or whose worker dies three times, has status `crashed`.
+
+    Raises `ValueError` for workers < 1, `SweepError` where no worker is to be had, `RecordError` as `Store.put`.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    ordered = list(specs)
+    distinct = {spec.id: spec for spec in ordered}
+    stored = {name: kept for name, spec in distinct.items() if (kept := store.get(spec)) is not None}
+    records = {name: kept for name, kept in stored.items() if kept.status not in FAILED}
+    for done, kept in enumerate(list(records.values()), start=1):
+        if progress:
+            progress(done, len(distinct), kept)
+    missing = [spec for name, spec in distinct.items() if name not in records]
+    missing.sort(key=lambda spec: spec.id in stored)  # those that failed before come last
+    if missing:
+        local = executor(min(workers, len(missing))) if client is None else contextlib.nullcontext(client)
+        with _Claims(store.folder) as claims, local as found:
+            driver = _Driver(found, store, claims, control or Control(), limit_seconds)
+            try:
+                for record in driver.records(missing):
+                    records[record.spec.id] = record
+                    if progress:
+                        progress(len(records), len(distinct), record)
+            finally:
+                driver.close()
+    return [records[spec.id] for spec in ordered if spec.id in records]

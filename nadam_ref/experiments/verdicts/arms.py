@@ -1,0 +1,141 @@
+"""What the recorded runs of a profile say of each arm: the rate that tuning chose, and the runs that are reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..protocol import planning, tuning
+from ..runs.record import Record, RunSpec
+from ..statistics.summary import Row, RunsError, check_comparable, missing, rows, value
+
+__all__ = ["TUNING_FROM", "Arm", "Evidence", "gather"]
+
+#: Seeds from here on chose the rates; those below are the reported ones. They are never shared.
+TUNING_FROM = 1000
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm on one task: a row of `tuning` for each rate tried, the `chosen` one, and the reported `runs` by seed.
+
+    `runner_up`, `common`: the same arm at the runner-up beside the chosen rate, and at the rate that its family has in
+    common; None where those runs were not made. The latter is the arm itself where the rates are the same.
+    """
+
+    name: str
+    tuning: Sequence[Row]
+    chosen: Row
+    runs: Mapping[int, Record]
+    runner_up: Arm | None = None
+    common: Arm | None = None
+
+    @property
+    def lr(self) -> float:
+        return self.chosen.lr
+
+    def values(self, metric: str) -> list[float]:
+        """The metric at the last step of every reported run, in the order of the seeds; +inf where it diverged."""
+        return [value(self.runs[seed], metric) for seed in sorted(self.runs)]
+
+    def mean(self, metric: str) -> float:
+        """The mean over the reported runs; +inf where one diverged."""
+        values = self.values(metric)
+        return sum(values) / len(values)
+
+    @property
+    def diverged(self) -> int:
+        """How many of the reported runs diverged."""
+        return sum(record.status == "diverged" for record in self.runs.values())
+
+    @property
+    def spec(self) -> RunSpec:
+        """The specification of the first reported run."""
+        return self.runs[min(self.runs)].spec
+
+
+#: task → name → arm
+Evidence = Mapping[str, Mapping[str, Arm]]
+
+
+def gather(
+    records: Iterable[Record], profile: str, seeds: Mapping[str, Sequence[int]] | None = None, *, partial: bool = False
+) -> Evidence:
+    """The arms of every task that has records of `profile`, in the protocol's order.
+
+    `seeds`: the reporting seeds of each task as the protocol fixed them, so that nobody stops early at a result that
+    looks good; None takes all that any arm of the task has. `partial`: take as many of them, from the first on, as
+    every arm has at its chosen rate.
+
+    Raises `MissingRunsError` for a run that is missing or failed, `MixedRunsError` for runs that cannot be compared.
+    """
+    kept = list({record.spec.id: record for record in records}.values())
+    chosen = [record for record in kept if record.spec.profile == profile]
+    if not chosen:
+        there = ", ".join(sorted({record.spec.profile for record in kept})) or "none"
+        raise RunsError(
+            f"there are no runs of profile {profile!r} (profiles with runs: {there}): nadam-ref sweep {profile}"
+        )
+    tasks = sorted({record.spec.task for record in chosen})
+    return {
+        task: _arms([r for r in chosen if r.spec.task == task], None if seeds is None else seeds[task], partial)
+        for task in tasks
+    }
+
+
+def _arms(records: list[Record], seeds: Sequence[int] | None, partial: bool) -> dict[str, Arm]:
+    check_comparable(records)
+    task, profile = records[0].spec.task, records[0].spec.profile
+    reported = {record.spec.id: record for record in records if record.spec.seed < TUNING_FROM}
+    planned = sorted({record.spec.seed for record in reported.values()}) if seeds is None else sorted(seeds)
+    if not planned:
+        raise RunsError(f"profile {profile!r} reports no runs on {task}: it is for looking, not for verdicts")
+    tables: dict[str, dict[float, Row]] = {}
+    for row in rows([record for record in records if record.spec.seed >= TUNING_FROM]):
+        tables.setdefault(planning.arm(row.spec), {})[row.lr] = row
+    if not tables:
+        raise RunsError(f"no rate was tuned on {task}; run nadam-ref sweep {profile}")
+    names = [name for name in planning.arms(task) if name in tables]
+    criteria = {name: {lr: row.criterion for lr, row in tables[name].items()} for name in names}
+    choices = {name: tuning.choose(criteria[name]) for name in names}
+    wanted = {name: [_spec(tables[name][choices[name].lr], seed) for seed in planned] for name in names}
+    if partial:
+        n = min(_leading(spec.id in reported for spec in specs) for specs in wanted.values())
+        planned, wanted = planned[:n], {name: specs[: max(1, n)] for name, specs in wanted.items()}
+    if lacking := [spec for specs in wanted.values() for spec in specs if spec.id not in reported]:
+        raise missing(lacking)
+
+    def at(name: str, lr: float | None) -> Arm | None:
+        """The arm at one of its rates; None where not all of those runs are there."""
+        if lr is None:
+            return None
+        row = tables[name][lr]
+        runs = {seed: reported.get(_spec(row, seed).id) for seed in planned}
+        made = {seed: record for seed, record in runs.items() if record is not None}
+        return Arm(name, list(tables[name].values()), row, made) if len(made) == len(planned) else None
+
+    shared = {
+        name: tuning.common(criteria[other] for other in family)
+        for family in planning.families(task, [name for name in planning.compared(task) if name in names]).values()
+        for name in family
+    }
+    arms = {}
+    for name in names:
+        own = at(name, choices[name].lr)
+        assert own is not None  # none of its runs is lacking
+        arms[name] = dataclasses.replace(
+            own, runner_up=at(name, choices[name].runner_up), common=at(name, shared.get(name))
+        )
+    return arms
+
+
+def _leading(there: Iterable[bool]) -> int:
+    """How many are there before the first that is not."""
+    return sum(1 for _ in itertools.takewhile(bool, there))
+
+
+def _spec(row: Row, seed: int) -> RunSpec:
+    """The specification of a reported run of an arm at the rate of a row."""
+    return dataclasses.replace(row.spec, seed=seed)

@@ -1,0 +1,175 @@
+"""From a heap of records to arms: nothing missing, nothing mixed, tuning and reporting apart."""
+
+import dataclasses
+import math
+
+import constructed
+import pytest
+
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.runs.record import FAILED
+from nadam_ref.experiments.statistics.summary import MissingRunsError, MixedRunsError, RunsError
+from nadam_ref.experiments.verdicts.arms import TUNING_FROM, gather
+
+VALUES = [0.5, 0.4, 0.6]
+
+
+def test_rates_come_from_tuning_runs_and_values_from_reported_ones():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam-iclr", VALUES[::-1], best=2)
+    arms = gather(reversed(records), "small")["images"]
+    adam, nadam = arms["Adam"], arms["Nadam-iclr"]
+    assert (adam.chosen.lr, adam.chosen.edge, adam.values("test_loss")) == (0.1, False, VALUES)
+    assert (nadam.chosen.lr, nadam.chosen.edge, nadam.values("test_loss")) == (1.0, True, VALUES[::-1])
+    assert sorted(adam.runs) == [0, 1, 2] and len(adam.tuning) == 3
+    assert adam.mean("test_loss") == pytest.approx(0.5)
+
+
+def test_arms_are_in_the_protocols_order():
+    names = ["NadaMax-iclr", "NadaMax", "Nadam-constant", "Adam", "Nadam", "GD", "Nadam-iclr"]
+    records = [record for name in names for record in constructed.arm("images", name, VALUES)]
+    expected = ["GD", "Adam", "Nadam", "NadaMax", "Nadam-iclr", "Nadam-constant", "NadaMax-iclr"]
+    assert list(gather(records, "small")["images"]) == expected
+
+
+def test_reported_runs_at_a_rate_that_was_not_chosen_are_left_aside():
+    stray = constructed.record("images", "Adam", 1.0, 0, 0.001)
+    arms = gather([*constructed.arm("images", "Adam", VALUES), stray], "small")["images"]
+    assert arms["Adam"].values("test_loss") == VALUES
+
+
+def test_other_profiles_are_left_aside():
+    other = constructed.arm("images", "Adam", [9.0], profile="paper")
+    found = gather(constructed.arm("images", "Adam", VALUES) + other, "small")
+    assert found["images"]["Adam"].values("test_loss") == VALUES
+
+
+def test_no_runs_of_the_profile():
+    with pytest.raises(
+        RunsError, match=r"no runs of profile 'paper' \(profiles with runs: small\): nadam-ref sweep paper"
+    ):
+        gather(constructed.arm("images", "Adam", VALUES), "paper")
+
+
+def test_fault_70_missing_reported_runs_are_listed_with_their_command():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES[:2])
+    with pytest.raises(
+        MissingRunsError, match="1 runs are missing; make them by `nadam-ref sweep small --task images`"
+    ) as e:
+        gather(records, "small")
+    absent = constructed.spec("images", "Nadam", 0.1, 2)
+    assert f"Nadam lr 0.1 seed 2 ({absent.id[:12]})" in str(e.value)
+
+
+def test_fault_70_nobody_stops_early():
+    """All arms agree on three seeds, the protocol on four: three are not enough, however they look."""
+    records = constructed.arm("images", "Adam", VALUES)
+    with pytest.raises(MissingRunsError, match=r"Adam lr 0\.1 seed 3"):
+        gather(records, "small", {"images": [0, 1, 2, 3]})
+    assert gather(records, "small", {"images": [0, 1]})["images"]["Adam"].values("test_loss") == VALUES[:2]
+
+
+@pytest.mark.parametrize("status", sorted(FAILED))
+def test_fault_70_a_failed_run_is_missing(status):
+    records = constructed.arm("images", "Adam", VALUES)
+    records[-1] = dataclasses.replace(records[-1], status=status, metrics={})
+    with pytest.raises(MissingRunsError, match="1 runs failed"):
+        gather(records, "small")
+
+
+def test_fault_66_no_reported_runs():
+    with pytest.raises(RunsError, match="profile 'small' reports no runs on images"):
+        gather(constructed.arm("images", "Adam", []), "small")
+
+
+def test_no_tuning_runs():
+    records = [r for r in constructed.arm("images", "Adam", VALUES) if r.spec.seed < TUNING_FROM]
+    with pytest.raises(RunsError, match="no rate was tuned on images"):
+        gather(records, "small")
+
+
+def test_fault_71_all_rates_diverge():
+    records = constructed.arm("images", "Adam", [math.inf] * 3, diverges=True)
+    adam = gather(records, "small")["images"]["Adam"]
+    assert (adam.chosen.edge, adam.diverged, adam.values("test_loss")) == (True, 3, [math.inf] * 3)
+    assert adam.mean("dev_loss") == math.inf
+
+
+def test_fault_72_a_protocol_changed_after_runs():
+    records = constructed.arm("images", "Adam", VALUES)
+    records += constructed.arm("images", "Nadam", VALUES, provenance={"protocol_sha256": "e" * 64})
+    with pytest.raises(
+        MixedRunsError, match=r"images were made under different protocols \(eeeeeeeeeeee, ffffffffffff\)"
+    ):
+        gather(records, "small")
+
+
+@pytest.mark.parametrize("change", [{"data": "digits"}, {"steps": 5}, {"subset": (1, 1, 1)}, {"device": "cuda"}])
+def test_what_is_not_comparable_is_never_mixed(change):
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES, **change)
+    with pytest.raises(MixedRunsError, match="keep each kind in a store of its own"):
+        gather(records, "small")
+
+
+def test_two_settings_of_one_arm_are_not_mixed():
+    records = constructed.arm("images", "Adam", VALUES)
+    others = []
+    for record in constructed.arm("images", "Adam", VALUES):
+        hyper = {**record.spec.hyperparameters, "eps": 1e-3}
+        others.append(dataclasses.replace(record, spec=dataclasses.replace(record.spec, hyperparameters=hyper)))
+    with pytest.raises(planning.ProtocolError, match=r"the protocol has no arm Adam with .*0\.001"):
+        gather(records + others, "small")
+
+
+def test_tuning_seeds_are_told_from_reporting_seeds_by_their_size():
+    for task in planning.tasks():
+        for profile in planning.section(task)["profiles"]:
+            tuning, reporting = planning.seeds(profile, task)
+            assert all(seed < TUNING_FROM for seed in reporting)
+            assert not reporting or all(seed >= TUNING_FROM for seed in tuning)
+
+
+# ---------------------------------------------------------------- other rates, and runs that are still to come
+
+
+def at(name, lr, values):
+    return [constructed.record("images", name, lr, seed, value) for seed, value in enumerate(values)]
+
+
+def test_an_arm_at_its_runner_up_and_at_the_rate_of_its_family():
+    """Adam chooses .1 and Nadam 1; both tried all three, and on average .1 and 1 are equally good: the smaller."""
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES, best=2)
+    arms = gather(records + at("Nadam", 0.1, [0.7, 0.8, 0.9]), "small")["images"]
+    nadam = arms["Nadam"]
+    assert (nadam.lr, nadam.runner_up.lr, nadam.common.lr) == (1.0, 0.1, 0.1)
+    assert nadam.runner_up.values("test_loss") == nadam.common.values("test_loss") == [0.7, 0.8, 0.9]
+    assert arms["Adam"].common.values("test_loss") == VALUES  # its own rate
+    assert arms["Adam"].runner_up is None  # no runs there
+
+
+def test_runs_at_another_rate_count_only_if_all_of_them_are_there():
+    records = constructed.arm("images", "Adam", VALUES) + at("Adam", 0.01, [0.7, 0.8])
+    assert gather(records, "small")["images"]["Adam"].runner_up is None
+
+
+def test_an_arm_that_is_not_compared_has_no_common_rate():
+    assert gather(constructed.arm("images", "GD", VALUES), "small")["images"]["GD"].common is None
+
+
+def test_of_a_sweep_under_way_the_seeds_that_every_arm_has():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", VALUES[:2])
+    arms = gather(records, "small", {"images": [0, 1, 2, 3]}, partial=True)["images"]
+    assert [sorted(arm.runs) for arm in arms.values()] == [[0, 1], [0, 1]]
+    with pytest.raises(MissingRunsError, match="seed 2"):
+        gather(records, "small", {"images": [0, 1, 2, 3]})
+
+
+def test_of_a_sweep_that_has_not_reported_yet_the_missing_runs():
+    records = constructed.arm("images", "Adam", VALUES) + constructed.arm("images", "Nadam", [])
+    with pytest.raises(MissingRunsError, match=r"1 runs are missing.*Nadam lr 0\.1 seed 0"):
+        gather(records, "small", {"images": [0, 1]}, partial=True)
+
+
+def test_dense_arms_are_compared_with_row_lazy_ones():
+    records = constructed.arm("word2vec", "Adam", VALUES) + constructed.arm("word2vec", "Adam-dense", VALUES[::-1])
+    arms = gather(records, "small")["word2vec"]
+    assert arms["Adam"].values("test_loss") == VALUES and arms["Adam-dense"].values("test_loss") == VALUES[::-1]

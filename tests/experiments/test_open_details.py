@@ -1,0 +1,30 @@
+"""The table of open details is whole, and says of the code what the code does."""
+
+import collections
+import importlib
+
+import pytest
+
+from nadam_ref.experiments.open_details import SURELY, Detail, details
+from nadam_ref.experiments.tasks import TASKS
+
+
+def test_every_task_has_its_open_details_once():
+    counts = collections.Counter((row.task, row.detail) for row in details())
+    assert set(counts.values()) == {1}
+    assert {task for task, _ in counts} == set(TASKS)
+    assert {row.surely for row in details()} == set(SURELY) - {"secondary"}  # which the errata use
+
+
+@pytest.mark.parametrize("row", details(), ids=lambda row: f"{row.task}: {row.detail}")
+def test_a_row_is_filled_in_and_its_constants_are_the_codes(row):
+    for text in (row.paper, row.chosen, row.why):
+        assert isinstance(text, str) and text.strip()
+    for name, value in row.code.items():
+        module, constant = name.split(".")
+        assert getattr(importlib.import_module(f"nadam_ref.experiments.tasks.{module}"), constant) == value
+
+
+def test_an_unknown_degree_is_refused():
+    with pytest.raises(ValueError, match=r"images, x: surely must be one of found, .* not 'maybe'"):
+        Detail("images", "x", "a", "maybe", "b", "c")

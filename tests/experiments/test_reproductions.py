@@ -1,0 +1,134 @@
+"""Published results as runs: what is run is what their sources say, and the verdict is a comparison of numbers."""
+
+import dataclasses
+import types
+
+import constructed
+import pytest
+
+from nadam_ref import cli
+from nadam_ref.commands import reproduce
+from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments.reproductions import KNOWN, Known, reach
+from nadam_ref.experiments.runs import checkpoints
+from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.train import Given, run
+from nadam_ref.experiments.verdicts.arms import gather
+
+
+def needs(name):
+    return pytest.mark.skipif(not registry.available(name), reason=f"needs {name} in NADAM_REF_DATA or the cache")
+
+
+@pytest.fixture
+def tiny(monkeypatch, make_spec):
+    """A known result of a few steps, called `ptb`; its published loss can be chosen."""
+
+    def make(published):
+        measured = lambda record: {"dev_loss": record.metrics["dev_loss"]}  # noqa: E731
+        monkeypatch.setitem(
+            KNOWN, "ptb", Known("images", "a made-up source", make_spec, {"dev_loss": published}, measured)
+        )
+
+    return make
+
+
+@needs("mnist")
+def test_joness_run_is_20_epochs_of_nag():
+    spec = KNOWN["jones"].spec()
+    assert (spec.task, spec.profile, spec.data, spec.batch) == ("autoencoder", "reproduction", "mnist", 128)
+    assert (spec.steps, spec.evaluate_every) == (20 * (40_000 // 128), 40_000 // 128)
+    hyper = dict(spec.hyperparameters)
+    assert (spec.optimizer, hyper["lr"], hyper["momentum"], hyper["form"]) == ("NAG", 0.01, 0.975, "sum")
+    assert hyper["momentum_decay"] is None and hyper["weight_decay"] == 0
+    assert spec.clip_norm is None and spec.anneal is None
+
+
+@needs("ptb")
+def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
+    spec = KNOWN["ptb"].spec()
+    assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "reproduction", "ptb", 20)
+    assert (spec.steps, spec.evaluate_every) == (13 * 2323, 2323)
+    assert (spec.optimizer, spec.lr, spec.clip_norm, spec.anneal) == ("GD", 1.0, 5.0, (0.5, 5))
+    assert spec.model == {"units": 200, "words": 10_000}  # the rest at its default: 2 layers, 20 words, no penalty
+
+
+@needs("ptb")
+def test_the_last_epoch_has_a_256th_of_the_rate():
+    """Five epochs at the full rate, then each at half of the one before: 2⁻⁸ in the thirteenth."""
+    spec = KNOWN["ptb"].spec()
+    given = Given.of(spec)
+    factors = [given.rate_factor(spec, epoch * 2323 + step) for epoch in range(13) for step in (0, 2322)]
+    assert factors == [2.0 ** -max(epoch - 4, 0) for epoch in range(13) for _ in range(2)]
+
+
+@needs("ptb")
+def test_fault_97_known_results_and_a_sweep_share_a_store(tmp_path):
+    """What the sweep's runs say is the same with a known result of their task, data and length beside them."""
+    spec, store = KNOWN["ptb"].spec(), Store(tmp_path)
+    common = {"profile": "paper", "data_sha256": spec.data_sha256, "steps": spec.steps, "batch": spec.batch}
+    swept = [
+        record
+        for arm in ("GD", "Adam")
+        for record in constructed.arm("language_model", arm, [120.0, 121.0], model=spec.model, **common)
+    ]
+    for record in swept:
+        store.put(record)
+    assert (spec.task, spec.data) == (swept[0].spec.task, swept[0].spec.data)
+    alone = gather(store, "paper")
+    store.put(dataclasses.replace(swept[0], spec=spec))
+    assert len(list(store)) == len(swept) + 1
+    assert gather(store, "paper") == alone and set(alone["language_model"]) == {"GD", "Adam"}
+
+
+def test_reached_is_at_most_a_twentieth_above_in_every_metric():
+    both = Known("images", "", lambda: None, {"a": 100.0, "b": 10.0}, lambda record: record.metrics)
+
+    def reached(status, **metrics):
+        return both.reached(types.SimpleNamespace(status=status, metrics=metrics))
+
+    assert reached("finished", a=105.0, b=10.5) and reached("finished", a=1.0, b=1.0)
+    assert not reached("finished", a=105.1, b=1.0) and not reached("finished", a=1.0, b=10.51)
+    assert not reached("diverged")
+
+
+def test_joness_training_loss_is_the_mean_of_the_last_epoch():
+    spec = types.SimpleNamespace(evaluate_every=3)
+    record = types.SimpleNamespace(spec=spec, curves={"train_loss": [9, 9, 1.0, 2.0, 6.0]}, metrics={"dev_loss": 5.0})
+    assert KNOWN["jones"].measured(record) == {"train_loss": 3.0, "dev_loss": 5.0}
+
+
+@pytest.mark.parametrize(("published", "code", "verdict"), [(1000.0, 0, "reached"), (1e-9, 2, "not reached")])
+def test_the_command_says_what_was_measured_and_keeps_the_record(tiny, tmp_path, capsys, published, code, verdict):
+    tiny(published)
+    assert cli.main(["known", "ptb", "--store", str(tmp_path)]) == code
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "a made-up source" and out[1].startswith("dev_loss: ") and out[2].startswith(verdict)
+    (record,) = Store(tmp_path)
+    assert record.spec == KNOWN["ptb"].spec() and f"{record.metrics['dev_loss']:.5g}" in out[1]
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_path, monkeypatch):
+    tiny(1.0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "APART", 0)
+    seen = []
+
+    def interrupt(training):
+        seen.append(training.log.step)
+        if training.log.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reach("ptb", Store(tmp_path), progress=interrupt)
+    record = reach("ptb", Store(tmp_path), progress=lambda training: seen.append(training.log.step))
+    assert seen[:5] == [1, 2, 3, 4, 5]
+    whole = run(KNOWN["ptb"].spec())
+    assert record.outcome_sha256 == whole.outcome_sha256
+    assert not list((tmp_path / "checkpoints").iterdir())
+    before = dataclasses.asdict(record)
+    assert dataclasses.asdict(reach("ptb", Store(tmp_path))) == before  # from the store, not made again
+
+
+def test_the_command_offers_what_there_is():
+    assert set(reproduce.NAMES) == set(KNOWN)
