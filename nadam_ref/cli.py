@@ -22,20 +22,8 @@ from typing import Any, NoReturn
 
 from . import __version__, bench
 from .commands import records, report, reproduce, sweep
+from .errors import NadamRefError
 from .files import user_path
-
-# Errors that a person can act on: one line instead of a traceback. Named, not imported: their modules are heavy.
-KNOWN_ERRORS = {
-    "nadam_ref.book.BookError",
-    "nadam_ref.experiments.datasets.registry.DataError",
-    "nadam_ref.experiments.runs.pack.PackError",
-    "nadam_ref.experiments.protocol.definition.ProtocolError",
-    "nadam_ref.experiments.runs.record.RecordError",
-    "nadam_ref.experiments.statistics.summary.RunsError",
-    "nadam_ref.experiments.runs.sweep.SweepError",
-    "nadam_ref.experiments.runs.train.DeviceError",
-    "nadam_ref.which.WhichError",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,9 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.extra is None or (error.name or "").split(".")[0] == __package__:
             raise
         return _fail(f"this needs {error.name}: pip install 'nadam_ref[{args.extra}]'")
-    except Exception as error:
-        if not any(f"{kind.__module__}.{kind.__qualname__}" in KNOWN_ERRORS for kind in type(error).__mro__):
-            raise
+    except NadamRefError as error:
         return _fail(str(error))
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from .errors import NadamRefError
 from .optimizers import Adam, Nadam
 from .rules import DIALECTS
 
@@ -66,7 +67,7 @@ CANDIDATES = (
 ENVIRONMENT = {"KERAS_BACKEND": "torch", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-class WhichError(Exception):
+class WhichError(NadamRefError):
     """An optimizer could not be stepped; the message says why."""
 
 

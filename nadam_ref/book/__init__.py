@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import checkout
+from ..errors import NadamRefError
 
 
-class BookError(Exception):
+class BookError(NadamRefError):
     """The book cannot be built. The message is for the person who sees it: what was wrong, and what to do."""
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urljoin
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import NadamRefError
 from ...files import part_of, user_path
 
 UInt8 = npt.NDArray[np.uint8]
@@ -27,7 +28,7 @@ Subset = tuple[int, int, int]
 State = Literal["embedded", "present", "absent", "damaged", "incomplete"]
 
 
-class DataError(RuntimeError):
+class DataError(NadamRefError):
     """Data are absent, damaged or out of reach. The message says where they were looked for and what to do."""
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import yaml
 
+from ...errors import NadamRefError
+
 __all__ = ["ProtocolError", "section", "sha256", "tasks", "version", "version_of"]
 
 #: Earlier versions, under which packs in `book/results` were made: version → file.
 EARLIER = {2: "protocol_2.yaml"}
 
 
-class ProtocolError(ValueError):
+class ProtocolError(NadamRefError):
     """The protocol does not have what is asked for. The message lists what it has."""
 
 

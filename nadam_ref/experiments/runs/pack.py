@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import NadamRefError
 from ...files import write_whole
 from .record import Record, RunSpec
 
@@ -33,7 +34,7 @@ OWN = ("time", "wall_seconds")  # of a run's provenance; all else is common to m
 Array = npt.NDArray[Any]
 
 
-class PackError(RuntimeError):
+class PackError(NadamRefError):
     """A pack cannot be made of these records, or its files are not those that were released."""
 
 

@@ -23,6 +23,7 @@ import torch
 
 import nadam_ref
 
+from ...errors import NadamRefError
 from ...files import write_whole
 from ...fused import compiles
 from ...machine import checkout, processor
@@ -43,7 +44,7 @@ LATER = ("clip_norm", "anneal", "row_lazy", "device")
 LONG = 10_000
 
 
-class RecordError(RuntimeError):
+class RecordError(NadamRefError):
     """A record cannot be read, or contradicts another of the same run. The message names the file and what to do."""
 
 

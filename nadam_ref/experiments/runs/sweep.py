@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
+from ...errors import NadamRefError
 from ..protocol.definition import ProtocolError
 from ..protocol.planning import arm
 from . import worker
@@ -34,7 +35,7 @@ except ImportError:  # Windows: two drivers on one store may then make the same 
     fcntl = None  # type: ignore[assignment]
 
 
-class SweepError(RuntimeError):
+class SweepError(NadamRefError):
     """No worker could be reached. What was finished before is in the store."""
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 import nadam_ref
 
 from ...checks import momentum_decay, renamed
+from ...errors import NadamRefError
 from ...rules import DIALECTS
 from ..datasets.registry import DataError
 from ..tasks import TASKS, Params, Task, loss_and_gradients, pick, scatter
@@ -45,7 +46,7 @@ EXECUTION = {"foreach", "fused", "capturable", "differentiable"}
 LATER = {"eps_root", "gamma", "length", "row_counts"}
 
 
-class DeviceError(RuntimeError):
+class DeviceError(NadamRefError):
     """The device that a run asks for is not there. The message names the command that runs it on the CPU."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import NadamRefError
 from ..runs.record import FAILED, Record, RunSpec
 from ..tasks import TASKS
 from .intervals import Interval, t_interval
@@ -21,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 LISTED = 12
 
 
-class RunsError(ValueError):
+class RunsError(NadamRefError):
     """The runs at hand do not make a table. The message says why and what to do."""
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import yaml
 
+from ...errors import NadamRefError
 from ..protocol import definition
 from ..published import Reported, reported
 
 __all__ = ["Claim", "ClaimError", "Part", "Rules", "Side", "claims", "parts", "read", "rules"]
 
 
-class ClaimError(ValueError):
+class ClaimError(NadamRefError):
     """`claims.yaml` says something that cannot be judged. The message names it and lists the choices."""
 
 
