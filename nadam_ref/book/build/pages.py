@@ -80,6 +80,7 @@ def render(root: Path, staged: Path, build: Path) -> float | None:
     fresh = build / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     _jupyter_book(root, staged, fresh)
+    (fresh / "_build" / "html" / ".buildinfo").unlink(missing_ok=True)  # for Sphinx alone, and other in each folder
     stamp.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     (fresh / "_build" / "html").replace(html)
