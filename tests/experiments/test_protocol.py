@@ -16,8 +16,7 @@ from nadam_ref.experiments.published import reported
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.runs.train import run
-from nadam_ref.experiments.statistics import summary
-from nadam_ref.experiments.verdicts.arms import gather
+from nadam_ref.experiments.verdicts.arms import best, gather, rows
 from nadam_ref.experiments.verdicts.verdicts import compare
 
 RESULTS = Path(__file__).parents[2] / "book" / "results"
@@ -293,9 +292,9 @@ def test_what_the_protocol_does_not_have():
 
 def test_the_smoke_profile_runs_whole():
     records = [run(spec) for spec in planning.specs("smoke", "digits")]
-    table = summary.rows(records)
+    table = rows(records)
     assert len(table) == 18 * 3
-    assert [planning.arm(row.spec) for row in summary.best(table)] == NINE + DIALECTS + APART
+    assert [row.arm for row in best(records)] == NINE + DIALECTS + APART
     assert all(row.n == 2 and math.isfinite(row.dev_loss.mean) for row in table)
 
 

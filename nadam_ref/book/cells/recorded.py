@@ -14,7 +14,7 @@ from ...experiments.released import folder
 from ...experiments.runs import pack
 from ...experiments.runs.record import Record
 from ...experiments.statistics.summary import curve
-from ...experiments.verdicts.arms import TUNING_FROM, Arm, Evidence, gather
+from ...experiments.verdicts.arms import Arm, Evidence, gather
 from ...experiments.verdicts.report import TABLES, reached_momentum
 from ...experiments.verdicts.verdicts import Verdict, judge
 from ...rules import RULES
@@ -118,7 +118,7 @@ def gaps(verdicts: Sequence[Verdict]) -> Picture:
 def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
     """The reported runs of the nine methods at their tuned rates: mean and range over the seeds, by kind of norm."""
     (arms,) = found.values()
-    at = {name: curve(arms[name].runs.values(), arms[name].chosen, metric) for name in _methods(arms)}
+    at = {name: curve(arms[name].runs.values(), metric) for name in _methods(arms)}
     step = next(iter(at.values())).step
     return curves(
         step.astype(np.float64),
@@ -146,7 +146,7 @@ def rates(records: Sequence[Record]) -> Picture:
         ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
         ax.legend()
     axes[0].set_ylabel("development loss")
-    figure.note = show.whence((r for r in records if r.spec.seed >= TUNING_FROM), recorded=True)
+    figure.note = show.whence((r for r in records if planning.tunes(r)), recorded=True)
     return figure
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "arm",
     "arms",
     "choices",
+    "common_rates",
     "compared",
     "data_names",
     "dataset",
@@ -43,6 +44,7 @@ __all__ = [
     "seeds",
     "specs",
     "tasks",
+    "tunes",
 ]
 
 
@@ -86,6 +88,13 @@ def planned_seeds(records: Iterable[Record]) -> dict[str, list[int]]:
     """The reporting seeds of each task, by the version of the protocol under which its records were made."""
     made = {(r.spec.task, r.spec.profile, str(r.provenance.get("protocol_sha256"))) for r in records}
     return {task: seeds(profile, task, version_of(task, profile, said))[1] for task, profile, said in sorted(made)}
+
+
+def tunes(record: Record) -> bool:
+    """Whether a run is there to choose a rate: its seed is a tuning seed of the protocol that it was made under."""
+    spec = record.spec
+    version = version_of(spec.task, spec.profile, str(record.provenance.get("protocol_sha256")))
+    return spec.seed in seeds(spec.profile, spec.task, version)[0]
 
 
 def methods(task: str = "images") -> list[str]:
@@ -191,16 +200,24 @@ def choices(tuned: Iterable[Record]) -> dict[str, tuning.Choice]:
     return {name: tuning.choose(tried) for name, tried in rates(tuned).items() if tried}
 
 
+def common_rates(task: str, tuned: Iterable[Record]) -> dict[str, float]:
+    """The rate that each compared arm shares with its family, by arm; without the arms whose family shares none."""
+    tables = {name: tried for name, tried in rates(tuned).items() if tried}
+    shared: dict[str, float] = {}
+    for family in families(task, [name for name in compared(task) if name in tables]).values():
+        lr = tuning.common(tables[name] for name in family)
+        shared |= {} if lr is None else dict.fromkeys(family, lr)
+    return shared
+
+
 def _reported_rates(task: str, tuned: Iterable[Record]) -> dict[str, list[float]]:
     """The rates at which each arm is reported, the chosen one first."""
-    tables = {name: tried for name, tried in rates(tuned).items() if tried}
-    found = {name: tuning.choose(tried) for name, tried in tables.items()}
-    wanted = {name: [choice.lr] for name, choice in found.items()}
-    for family in families(task, [name for name in compared(task) if name in found]).values():
-        shared = tuning.common(tables[name] for name in family)
-        for name in family:
-            also = [lr for lr in (found[name].runner_up, shared) if lr is not None]
-            wanted[name] = list(dict.fromkeys([*wanted[name], *also]))
+    records = list(tuned)
+    shared, several = common_rates(task, records), compared(task)
+    wanted = {}
+    for name, choice in choices(records).items():
+        also = (choice.runner_up, shared.get(name)) if name in several else ()
+        wanted[name] = list(dict.fromkeys([choice.lr, *(lr for lr in also if lr is not None)]))
     return wanted
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...rules import schedule
 from ..runs.train import ROW_STEPS
 from ..statistics.intervals import Interval, wilson
-from ..statistics.summary import Summary, summary
+from ..statistics.summary import Summary, reported_metric, summarize
 from .arms import Arm, Evidence
 
 __all__ = ["Method", "expected_best", "final_momentum", "methods", "steps_to"]
@@ -51,6 +51,7 @@ class Method:
     """
 
     task: str
+    metric: str
     name: str
     lr: float
     edge: bool
@@ -64,7 +65,7 @@ class Method:
 
 
 def _summaries(arm: Arm) -> dict[str, Summary]:
-    return {name: summary(arm.values(name)) for name in arm.chosen.metrics}
+    return {name: summarize(arm.values(name)) for name in arm.chosen.metrics}
 
 
 def _method(task: str, arm: Arm, target: float | None) -> Method:
@@ -76,6 +77,7 @@ def _method(task: str, arm: Arm, target: float | None) -> Method:
     losses = [row.dev_loss.mean for row in arm.tuning]
     return Method(
         task=task,
+        metric=reported_metric(task),
         name=arm.name,
         lr=arm.lr,
         edge=arm.chosen.edge,

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..statistics.intervals import Floats, Interval, bootstrap_t, prediction_interval, t_interval
 from ..statistics.significance import deciding_runs, holm, log_differences, sign_flip, signed_ranks, tost
+from ..statistics.summary import reported_metric
 from .arms import Arm, Evidence
 from .claims import Claim, Part, Rules, Side, claims, parts, rules
 
@@ -303,9 +304,8 @@ def confound(evidence: Evidence) -> list[Effect]:
     memory than ICLR's recursion has, and it shortens the first steps by up to 45 %. The arms of `claims.yaml` have one
     without the other. Only at a common rate is a difference about the rule alone.
     """
-    metric = {claim.task: claim.metric for claim in reversed(claims())}
     return [
-        _effect(task, metric[task], part, arms[part.first], arms[part.second])
+        _effect(task, reported_metric(task), part, arms[part.first], arms[part.second])
         for task, arms in evidence.items()
         for part in parts()
         if part.first in arms and part.second in arms
