@@ -62,7 +62,9 @@ def _sweep(args: argparse.Namespace) -> int:
     from ..experiments.protocol.cost import table, total
     from ..experiments.protocol.planning import data_names, tasks
     from ..experiments.protocol.stages import Plan, stages
-    from ..experiments.runs.record import FAILED, Record, RunSpec, Store
+    from ..experiments.runs.record import FAILED, Record
+    from ..experiments.runs.spec import RunSpec
+    from ..experiments.runs.store import Store
     from ..experiments.runs.sweep import Control, executor, sweep
     from ..experiments.runs.train import check_device
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from .protocol.planning import model
 from .runs.checkpoints import Saver, load
-from .runs.record import FAILED, Record, RunSpec, Store
+from .runs.record import FAILED, Record
+from .runs.spec import RunSpec
+from .runs.store import Store
 from .runs.train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, run
 from .tasks import autoencoder, language_model
 

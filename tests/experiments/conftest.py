@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.runs.record import RunSpec
+from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters
 from nadam_ref.experiments.tasks import images
 

@@ -3,7 +3,8 @@
 import math
 
 from nadam_ref.experiments.protocol.definition import section
-from nadam_ref.experiments.runs.record import Record, RunSpec
+from nadam_ref.experiments.runs.record import Record
+from nadam_ref.experiments.runs.spec import RunSpec
 
 METRIC = {"word2vec": "loss", "images": "loss", "language_model": "perplexity", "autoencoder": "loss"}
 RATES = (0.01, 0.1, 1.0)

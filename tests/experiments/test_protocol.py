@@ -286,7 +286,7 @@ def test_what_the_protocol_does_not_have():
         (("paper", "digits"), "'paper', 'digits'; it has: mnist"),
         (("live", "digits", "poetry"), "no task 'poetry'; it has: images, word2vec"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(planning.ProtocolError, match=message):
             planning.specs(*arguments)
 
 

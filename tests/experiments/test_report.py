@@ -15,7 +15,7 @@ from nadam_ref import cli, tables
 from nadam_ref.commands import report as report_command
 from nadam_ref.experiments.protocol import definition
 from nadam_ref.experiments.runs import pack
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.verdicts import report
 from nadam_ref.experiments.verdicts.arms import gather
 from nadam_ref.tables import Column, Table

@@ -11,7 +11,7 @@ from nadam_ref.commands import reproduce
 from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.reproductions import KNOWN, Known, reach
 from nadam_ref.experiments.runs import checkpoints
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.train import Given, run
 from nadam_ref.experiments.verdicts.arms import gather
 

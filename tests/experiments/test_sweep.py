@@ -19,7 +19,8 @@ from distributed import LocalCluster
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.runs import checkpoints, worker
 from nadam_ref.experiments.runs import sweep as engine
-from nadam_ref.experiments.runs.record import RecordError, Store
+from nadam_ref.experiments.runs.record import RecordError
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
 from nadam_ref.experiments.runs.train import Training, run
 
@@ -136,7 +137,7 @@ def script(tmp_path, text, *, settings="", **environment):
 
 SWEEP = """
 from nadam_ref.experiments.protocol import planning
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import sweep
 """
 ONE = 'print(len(sweep(planning.specs("smoke", "digits", "images")[:1], Store("store"))))'

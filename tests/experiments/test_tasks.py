@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from nadam_ref.experiments.runs.record import RunSpec
+from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters, run
 from nadam_ref.experiments.tasks import TASKS, Task
 

@@ -16,7 +16,8 @@ import nadam_ref
 from nadam_ref import fused
 from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.protocol import planning
-from nadam_ref.experiments.runs import pack, record, train
+from nadam_ref.experiments.runs import pack, train
+from nadam_ref.experiments.runs import spec as specs
 from nadam_ref.experiments.runs.batched import run_together
 from nadam_ref.experiments.runs.record import provenance
 from nadam_ref.experiments.runs.train import run
@@ -327,7 +328,7 @@ def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeyp
 def test_a_long_run_keeps_means_of_its_training_losses(make_spec, monkeypatch):
     """Seven steps, evaluated after every third: the means of three, three and one."""
     whole = run(make_spec(steps=7, evaluate_every=3)).curves["train_loss"]
-    monkeypatch.setattr(record, "LONG", 6)
+    monkeypatch.setattr(specs, "LONG", 6)
     spec = make_spec(steps=7, evaluate_every=3)
     found = run(spec).curves["train_loss"]
     assert spec.train_every == 3

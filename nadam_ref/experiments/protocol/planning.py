@@ -15,12 +15,13 @@ from typing import Any
 
 from ...checks import renamed
 from ..published import reported
-from ..runs.record import FAILED, Record, RunSpec
+from ..runs.record import FAILED, Record
+from ..runs.spec import RunSpec
 from ..runs.train import OPTIMIZER_VERSION, hyperparameters
 from ..statistics.summary import criterion
 from ..tasks import TASKS
 from . import tuning
-from .definition import ProtocolError, section, tasks, version_of
+from .definition import ProtocolError, section, sha256, tasks, version_of
 
 __all__ = [
     "ProtocolError",
@@ -296,6 +297,7 @@ def _maker(profile: str, data_name: str, task: str) -> Any:
         "steps": plan["steps"],
         "batch": plan.get("batch", whole["batch"]),
         "evaluate_every": plan["evaluate_every"],
+        "protocol_sha256": sha256(task, profile),
         **{name: whole[name] for name in ("clip_norm", "anneal", "row_lazy") if name in whole},
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..runs.record import Record, RunSpec
+from ..runs.record import Record
+from ..runs.spec import RunSpec
 from . import planning
 
 __all__ = ["Plan", "expected", "stages"]

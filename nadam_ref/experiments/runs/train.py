@@ -24,7 +24,8 @@ from ...errors import NadamRefError
 from ...rules import DIALECTS
 from ..datasets.registry import DataError
 from ..tasks import TASKS, Params, Task, loss_and_gradients, pick, scatter
-from .record import Record, RunSpec, Status, provenance
+from .record import Record, Status, provenance
+from .spec import RunSpec
 
 __all__ = ["OPTIMIZER_VERSION", "DeviceError", "Log", "RunSpec", "Training", "hyperparameters", "run", "stream"]
 

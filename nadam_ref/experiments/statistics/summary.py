@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import NadamRefError
-from ..runs.record import FAILED, Record, RunSpec
+from ..runs.record import FAILED, Record
+from ..runs.spec import RunSpec
 from ..tasks import TASKS
 from .intervals import Interval, t_interval
 
