@@ -6,7 +6,9 @@ import pytest
 
 from nadam_ref.experiments.protocol import cost, planning
 from nadam_ref.experiments.protocol.cost import Cost, seconds_per_run, table, total
-from nadam_ref.experiments.tasks import images
+from nadam_ref.experiments.tasks import TASKS
+
+TASK = TASKS["images"]
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +33,8 @@ def test_a_runs_cost_is_its_steps_and_its_evaluations(make_spec, monkeypatch):
 
 def test_each_kind_of_optimizer_is_timed_once_and_each_task_evaluated_once(make_spec, monkeypatch):
     seen = []
-    plain = images.evaluate
-    monkeypatch.setattr(images, "evaluate", lambda *x: seen.append(x[2]) or plain(*x))
+    plain = TASK.evaluate
+    monkeypatch.setattr(TASK, "evaluate", lambda *x: seen.append(x[2]) or plain(*x))
     costs = [seconds_per_run(make_spec(name, seed=seed)) for name in ("Adam", "GD") for seed in (0, 1)]
     assert all(x > 0 for x in costs) and seen == ["dev", "test"]
     assert costs[0] == costs[1] and costs[2] == costs[3]

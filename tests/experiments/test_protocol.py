@@ -16,6 +16,7 @@ from nadam_ref.experiments.published import reported
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.runs.train import run
+from nadam_ref.experiments.tasks import model_of
 from nadam_ref.experiments.verdicts.arms import best, gather, rows
 from nadam_ref.experiments.verdicts.verdicts import compare
 
@@ -276,8 +277,8 @@ def test_a_new_choice_of_a_task_at_its_default_changes_no_id():
         units: int
         init: str = "paper"
 
-    assert planning.model(Size(3)) == {"units": 3}
-    assert planning.model(Size(3, "he_normal")) == {"units": 3, "init": "he_normal"}
+    assert model_of(Size(3)) == {"units": 3}
+    assert model_of(Size(3, "he_normal")) == {"units": 3, "init": "he_normal"}
 
 
 def test_what_the_protocol_does_not_have():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from ...checks import renamed
@@ -19,7 +18,7 @@ from ..runs.record import FAILED, Record
 from ..runs.spec import RunSpec
 from ..runs.train import OPTIMIZER_VERSION, hyperparameters
 from ..statistics.summary import criterion
-from ..tasks import TASKS
+from ..tasks import TASKS, model_of
 from . import tuning
 from .definition import ProtocolError, section, sha256, tasks, version_of
 
@@ -277,11 +276,6 @@ def printed(profile: str, data_name: str, task: str) -> list[RunSpec]:
     return [make(name, lr, seed) for seed in seeds(profile, task)[1] for name, lr in named.items()]
 
 
-def model(size: Any) -> dict[str, Any]:
-    """A task's sizes and choices as a spec has them: without those at their default, so that new choices may come."""
-    return {x.name: getattr(size, x.name) for x in fields(size) if getattr(size, x.name) != x.default}
-
-
 def _maker(profile: str, data_name: str, task: str) -> Any:
     """A function (arm, rate, seed) → `RunSpec` for one profile and data set."""
     plan, whole = _plan(task, profile, data_name), section(task)
@@ -289,7 +283,7 @@ def _maker(profile: str, data_name: str, task: str) -> Any:
         "task": task,
         "task_version": TASKS[task].VERSION,
         "profile": profile,
-        "model": model(TASKS[task].SIZES[profile]),
+        "model": model_of(TASKS[task].SIZES[profile]),
         "data": data_name,
         "data_sha256": dataset(profile, data_name, task).sha256,
         "subset": _subset(plan),
