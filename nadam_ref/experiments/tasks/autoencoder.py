@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets import registry as datasets
-from ..datasets.registry import ImageData, Subset
+from .. import datasets
+from ..datasets.images import ImageData
+from ..datasets.registry import Subset
 from .initialization import INITIALIZATIONS, PAPER, initial, penalty, zeros
 
 __all__ = [
@@ -66,7 +67,7 @@ SIZES = {
 
 
 def load(name: str, subset: Subset | None = None) -> ImageData:
-    """Images, as `nadam_ref.experiments.datasets.registry.load`, but MNIST's split is Jones's.
+    """Images, as `nadam_ref.experiments.datasets.load`, but MNIST's split is Jones's.
 
     The first 50,000 training images in file order: 40,000 for training, 10,000 for development.
     """

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.registry import ImageData, load
+from ..datasets.images import ImageData, load
 
 __all__ = [
     "METRIC",
