@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments import datasets
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters
 from nadam_ref.experiments.tasks import TASKS
@@ -23,7 +23,7 @@ def make_spec():
             profile="smoke",
             model=dataclasses.asdict(TASK.SIZES["smoke"]),
             data="digits",
-            data_sha256=registry.load("digits").sha256,
+            data_sha256=datasets.load("digits").sha256,
             optimizer=optimizer,
             optimizer_version=OPTIMIZER_VERSION,
             hyperparameters=hyperparameters(optimizer, {"lr": 0.01, **(hyper or {})}),

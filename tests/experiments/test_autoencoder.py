@@ -9,6 +9,7 @@ import torch
 from scipy.signal import correlate2d
 from torch.func import grad_and_value, vmap
 
+from nadam_ref.experiments import datasets
 from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.tasks import TASKS
 from nadam_ref.experiments.tasks.autoencoder import Size
@@ -26,7 +27,7 @@ def images_of(side, count=3):
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side), dtype=np.uint8)
     kinds = (("images", pixels), ("labels", pixels[:, 0, 0].astype(np.int64)))
     parts = {f"{s}_{k}": v.copy() for s in ("train", "dev", "test") for k, v in kinds}
-    return registry.ImageData(name="made", label="made-up images", white=255, **parts)
+    return datasets.ImageData(name="made", label="made-up images", white=255, **parts)
 
 
 def test_joness_network_has_224177_parameters():
@@ -163,12 +164,12 @@ def test_penalty_is_added():
     assert (found - plain).item() == pytest.approx(0.3 * squares / 2, rel=1e-12)
 
 
-@pytest.mark.skipif(not registry.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
+@pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")
 def test_joness_split_of_mnist():
     jones = TASK.load("mnist")
     assert [len(jones.split(s)[0]) for s in ("train", "dev", "test")] == [40_000, 10_000, 10_000]
     assert jones.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]  # the training file begins so
-    mnist = registry.load("mnist")
+    mnist = datasets.load("mnist")
     assert np.array_equal(jones.dev_images, mnist.train_images[35_000:45_000])
     assert jones.sha256 != mnist.sha256
     assert TASK.load("mnist", (128, 100, 100)).label.endswith("first 128/100/100 train/dev/test images")

@@ -10,12 +10,12 @@ from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 from torch.func import grad_and_value, vmap
 
-from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments import datasets
 from nadam_ref.experiments.tasks import TASKS
 from nadam_ref.experiments.tasks.images import Size
 
 TASK = TASKS["images"]
-DIGITS = registry.load("digits")
+DIGITS = datasets.load("digits")
 SMOKE = TASK.SIZES["smoke"]
 
 
@@ -31,7 +31,7 @@ def blank(side):
     """A data set of one black image in each part."""
     pixels, label = np.zeros((1, side, side), np.uint8), np.zeros(1, np.int64)
     parts = {f"{s}_{k}": v.copy() for s in ("train", "dev", "test") for k, v in (("images", pixels), ("labels", label))}
-    return registry.ImageData(name="blank", label="blank", white=255, **parts)
+    return datasets.ImageData(name="blank", label="blank", white=255, **parts)
 
 
 def test_the_reports_network_has_1663370_parameters():

@@ -37,7 +37,7 @@ ROWS = [f"{name}-{how}" for how in ("common", "dense") for name in ("Adam", "Nad
 def data_of(profile, task):
     """The first data set of a profile; skips where it is not there."""
     name = planning.data_names(profile, task)[0]
-    if not registry.available(name):
+    if registry.state(name) == "absent":
         pytest.skip(f"needs {name} in NADAM_REF_DATA or the cache")
     return name
 
@@ -120,7 +120,7 @@ def test_settings_are_the_reports():
         )  # the class accepts all of it
 
 
-@pytest.mark.skipif(not registry.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
+@pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")
 def test_sizes_and_lengths():
     for profile, steps, dense in (("small", 1500, 64), ("paper", 8593, 512)):
         specs = planning.specs(profile, "mnist")

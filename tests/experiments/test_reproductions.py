@@ -17,7 +17,7 @@ from nadam_ref.experiments.verdicts.arms import gather
 
 
 def needs(name):
-    return pytest.mark.skipif(not registry.available(name), reason=f"needs {name} in NADAM_REF_DATA or the cache")
+    return pytest.mark.skipif(registry.state(name) == "absent", reason=f"needs {name} in NADAM_REF_DATA or the cache")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch
 
 import nadam_ref
 from nadam_ref import fused
-from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments import datasets
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.runs import pack, train
 from nadam_ref.experiments.runs import spec as specs
@@ -31,7 +31,7 @@ TASK = TASKS["images"]
 
 def test_a_run_is_what_a_plain_loop_does(make_spec):
     spec = make_spec("Adam", seed=5)
-    digits = registry.load("digits")
+    digits = datasets.load("digits")
     size = TASK.SIZES["smoke"]
     params = TASK.init(digits, size, train.stream(5, "init"))
     optimizer = nadam_ref.Adam(params.values(), lr=0.01)
@@ -177,7 +177,7 @@ def test_fault_32_batch_larger_than_the_data(make_spec):
         ({"profile": "huge"}, ValueError, "no profile is called 'huge'"),
         ({"hyperparameters": {"lr": 0.1, "mu": 0.9}}, ValueError, "Nadam: .*mu"),
         ({"task_version": 99}, ValueError, "the spec asks for"),
-        ({"data_sha256": "0" * 64}, registry.DataError, "the spec asks for 0000"),
+        ({"data_sha256": "0" * 64}, datasets.DataError, "the spec asks for 0000"),
     ],
 )
 def test_what_cannot_be_run_says_why(make_spec, change, error, message):

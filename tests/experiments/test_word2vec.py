@@ -290,7 +290,7 @@ def test_fault_32_batch_that_does_not_fit(tokens, batch, message):
         next(TASK.batches(counting(tokens), SIZE, batch, generator(), generator()))
 
 
-@pytest.mark.skipif(not registry.available("text8"), reason="needs text8 in NADAM_REF_DATA or the cache")
+@pytest.mark.skipif(registry.state("text8") == "absent", reason="needs text8 in NADAM_REF_DATA or the cache")
 def test_real_text8_has_the_vocabulary_that_the_report_names():
     text8 = TASK.load("text8")
     assert text8.words[:6] == ("<unk>", "the", "of", "one", "and", "in") and len(text8.words) > 50_000

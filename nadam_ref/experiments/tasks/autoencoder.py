@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.registry import ImageData, Subset
+from ..datasets.images import ImageData
+from ..datasets.registry import Subset
 from .base import Batch, ImageTask, Params, State
 from .initialization import INITIALIZATIONS, PAPER, initial, penalty, zeros
 

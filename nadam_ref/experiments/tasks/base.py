@@ -24,8 +24,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..datasets import registry
-from ..datasets.registry import DataError, ImageData, Subset
+from .. import datasets
+from ..datasets import DataError, ImageData
+from ..datasets.registry import Subset
 
 __all__ = ["Batch", "ImageTask", "Params", "State", "Task", "pick", "scatter"]
 
@@ -125,7 +126,7 @@ class ImageTask(Task):
     """A task on images: `load`, whole batches that are reshuffled every epoch, evaluation in blocks."""
 
     def load(self, name: str, subset: Subset | None = None) -> ImageData:
-        return registry.load(name, subset)
+        return datasets.load(name, subset)
 
     def epoch(self, data: ImageData, size: Any, batch: int) -> int:
         """Whole batches in the training set. Raises `ValueError` where a batch is larger than it."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.registry import ImageData
+from ..datasets.images import ImageData
 from .base import Batch, ImageTask, Params, State
 
 __all__ = ["Images", "Size"]
