@@ -6,6 +6,7 @@ import pytest
 
 from nadam_ref.experiments.protocol import cost, planning
 from nadam_ref.experiments.protocol.cost import Cost, seconds_per_run, table, total
+from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.tasks import TASKS
 
 TASK = TASKS["images"]
@@ -40,9 +41,9 @@ def test_each_kind_of_optimizer_is_timed_once_and_each_task_evaluated_once(make_
     assert costs[0] == costs[1] and costs[2] == costs[3]
 
 
-@pytest.mark.parametrize("task", planning.tasks())
+@pytest.mark.parametrize("task", load().tasks)
 def test_every_task_can_be_timed_however_wild_the_rate(task):
-    (spec, *_) = planning.specs("smoke", planning.data_names("smoke", task)[0], task)
+    (spec, *_) = planning.specs("smoke", next(iter(profile_of(task, "smoke").data)), task)
     wild = dataclasses.replace(spec, hyperparameters={**spec.hyperparameters, "lr": 1e30})
     assert 0 < seconds_per_run(wild) < seconds_per_run(dataclasses.replace(wild, steps=spec.steps + 1))
     assert seconds_per_run(dataclasses.replace(wild, steps=0)) > 0

@@ -17,6 +17,7 @@ import nadam_ref
 from nadam_ref import fused
 from nadam_ref.experiments import datasets
 from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs import pack, train
 from nadam_ref.experiments.runs import spec as specs
 from nadam_ref.experiments.runs.batched import run_together
@@ -314,7 +315,7 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
 
 
 def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
-    (name, *_) = planning.data_names("smoke", "word2vec")
+    (name, *_) = profile_of("word2vec", "smoke").data
     spec = next(x for x in planning.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
     quick, plain = train.Training(spec), train.Training(spec)
     assert plain.optimizer.param_groups[0]["fused"] is True
@@ -328,7 +329,7 @@ def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
 
 
 def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeypatch):
-    (name, *_) = planning.data_names("smoke", "word2vec")
+    (name, *_) = profile_of("word2vec", "smoke").data
     spec, *_ = planning.specs("smoke", name, "word2vec")
     found = [provenance(spec, 1.0)["row_kernel"]]
     monkeypatch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
@@ -352,7 +353,7 @@ def test_a_long_run_keeps_means_of_its_training_losses(make_spec, monkeypatch):
 
 
 def test_a_row_lazy_run_says_how_many_steps_its_rows_took():
-    (name, *_) = planning.data_names("smoke", "word2vec")
+    (name, *_) = profile_of("word2vec", "smoke").data
     specs = {planning.arm(spec): spec for spec in planning.specs("smoke", name, "word2vec")}
     training = train.Training(specs["Adam"])
     while not training.ended:
@@ -372,9 +373,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("task", ["images", "word2vec", "language_model", "autoencoder"])
 def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
     """Saved to a file and read by another object, in the middle of an epoch and of an evaluation interval."""
-    spec = next(
-        x for x in planning.specs("smoke", planning.data_names("smoke", task)[0], task) if x.optimizer == "Nadam"
-    )
+    spec = next(x for x in planning.specs("smoke", profile_of(task, "smoke").data[0], task) if x.optimizer == "Nadam")
     spec = dataclasses.replace(spec, steps=9, evaluate_every=4)
     whole = run(spec)
 

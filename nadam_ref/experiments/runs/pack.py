@@ -77,13 +77,14 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _check_protocols(records: Sequence[Record]) -> None:
-    found: dict[str, set[str]] = {}
+    protocols: dict[str, set[str]] = {}
     for record in records:
-        kind = f"{record.spec.task}/{record.spec.profile}"
-        found.setdefault(kind, set()).add(str(record.provenance.get("protocol_sha256"))[:12])
-    mixed = [f"{kind} ({', '.join(sorted(hashes))})" for kind, hashes in found.items() if len(hashes) > 1]
+        protocols.setdefault(f"{record.spec.task}/{record.spec.profile}", set()).add(record.protocol_sha256[:12])
+    mixed = [f"{part} ({', '.join(sorted(hashes))})" for part, hashes in protocols.items() if len(hashes) > 1]
     if mixed:
-        raise PackError(f"runs of different protocols do not go into one pack: {'; '.join(mixed)}; sweep anew")
+        raise PackError(
+            f"runs of different protocols do not go into one pack: {'; '.join(mixed)}; sweep into an empty store"
+        )
 
 
 def _places(records: Sequence[Record]) -> list[Mapping[str, Any]]:

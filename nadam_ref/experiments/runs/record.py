@@ -55,6 +55,11 @@ class Record:
     provenance: Mapping[str, Any]
 
     @property
+    def protocol_sha256(self) -> str:
+        """Hash of the protocol that planned the run; empty where none did."""
+        return str(self.provenance.get("protocol_sha256", ""))
+
+    @property
     def outcome_sha256(self) -> str:
         """Hash of all that must be the same, bit for bit, when the same spec is run again."""
         return digest([self.status, self.step, _strict(self.curves), _strict(self.metrics)])
