@@ -1,7 +1,7 @@
 """What the reference pages say that is data: rendered from the data files, or computed, and never retyped.
 
-In a page, ```` ```{facts} claims ```` is a table or a list, ``{fact}`alpha` `` a number within a sentence.
-`reference` says which names there are.
+In a page, ```` ```{facts} claims ```` is a table or a list, ``{{ alpha }}`` a number within a sentence.
+`fact_tables` has them by name. A name that it does not have is a warning, and fails the build.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
 
 from ..cells.show import NamedTable
 from . import fact_tables
@@ -36,20 +37,13 @@ class Facts(SphinxDirective):
         return found
 
 
-class Fact(SphinxRole):
-    """``{fact}`NAME` ``: the number of that name in `reference.NUMBERS`."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """The number as text."""
-        if self.text not in fact_tables.NUMBERS:
-            there = ", ".join(fact_tables.NUMBERS)
-            message = f"no number is called {self.text!r}; there are: {there}"
-            return [], [self.inliner.reporter.error(message, line=self.lineno)]
-        return [nodes.Text(fact_tables.NUMBERS[self.text]())], []
+def _substitute(_app: Sphinx, config: Config) -> None:
+    numbers = {name: number() for name, number in fact_tables.NUMBERS.items()}
+    config.myst_substitutions = {**config.myst_substitutions, **numbers}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("facts", Facts)
-    app.add_role("fact", Fact())
+    app.connect("config-inited", _substitute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

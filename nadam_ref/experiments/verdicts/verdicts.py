@@ -80,7 +80,7 @@ class Comparison:
         return prediction_interval(self.differences) if self.finite else None
 
     def equivalence(self, delta: float) -> float:
-        """The p of the test that the mean difference lies inside ±`delta`."""
+        """The p of the test that the mean difference is less than `delta` away from 0."""
         return tost(self.differences, delta) if self.finite else 1.0
 
     def needed(self, delta: float, family: int, alpha: float) -> int | None:
