@@ -256,13 +256,13 @@ def test_the_titles_and_the_suffixes_are_those_that_are_given() -> None:
 
 def test_the_degrees_of_certainty_are_all_explained() -> None:
     introduction = PAGES["open_details"].split("## Errata")[0]
-    assert re.findall(r"^(\w+)\n: ", introduction, re.MULTILINE) == list(open_details.SURELY)
+    assert re.findall(r"^(\w+)\n: ", introduction, re.MULTILINE) == list(open_details.CERTAINTY)
 
 
 def test_every_degree_is_used_by_an_erratum_or_an_open_detail() -> None:
     errata = PAGES["open_details"].split("## Errata")[1].split("## Left open")[0]
-    assert set(re.findall(r"; \*(\w+)\*", errata)) | {row.surely for row in open_details.details()} == set(
-        open_details.SURELY
+    assert set(re.findall(r"; \*(\w+)\*", errata)) | {row.certainty for row in open_details.details()} == set(
+        open_details.CERTAINTY
     )
 
 

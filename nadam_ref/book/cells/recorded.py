@@ -55,7 +55,7 @@ def primary(found: Evidence) -> list[Verdict]:
 def note(found: Evidence) -> str:
     """Profile, data, seeds, machine and commit of the reported runs: what must stand beside every figure of them."""
     (arms,) = found.values()
-    return show.whence((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
+    return show.provenance_note((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
 def table(found: Evidence, name: str) -> Markdown:
@@ -111,7 +111,7 @@ def gaps(verdicts: Sequence[Verdict]) -> Picture:
         ax.text(place, 1.02, text, transform=frame, ha="left" if place < 0.5 else "right", fontsize=9, color="#57606a")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     arms = [arm for v in verdicts for arm in v.arms or ()]
-    figure.note = show.whence((r for arm in arms for r in arm.runs.values()), recorded=True)
+    figure.note = show.provenance_note((r for arm in arms for r in arm.runs.values()), recorded=True)
     return figure
 
 
@@ -146,7 +146,7 @@ def rates(records: Sequence[Record]) -> Picture:
         ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
         ax.legend()
     axes[0].set_ylabel("development loss")
-    figure.note = show.whence((r for r in records if planning.tunes(r)), recorded=True)
+    figure.note = show.provenance_note((r for r in records if planning.tunes(r)), recorded=True)
     return figure
 
 

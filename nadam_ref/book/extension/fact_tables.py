@@ -37,7 +37,7 @@ PROFILES = ("live", "small", "paper")
 REPORT = "images"
 WORDS_OWN = "word2vec"
 NO_BREAK = "\u00a0"
-#: Whence a table comes that says what a data file of the package says.
+#: Provenance note for tables generated from package data.
 SAID = "From the package's own data"
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -208,7 +208,7 @@ def _file_sha256(name: str) -> str:
 
 def _open_details(task: str) -> str:
     parts = [
-        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.surely}): {row.paper}.\n"
+        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.certainty}): {row.paper}.\n"
         f": *Here:* {row.chosen}. *Why:* {row.why}."
         for row in open_details.details()
         if row.task == task
@@ -260,7 +260,7 @@ def _known() -> Markdown:
             for metric, value in x.published.items()
         ]
     caption = "Results of others, for one optimizer each; and those of our recorded runs, made by `nadam-ref known`."
-    note = show.whence(records.values(), recorded=True) if records else ""
+    note = show.provenance_note(records.values(), recorded=True) if records else ""
     return _table(["run", "metric", "published", "ours", "reached"], rows, "llrrl", "known", caption, note)
 
 
