@@ -185,7 +185,7 @@ def test_the_page_says_which_arms_are_run_and_reported_at_one_rate_only(protocol
 def test_so_many_seeds_show_such_a_difference() -> None:
     """Simulated: normal pairs with the pilot's spread, whose mean is what the page says they show."""
     spread, generator = float(fact_tables.NUMBERS["pilot"]()), np.random.default_rng(0)
-    level = claims.rules().alpha / 9
+    level = claims.verdict_rules().alpha / 9
     for n, seen in (("n", "seen"), ("n_images", "seen_images")):
         pairs = int(fact_tables.NUMBERS[n]())
         mean = math.log1p(float(fact_tables.NUMBERS[seen]().removesuffix(" %")) / 100)

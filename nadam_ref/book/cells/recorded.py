@@ -1,4 +1,4 @@
-"""What the chapters on experiments show of recorded runs: the report's tables, and figures of the same evidence."""
+"""What the chapters show of recorded runs: the report's tables, and figures of the same arms."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
 
 
 def rates(records: Sequence[Record]) -> Picture:
-    """Mean development loss of the tuning runs against the learning rate: how forgiving each method is of its rate."""
+    """Mean development loss of the tuning runs against the learning rate: how sensitive each method is to it."""
     (arms,) = evidence(records).values()
     panels = _panels(arms)
     figure = Picture(figsize=(2.4 + 2.6 * len(panels), 3.6))
@@ -155,5 +155,5 @@ def _methods(arms: Mapping[str, Arm]) -> list[str]:
 
 
 def _panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
-    found = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
-    return {title: names for title, names in found.items() if names}
+    panels = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
+    return {title: names for title, names in panels.items() if names}

@@ -60,7 +60,7 @@ def _loaded(cell: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def unload(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Take the cargo out, in place, and let figures be described by what was told from their numbers too."""
+    """Take the cargo out, in place, and add to each figure's text alternative the one made from its numbers."""
     for cell in notebook["cells"]:
         for data in _loaded(cell):
             cargo = data.pop(CARGO)

@@ -158,7 +158,7 @@ def _rates() -> Markdown:
 
 
 def _primary() -> Markdown:
-    rules, rows = claims.rules(), []
+    rules, rows = claims.verdict_rules(), []
     for claim in _family():
         (side,) = claim.sides
         gap, delta = _percent(side.gap or 0.0), f"{rules.delta(claim.metric, side.gap):.3f}"
@@ -397,7 +397,7 @@ def _pilot() -> float:
 
 def _seen(n: int) -> str:
     """The smallest difference that so many pairs show, in percent, in the hardest step of the primary family."""
-    least = significance.detectable(_pilot(), n, len(_family()), claims.rules().alpha)
+    least = significance.detectable(_pilot(), n, len(_family()), claims.verdict_rules().alpha)
     return f"{100 * math.expm1(least):.1f} %"
 
 
@@ -405,11 +405,11 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "protocol_version": lambda: str(definition.version()),
     "protocol_sha256": lambda: _file_sha256("protocol.yaml"),
     "claims_sha256": lambda: _file_sha256("claims.yaml"),
-    "alpha": lambda: f"{claims.rules().alpha:g}",
-    "delta_share": lambda: f"{claims.rules().share:.0%}".replace("%", " %"),
-    "delta_loss": lambda: f"{claims.rules().least['loss']:g}",
-    "delta_perplexity": lambda: f"{claims.rules().least['perplexity']:g}",
-    "title_most": lambda: str(claims.rules().most),
+    "alpha": lambda: f"{claims.verdict_rules().alpha:g}",
+    "delta_share": lambda: f"{claims.verdict_rules().share:.0%}".replace("%", " %"),
+    "delta_loss": lambda: f"{claims.verdict_rules().least['loss']:g}",
+    "delta_perplexity": lambda: f"{claims.verdict_rules().least['perplexity']:g}",
+    "title_most": lambda: str(claims.verdict_rules().most),
     "family": lambda: WORDS[len(_family())],
     "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in _family())],
     "n_images": lambda: str(_reporting("small", REPORT)),

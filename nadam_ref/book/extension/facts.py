@@ -30,11 +30,11 @@ class Facts(SphinxDirective):
         block = fact_tables.BLOCKS[name]()
         if isinstance(block, str):
             return self.parse_text_to_nodes(block)
-        found = self.parse_text_to_nodes(block.data)
+        content = self.parse_text_to_nodes(block.data)
         if isinstance(block, NamedTable):
-            for table in (table for node in found for table in node.findall(nodes.table)):
+            for table in (table for node in content for table in node.findall(nodes.table)):
                 table["note"] = block.cargo["note"]
-        return found
+        return content
 
 
 def _substitute(_app: Sphinx, config: Config) -> None:
