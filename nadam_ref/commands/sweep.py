@@ -124,14 +124,14 @@ def _power(plans: list[Any]) -> list[str]:
     """What the reporting seeds of each plan can see, where a pilot has measured the spread."""
     from ..experiments.protocol.definition import profile_of
     from ..experiments.statistics.significance import detectable
-    from ..experiments.verdicts.claims import claims, rules
+    from ..experiments.verdicts.claims import claims, verdict_rules
 
     family, lines = sum(claim.primary for claim in claims()), []
     for plan in plans:
         profile = profile_of(plan.task, plan.profile)
         n, spread = len(profile.reporting), profile.pilot
         if spread is not None:
-            least = 100 * math.expm1(detectable(spread, n, family, rules().alpha))
+            least = 100 * math.expm1(detectable(spread, n, family, verdict_rules().alpha))
             lines.append(f"{plan.task}: {n} seeds show a difference of {least:.1f} % (pairs spread by {spread:g})")
         elif n:
             lines.append(f"{plan.task}: {n} seeds; no pilot says what they can show")

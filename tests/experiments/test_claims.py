@@ -89,7 +89,7 @@ def test_claims_name_arms_of_the_protocol():
 
 
 def test_delta_is_a_quarter_of_the_gap_or_the_least_that_matters():
-    rules = claims.rules()
+    rules = claims.verdict_rules()
     assert rules.delta("test_loss", math.log(0.284 / 0.325)) == pytest.approx(-math.log(0.284 / 0.325) / 4)
     assert rules.delta("test_loss", -0.01) == rules.delta("dev_loss", None) == 0.02
     assert rules.delta("test_perplexity", 0.001) == 0.005

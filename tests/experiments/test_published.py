@@ -1,4 +1,4 @@
-"""The papers' table: complete, and honest about how surely each number is known."""
+"""The papers' table: complete, and honest about how certain each number is."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_the_winners_are_those_of_the_reports_text():
     assert lowest == {"word2vec": "Nadam", "images": "RMSProp", "language_model": "Momentum"}
 
 
-def test_every_number_says_how_surely_it_is_known():
+def test_every_number_says_how_certain_it_is():
     tables = [reported("cs229", task) for task in ("word2vec", "images", "language_model")]
     rates = reported("iclr", "autoencoder")
     assert {row.confirmed for table in [*tables, rates] for row in table.values()} <= set(CONFIRMED)

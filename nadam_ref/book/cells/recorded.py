@@ -1,4 +1,4 @@
-"""What the chapters on experiments show of recorded runs: the report's tables, and figures of the same evidence."""
+"""What the chapters show of recorded runs: the report's tables, and figures of the same arms."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def primary(found: Evidence) -> list[Verdict]:
 def note(found: Evidence) -> str:
     """Profile, data, seeds, machine and commit of the reported runs: what must stand beside every figure of them."""
     (arms,) = found.values()
-    return show.whence((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
+    return show.provenance_note((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
 def table(found: Evidence, name: str) -> Markdown:
@@ -109,7 +109,7 @@ def gaps(verdicts: Sequence[Verdict]) -> Picture:
         ax.text(place, 1.02, text, transform=frame, ha="left" if place < 0.5 else "right", fontsize=9, color="#57606a")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     arms = [arm for v in verdicts for arm in v.arms or ()]
-    figure.note = show.whence((r for arm in arms for r in arm.runs.values()), recorded=True)
+    figure.note = show.provenance_note((r for arm in arms for r in arm.runs.values()), recorded=True)
     return figure
 
 
@@ -128,7 +128,7 @@ def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
 
 
 def rates(records: Sequence[Record]) -> Picture:
-    """Mean development loss of the tuning runs against the learning rate: how forgiving each method is of its rate."""
+    """Mean development loss of the tuning runs against the learning rate: how sensitive each method is to it."""
     (arms,) = evidence(records).values()
     panels = _panels(arms)
     figure = Picture(figsize=(2.4 + 2.6 * len(panels), 3.6))
@@ -144,7 +144,7 @@ def rates(records: Sequence[Record]) -> Picture:
         ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
         ax.legend()
     axes[0].set_ylabel("development loss")
-    figure.note = show.whence((r for r in records if planning.tunes(r)), recorded=True)
+    figure.note = show.provenance_note((r for r in records if planning.tunes(r)), recorded=True)
     return figure
 
 
@@ -153,5 +153,5 @@ def _methods(arms: Mapping[str, Arm]) -> list[str]:
 
 
 def _panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
-    found = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
-    return {title: names for title, names in found.items() if names}
+    panels = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
+    return {title: names for title, names in panels.items() if names}

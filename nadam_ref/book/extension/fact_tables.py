@@ -38,7 +38,7 @@ PROFILES = ("live", "small", "paper")
 REPORT = "images"
 WORDS_OWN = "word2vec"
 NO_BREAK = "\u00a0"
-#: Whence a table comes that says what a data file of the package says.
+#: Provenance note for tables generated from package data.
 SAID = "From the package's own data"
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -150,7 +150,7 @@ def _rates() -> Markdown:
 
 
 def _primary() -> Markdown:
-    rules, rows = claims.rules(), []
+    rules, rows = claims.verdict_rules(), []
     for claim in _family():
         (side,) = claim.sides
         gap, delta = _percent(side.gap or 0.0), f"{rules.delta(claim.metric, side.gap):.3f}"
@@ -199,7 +199,7 @@ def _file_sha256(name: str) -> str:
 
 def _open_details(task: str) -> str:
     parts = [
-        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.surely}): {row.paper}.\n"
+        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.certainty}): {row.paper}.\n"
         f": *Here:* {row.chosen}. *Why:* {row.why}."
         for row in open_details.details()
         if row.task == task
@@ -251,7 +251,7 @@ def _known() -> Markdown:
             for metric, value in x.published.items()
         ]
     caption = "Results of others, for one optimizer each; and those of our recorded runs, made by `nadam-ref known`."
-    note = show.whence(records.values(), recorded=True) if records else ""
+    note = show.provenance_note(records.values(), recorded=True) if records else ""
     return _table(["run", "metric", "published", "ours", "reached"], rows, "llrrl", "known", caption, note)
 
 
@@ -388,46 +388,46 @@ def _pilot() -> float:
 
 def _seen(n: int) -> str:
     """The smallest difference that so many pairs show, in percent, in the hardest step of the primary family."""
-    least = significance.detectable(_pilot(), n, len(_family()), claims.rules().alpha)
+    least = significance.detectable(_pilot(), n, len(_family()), claims.verdict_rules().alpha)
     return f"{100 * math.expm1(least):.1f} %"
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
-    "protocol-version": lambda: str(load().version),
-    "protocol-sha256": lambda: _file_sha256("protocol.yaml"),
-    "claims-sha256": lambda: _file_sha256("claims.yaml"),
-    "alpha": lambda: f"{claims.rules().alpha:g}",
-    "delta-share": lambda: f"{claims.rules().share:.0%}".replace("%", " %"),
-    "delta-loss": lambda: f"{claims.rules().least['loss']:g}",
-    "delta-perplexity": lambda: f"{claims.rules().least['perplexity']:g}",
-    "title-most": lambda: str(claims.rules().most),
+    "protocol_version": lambda: str(load().version),
+    "protocol_sha256": lambda: _file_sha256("protocol.yaml"),
+    "claims_sha256": lambda: _file_sha256("claims.yaml"),
+    "alpha": lambda: f"{claims.verdict_rules().alpha:g}",
+    "delta_share": lambda: f"{claims.verdict_rules().share:.0%}".replace("%", " %"),
+    "delta_loss": lambda: f"{claims.verdict_rules().least['loss']:g}",
+    "delta_perplexity": lambda: f"{claims.verdict_rules().least['perplexity']:g}",
+    "title_most": lambda: str(claims.verdict_rules().most),
     "family": lambda: WORDS[len(_family())],
     "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in _family())],
-    "n-images": lambda: str(_reporting("small", REPORT)),
+    "n_images": lambda: str(_reporting("small", REPORT)),
     "n": lambda: str(UNTRIED),
     "pilot": lambda: f"{_pilot():g}",
-    "seen-images": lambda: _seen(_reporting("small", REPORT)),
+    "seen_images": lambda: _seen(_reporting("small", REPORT)),
     "seen": lambda: _seen(UNTRIED),
-    "smallest-p": lambda: f"{_smallest_p(UNTRIED):.3g}",
-    "smallest-adjusted-p": lambda: f"{len(_family()) * _smallest_p(UNTRIED):.3g}",
+    "smallest_p": lambda: f"{_smallest_p(UNTRIED):.3g}",
+    "smallest_adjusted_p": lambda: f"{len(_family()) * _smallest_p(UNTRIED):.3g}",
     "least": lambda: str(intervals.LEAST),
     "resamples": lambda: f"{RESAMPLES:,}",
     "replays": lambda: f"{REPLAYS:,}",
     "power": lambda: f"{significance.POWER:.0%}".replace("%", " %"),
-    "diverged-factor": lambda: f"{train.DIVERGED_FACTOR:g}",
-    "diverged-steps": lambda: str(train.DIVERGED_STEPS),
+    "diverged_factor": lambda: f"{train.DIVERGED_FACTOR:g}",
+    "diverged_steps": lambda: str(train.DIVERGED_STEPS),
     "failed": lambda: ", ".join(sorted(map(_words, run_records.FAILED))),
-    "known-tolerance": lambda: f"{reproductions.TOLERANCE - 1:.0%}".replace("%", " %"),
-    "runs-images-small": lambda: f"{runs('images', 'small'):,}",
+    "known_tolerance": lambda: f"{reproductions.TOLERANCE - 1:.0%}".replace("%", " %"),
+    "runs_images_small": lambda: f"{runs('images', 'small'):,}",
     "deaths": lambda: str(sweep.DEATHS),
     "replicas": lambda: str(sweep.REPLICAS),
-    "checkpoint-seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
+    "checkpoint_seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
     "recalled": _recalled,
-    "extra-nu": lambda: f"{_extra_nu():.4f}",
-    "warm-up-step": lambda: str(_shortest()[0]),
-    "warm-up-length": lambda: f"{_shortest()[1]:.3f}",
-    "warm-up-over": lambda: str(_within(paper.nadam, 0.01)),
-    "iclr-first": lambda: f"{_unit_steps(paper.nadam_iclr, 2000)[0]:.3f}",
-    "iclr-over": lambda: str(_within(paper.nadam_iclr, 0.01)),
-    "last-index": lambda: f"{_last_index():.2%}".replace("%", " %"),
+    "extra_nu": lambda: f"{_extra_nu():.4f}",
+    "warm_up_step": lambda: str(_shortest()[0]),
+    "warm_up_length": lambda: f"{_shortest()[1]:.3f}",
+    "warm_up_over": lambda: str(_within(paper.nadam, 0.01)),
+    "iclr_first": lambda: f"{_unit_steps(paper.nadam_iclr, 2000)[0]:.3f}",
+    "iclr_over": lambda: str(_within(paper.nadam_iclr, 0.01)),
+    "last_index": lambda: f"{_last_index():.2%}".replace("%", " %"),
 }

@@ -81,7 +81,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def tost(differences: Values, delta: float) -> float:
-    """The p of two one-sided t tests: small where the mean difference is shown to lie inside (−`delta`, `delta`).
+    """The p of two one-sided t tests: small where the mean difference is shown to be less than `delta` from 0.
 
     1, no evidence, for fewer than 3 differences or where one is infinite.
     """
@@ -99,8 +99,8 @@ def tost(differences: Values, delta: float) -> float:
 def deciding_runs(differences: Values, delta: float, family: int = 1, alpha: float = 0.05) -> int | None:
     """How many pairs would decide, were the mean and the spread as seen: with a probability of .8 or nearly so
 
-    either the difference is significant at `alpha` / `family` (Holm's first and hardest step) or it is shown to lie
-    inside ±`delta` at `alpha`. A plan, not a promise: the mean and the spread are themselves estimates.
+    either the difference is significant at `alpha` / `family` (Holm's first and hardest step) or it is shown to be
+    less than `delta` from 0 at `alpha`. A plan, not a promise: the mean and the spread are themselves estimates.
     None where there is nothing to plan from (fewer than 3 differences, an infinite one) or 1000 pairs would not do.
     """
     d = np.asarray(differences, dtype=np.float64)

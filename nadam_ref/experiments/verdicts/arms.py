@@ -1,4 +1,4 @@
-"""What the recorded runs of a profile say of each arm: the rate that tuning chose, and the runs that are reported."""
+"""The runs of a profile by arm: a row for each rate that was tried, the chosen rate, and the reported runs there."""
 
 from __future__ import annotations
 

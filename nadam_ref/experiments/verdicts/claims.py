@@ -17,7 +17,7 @@ from ...errors import NadamRefError
 from ..protocol.definition import load
 from ..published import Reported, reported
 
-__all__ = ["Claim", "ClaimError", "Part", "Rules", "Side", "claims", "parts", "read", "rules"]
+__all__ = ["Claim", "ClaimError", "Part", "Side", "VerdictRules", "claims", "parts", "read", "verdict_rules"]
 
 
 class ClaimError(NadamRefError):
@@ -69,7 +69,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Rules:
+class VerdictRules:
     """The rules of judgement: see the comments in `claims.yaml`."""
 
     alpha: float
@@ -170,11 +170,11 @@ def claims() -> list[Claim]:
     return family + [_exploratory(entry) for entry in _content()["exploratory"]]
 
 
-def rules() -> Rules:
+def verdict_rules() -> VerdictRules:
     """The rules by which claims are judged."""
-    said = _content()["rules"]
-    delta = said["delta"]
-    return Rules(said["alpha"], delta["share"], delta["least"], said["title"]["most"], said["setup"])
+    rules = _content()["rules"]
+    delta = rules["delta"]
+    return VerdictRules(rules["alpha"], delta["share"], delta["least"], rules["title"]["most"], rules["setup"])
 
 
 def parts() -> list[Part]:
