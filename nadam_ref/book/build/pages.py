@@ -26,14 +26,14 @@ UNSTAGED = shutil.ignore_patterns("results", ".*", "__pycache__")
 
 def require_tools() -> None:
     """Raise `BookError` unless papermill and Jupyter Book 1 are installed."""
-    for name in ("papermill", "jupyter-book"):
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            text = f'building the book needs {name}, which is not installed: pip install "nadam_ref[book]"'
-            raise BookError(text) from None
-    if not found.startswith("1."):
-        raise BookError(f'Jupyter Book {found} is installed; this book needs version 1: pip install "jupyter-book<2"')
+    try:
+        version("papermill")
+        book = version("jupyter-book")
+    except PackageNotFoundError as error:
+        text = f'building the book needs {error.name}, which is not installed: pip install "nadam_ref[book]"'
+        raise BookError(text) from None
+    if not book.startswith("1."):
+        raise BookError(f'Jupyter Book {book} is installed; this book needs version 1: pip install "jupyter-book<2"')
 
 
 def chapters(toc: Path) -> list[str]:
