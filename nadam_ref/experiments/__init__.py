@@ -10,17 +10,17 @@ from typing import Any
 
 #: The public names, and the modules that define them.
 HOMES = {
-    "load": "datasets.registry",
-    "first_available": "datasets.registry",
+    "load": "datasets",
+    "first_available": "datasets",
     "TASKS": "tasks",
     "reported": "published",
     "arms": "protocol.planning",
     "seeds": "protocol.planning",
     "dataset": "protocol.planning",
     "specs": "protocol.planning",
-    "RunSpec": "runs.record",
+    "RunSpec": "runs.spec",
     "Record": "runs.record",
-    "Store": "runs.record",
+    "Store": "runs.store",
     "run": "runs.train",
     "sweep": "runs.sweep",
     "to_rows": "statistics.summary",

@@ -1,26 +1,28 @@
-"""Results that others have published for their own optimizer: reached first, before optimizers are compared on a task.
+"""Results that others have published, repeated before optimizers are compared on their tasks.
 
-A run that reaches them says that data, network, objective and training loop are those of the source.
+A run that reaches such a result shows that data, network, objective and training loop are those of its source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .protocol.planning import model
 from .runs.checkpoints import Saver, load
-from .runs.record import FAILED, Record, RunSpec, Store
+from .runs.record import FAILED, Record
+from .runs.spec import RunSpec
+from .runs.store import Store
 from .runs.train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, run
-from .tasks import autoencoder, language_model
+from .tasks import TASKS, model_of
 
-__all__ = ["KNOWN", "TOLERANCE", "Known", "reach"]
+__all__ = ["REPRODUCTIONS", "TOLERANCE", "Reproduction", "reproduce"]
 
 TOLERANCE = 1.05  # a result counts as reached up to this multiple of the published one
 
 
 @dataclass(frozen=True)
-class Known:
+class Reproduction:
     """A published result on a task: `published` by metric, lower is better; `measured` reads the same from a record."""
 
     task: str
@@ -33,29 +35,37 @@ class Known:
         """Whether every metric is at most 1.05 times the published one. A run that did not finish has reached none."""
         if record.status != "finished":
             return False
-        found = self.measured(record)
-        return all(found[name] <= TOLERANCE * value for name, value in self.published.items())
+        values = self.measured(record)
+        return all(values[name] <= TOLERANCE * value for name, value in self.published.items())
+
+
+def _spec(
+    name: str, data_name: str, batch: int, epochs: int, optimizer: str, settings: Mapping[str, Any], **more: Any
+) -> RunSpec:
+    """A run of a task at the paper's size with seed 0, evaluated after every epoch."""
+    task = TASKS[name]
+    size, data = task.SIZES["paper"], task.load(data_name)
+    steps = task.epoch(data, size, batch)
+    return RunSpec(
+        task=name,
+        task_version=task.VERSION,
+        profile=REPRODUCTION,
+        model=model_of(size),
+        data=data_name,
+        data_sha256=data.sha256,
+        optimizer=optimizer,
+        optimizer_version=OPTIMIZER_VERSION,
+        hyperparameters=hyperparameters(optimizer, settings),
+        seed=0,
+        steps=epochs * steps,
+        batch=batch,
+        evaluate_every=steps,
+        **more,
+    )
 
 
 def _jones() -> RunSpec:
-    size, batch = autoencoder.SIZES["paper"], 128
-    mnist = autoencoder.load("mnist")
-    steps = autoencoder.epoch(mnist, size, batch)
-    return RunSpec(
-        task="autoencoder",
-        task_version=autoencoder.VERSION,
-        profile=REPRODUCTION,
-        model=model(size),
-        data="mnist",
-        data_sha256=mnist.sha256,
-        optimizer="NAG",
-        optimizer_version=OPTIMIZER_VERSION,
-        hyperparameters=hyperparameters("NAG", {"lr": 0.01, "momentum": 0.975, "form": "sum"}),
-        seed=0,
-        steps=20 * steps,
-        batch=batch,
-        evaluate_every=steps,
-    )
+    return _spec("autoencoder", "mnist", 128, 20, "NAG", {"lr": 0.01, "momentum": 0.975, "form": "sum"})
 
 
 def _jones_losses(record: Record) -> dict[str, float]:
@@ -65,41 +75,22 @@ def _jones_losses(record: Record) -> dict[str, float]:
 
 
 def _ptb() -> RunSpec:
-    size, batch = language_model.SIZES["paper"], 20
-    ptb = language_model.load("ptb")
-    steps = language_model.epoch(ptb, size, batch)
-    return RunSpec(
-        task="language_model",
-        task_version=language_model.VERSION,
-        profile=REPRODUCTION,
-        model=model(size),
-        data="ptb",
-        data_sha256=ptb.sha256,
-        optimizer="GD",
-        optimizer_version=OPTIMIZER_VERSION,
-        hyperparameters=hyperparameters("GD", {"lr": 1.0}),
-        seed=0,
-        steps=13 * steps,
-        batch=batch,
-        evaluate_every=steps,
-        clip_norm=5.0,
-        anneal=(0.5, 5),
-    )
+    return _spec("language_model", "ptb", 20, 13, "GD", {"lr": 1.0}, clip_norm=5.0, anneal=(0.5, 5))
 
 
 def _perplexities(record: Record) -> dict[str, float]:
     return {name: record.metrics[name] for name in ("dev_perplexity", "test_perplexity")}
 
 
-KNOWN = {
-    "jones": Known(
+REPRODUCTIONS = {
+    "jones": Reproduction(
         task="autoencoder",
         source="Jones (2015), convolutional autoencoder of MNIST: NAG, rate .01, μ .975, batch 128, 20 epochs",
         spec=_jones,
         published={"train_loss": 0.01808, "dev_loss": 0.01784},
         measured=_jones_losses,
     ),
-    "ptb": Known(
+    "ptb": Reproduction(
         task="language_model",
         source="TensorFlow's language-model tutorial, small configuration, Penn Treebank: gradient descent, 13 epochs",
         spec=_ptb,
@@ -109,16 +100,16 @@ KNOWN = {
 }
 
 
-def reach(name: str, store: Store, *, progress: Callable[[Training], None] | None = None) -> Record:
-    """The record of a known result's run: from the store where it is there, else made and stored.
+def reproduce(name: str, store: Store, *, progress: Callable[[Training], None] | None = None) -> Record:
+    """The record of the run that repeats a result: from the store where it is there, else made and stored.
 
     A run that was interrupted, or failed for want of memory, goes on from its checkpoint beside the records.
     `progress` is called as it is saved, about once a minute. Raises what `runs.train.run` raises, and
     `KeyError` for an unknown name.
     """
-    spec = KNOWN[name].spec()
-    if (kept := store.get(spec)) is not None:
-        return kept
+    spec = REPRODUCTIONS[name].spec()
+    if (stored := store.get(spec)) is not None:
+        return stored
     checkpoint = store.folder / "checkpoints" / f"{spec.id}.pt"
     saver = Saver(checkpoint)
 

@@ -27,8 +27,8 @@ import nadam_ref
 from nadam_ref import cli, experiments
 from nadam_ref.book.extension import fact_tables
 from nadam_ref.experiments import open_details
-from nadam_ref.experiments.protocol import definition
 from nadam_ref.experiments.protocol import planning as planned
+from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.statistics import significance
 from nadam_ref.experiments.verdicts import claims, verdicts
 
@@ -215,7 +215,7 @@ def test_the_fingerprints_are_the_files_own() -> None:
     for room, name in (("protocol", "protocol"), ("verdicts", "claims")):
         content = (EXPERIMENTS / room / f"{name}.yaml").read_bytes()
         assert fact_tables.NUMBERS[f"{name}_sha256"]() == hashlib.sha256(content).hexdigest()
-    assert cells("fingerprints")[0][2] == f"`{definition.sha256('images', 'small')[:12]}`"
+    assert cells("fingerprints")[0][2] == f"`{profile_of('images', 'small').sha256[:12]}`"
 
 
 def test_the_papers_table_has_their_numbers_and_the_page_says_how_many_are_recalled() -> None:
@@ -362,7 +362,7 @@ def commands() -> Iterator[str]:
 def test_a_command_that_a_page_gives_is_one(command: str) -> None:
     parsed = vars(cli._parser().parse_args(shlex.split(command, comments=True)[1:]))
     tasks = parsed.get("task") or []
-    assert {*([tasks] if isinstance(tasks, str) else tasks)} <= {*definition.tasks()}
+    assert {*([tasks] if isinstance(tasks, str) else tasks)} <= {*load().tasks}
     assert parsed.get("profile", "small") in ("live", "small", "paper")
 
 

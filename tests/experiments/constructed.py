@@ -2,8 +2,9 @@
 
 import math
 
-from nadam_ref.experiments.protocol.definition import section
-from nadam_ref.experiments.runs.record import Record, RunSpec
+from nadam_ref.experiments.protocol.definition import load
+from nadam_ref.experiments.runs.record import Record
+from nadam_ref.experiments.runs.spec import RunSpec
 
 METRIC = {"word2vec": "loss", "images": "loss", "language_model": "perplexity", "autoencoder": "loss"}
 RATES = (0.01, 0.1, 1.0)
@@ -11,8 +12,7 @@ TUNING = (1000, 1001)
 
 
 def spec(task, arm, lr, seed, **changes):
-    whole = section(task)
-    found = whole["arms"][arm]
+    plan = load().task(task).arms[arm]
     fields = {
         "task": task,
         "task_version": 1,
@@ -20,10 +20,10 @@ def spec(task, arm, lr, seed, **changes):
         "model": {},
         "data": {"word2vec": "text8", "language_model": "ptb"}.get(task, "mnist"),
         "data_sha256": "0" * 64,
-        "optimizer": found["optimizer"],
+        "optimizer": plan.optimizer,
         "optimizer_version": 1,
-        "hyperparameters": {**found["hyperparameters"], "lr": lr},
-        "row_lazy": found.get("row_lazy", whole.get("row_lazy", False)),
+        "hyperparameters": {**plan.hyperparameters, "lr": lr},
+        "row_lazy": plan.row_lazy,
         "seed": seed,
         "steps": 4,
         "batch": 1,

@@ -7,7 +7,8 @@ import constructed
 import pytest
 from constructed import seven_steps
 
-from nadam_ref.experiments.protocol import definition, planning
+from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs.record import FAILED
 from nadam_ref.experiments.statistics.summary import MissingRunsError, MixedRunsError, RunsError
 from nadam_ref.experiments.verdicts.arms import best, gather, rows
@@ -125,7 +126,7 @@ def test_two_settings_of_one_arm_are_not_mixed():
 def test_which_runs_tune_is_what_the_protocol_says_that_they_were_made_under(version):
     for profile in ("small", "paper"):
         tuning, reporting = planning.seeds(profile, "images", version)
-        made = {"protocol_sha256": definition.sha256("images", profile, version)}
+        made = {"protocol_sha256": profile_of("images", profile, version).sha256}
         for seed in (*tuning, *reporting):
             run = constructed.record("images", "Adam", 0.1, seed, 1.0, profile=profile, provenance=made)
             assert planning.tunes(run) == (seed in tuning)

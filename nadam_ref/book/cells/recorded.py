@@ -9,7 +9,7 @@ import numpy as np
 from IPython.display import Markdown
 from matplotlib.transforms import blended_transform_factory
 
-from ...experiments.protocol import definition, planning
+from ...experiments.protocol import planning
 from ...experiments.released import folder
 from ...experiments.runs import pack
 from ...experiments.runs.record import Record
@@ -37,9 +37,7 @@ def runs(name: str) -> list[Record]:
 
 def version(records: Sequence[Record]) -> int:
     """The version of the protocol that the runs of one task and profile were made under."""
-    first = records[0]
-    said = str(first.provenance.get("protocol_sha256"))
-    return definition.version_of(first.spec.task, first.spec.profile, said) or definition.version()
+    return planning.version(records[0])
 
 
 def evidence(records: Sequence[Record]) -> Evidence:

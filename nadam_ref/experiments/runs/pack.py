@@ -1,7 +1,7 @@
 """A release of records: a folder of three files, the same bytes for the same records, small enough for a repository.
 
 `runs.csv`: a line for each run: its specification, how it ended, its metrics.
-`curves.npz`: every curve, end to end in the order of the lines: NAME holds the values, NAME.length how many are whose.
+`curves.npz`: every curve, end to end in the order of the lines: NAME has the values, NAME.length how many a run has.
 `manifest.json`: what the pack holds, where the runs were made, and the sha256 of the other two.
 """
 
@@ -14,16 +14,16 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import NadamRefError
 from ...files import write_whole
-from .record import Record, RunSpec
+from .record import Record
+from .spec import CONFIG, RunSpec
 
 __all__ = ["PackError", "read", "write"]
 
@@ -32,6 +32,9 @@ RUNS, CURVES, MANIFEST = "runs.csv", "curves.npz", "manifest.json"
 ENDING = ("status", "reason", "step")
 OWN = ("time", "wall_seconds")  # of a run's provenance; all else is common to many runs
 Array = npt.NDArray[Any]
+
+#: Fields of a spec that are text; all others are in the table as JSON.
+TEXTS = frozenset(name for name, kind in get_type_hints(RunSpec).items() if kind is str)
 
 
 class PackError(NadamRefError):
@@ -47,16 +50,16 @@ def write(folder: Path, records: Iterable[Record]) -> list[Path]:
     Raises `PackError` for no records, where runs of one task and profile were made under different protocols, and where
     a file cannot be written.
     """
-    kept = sorted(records, key=lambda record: record.spec.id)
-    if not kept:
+    ordered = sorted(records, key=lambda record: record.spec.id)
+    if not ordered:
         raise PackError("there are no records to pack")
-    _check_protocols(kept)
-    places = _places(kept)
-    contents = {RUNS: _table(kept, places), CURVES: _npz(_arrays(kept))}
+    _check_protocols(ordered)
+    places = _places(ordered)
+    contents = {RUNS: _table(ordered, places), CURVES: _npz(_arrays(ordered))}
     manifest = {
         "schema": SCHEMA,
-        "runs": dict(sorted(Counter(f"{r.spec.task}/{r.spec.profile}/{r.spec.data}" for r in kept).items())),
-        "statuses": dict(sorted(Counter(record.status for record in kept).items())),
+        "runs": dict(sorted(Counter(record.spec.kind for record in ordered).items())),
+        "statuses": dict(sorted(Counter(record.status for record in ordered).items())),
         "made": places,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
@@ -74,19 +77,20 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _check_protocols(records: Sequence[Record]) -> None:
-    found: dict[str, set[str]] = {}
+    protocols: dict[str, set[str]] = {}
     for record in records:
-        kind = f"{record.spec.task}/{record.spec.profile}"
-        found.setdefault(kind, set()).add(str(record.provenance.get("protocol_sha256"))[:12])
-    mixed = [f"{kind} ({', '.join(sorted(hashes))})" for kind, hashes in found.items() if len(hashes) > 1]
+        protocols.setdefault(f"{record.spec.task}/{record.spec.profile}", set()).add(record.protocol_sha256[:12])
+    mixed = [f"{part} ({', '.join(sorted(hashes))})" for part, hashes in protocols.items() if len(hashes) > 1]
     if mixed:
-        raise PackError(f"runs of different protocols do not go into one pack: {'; '.join(mixed)}; sweep anew")
+        raise PackError(
+            f"runs of different protocols do not go into one pack: {'; '.join(mixed)}; sweep into an empty store"
+        )
 
 
 def _places(records: Sequence[Record]) -> list[Mapping[str, Any]]:
     """The different surroundings that the records were made in."""
-    found = {_json(_place(record)): _place(record) for record in records}
-    return [found[text] for text in sorted(found)]
+    places = {_json(_place(record)): _place(record) for record in records}
+    return [places[text] for text in sorted(places)]
 
 
 def _place(record: Record) -> dict[str, Any]:
@@ -98,18 +102,17 @@ def _json(value: Any) -> str:
 
 
 def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> bytes:
-    columns = [known.name for known in fields(RunSpec)]
     metrics = sorted({name for record in records for name in record.metrics})
     number = {_json(place): index for index, place in enumerate(places)}
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["id", *columns, *ENDING, *metrics, *OWN, "made"])
+    lines.writerow(["id", *CONFIG, *ENDING, *metrics, *OWN, "made"])
     for record in records:
-        config = [getattr(record.spec, name) for name in columns]
+        config = {name: getattr(record.spec, name) for name in CONFIG}
         lines.writerow(
             [
                 record.spec.id,
-                *(x if isinstance(x, str) else _json(x) for x in config),
+                *(value if name in TEXTS else _json(value) for name, value in config.items()),
                 *(getattr(record, name) for name in ENDING),
                 *(repr(record.metrics[name]) if name in record.metrics else "" for name in metrics),
                 *(_json(record.provenance[name]) for name in OWN),
@@ -121,16 +124,16 @@ def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> by
 
 def _arrays(records: Sequence[Record]) -> dict[str, Array]:
     """Each curve of all runs, end to end, in single precision where no digit is lost; −1 where a run has no such."""
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for name in sorted({name for record in records for name in record.curves}):
         values = np.array([x for record in records for x in record.curves.get(name, [])], dtype=np.float64)
         values[np.isnan(values)] = np.nan  # one NaN for all: they come with signs that a record does not keep
         with np.errstate(over="ignore"):
             single = values.astype(np.float32)
-        found[name] = single if np.array_equal(single, values, equal_nan=True) else values
+        arrays[name] = single if np.array_equal(single, values, equal_nan=True) else values
         lengths = [len(record.curves[name]) if name in record.curves else -1 for record in records]
-        found[f"{name}.length"] = np.array(lengths, dtype=np.int64)
-    return found
+        arrays[f"{name}.length"] = np.array(lengths, dtype=np.int64)
+    return arrays
 
 
 def _npz(arrays: Mapping[str, Array]) -> bytes:
@@ -160,9 +163,9 @@ def read(folder: Path) -> list[Record]:
     if manifest["schema"] > SCHEMA:
         raise PackError(f"{folder} has schema {manifest['schema']}, this nadam_ref reads up to {SCHEMA}")
     for name, content in contents.items():
-        found = hashlib.sha256(content).hexdigest()
-        if found != manifest["files"][name]:
-            raise PackError(f"{folder / name} has sha256 {found}, its manifest says {manifest['files'][name]}")
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != manifest["files"][name]:
+            raise PackError(f"{folder / name} has sha256 {sha256}, its manifest says {manifest['files'][name]}")
     with np.load(io.BytesIO(contents[CURVES]), allow_pickle=False) as arrays:
         curves = {name: arrays[name] for name in arrays.files}
     table = list(csv.DictReader(io.StringIO(contents[RUNS].decode(), newline="")))
@@ -172,31 +175,29 @@ def read(folder: Path) -> list[Record]:
 
 def _split(arrays: Mapping[str, Array], runs: int) -> list[dict[str, list[float]]]:
     """The curves of each run."""
-    found: list[dict[str, list[float]]] = [{} for _ in range(runs)]
+    split: list[dict[str, list[float]]] = [{} for _ in range(runs)]
     for name in (name for name in arrays if not name.endswith(".length")):
         values, at = arrays[name].astype(np.float64).tolist(), 0
-        for run, length in zip(found, arrays[f"{name}.length"].tolist(), strict=True):
+        for run, length in zip(split, arrays[f"{name}.length"].tolist(), strict=True):
             if length >= 0:
                 run[name] = values[at : at + length]
                 at += length
-    return found
+    return split
 
 
 def _record(line: Mapping[str, str], curves: Mapping[str, list[float]], places: Sequence[Any]) -> Record:
-    texts = {x.name for x in fields(RunSpec) if x.type == "str"}
-    config: dict[str, Any] = {
-        x.name: line[x.name] if x.name in texts else json.loads(line[x.name]) for x in fields(RunSpec)
-    }
-    spec = RunSpec(**config)
+    config: dict[str, Any] = {name: line[name] if name in TEXTS else json.loads(line[name]) for name in CONFIG}
+    place = places[int(line["made"])]
+    spec = RunSpec(**config, protocol_sha256=place.get("protocol_sha256", ""))
     if spec.id != line["id"]:
         raise PackError(f"the pack's run {line['id']} has the specification of {spec.id}")
-    rest = set(line) - set(config) - {"id", "made", *ENDING, *OWN}
+    metrics = [name for name in line if name not in {"id", "made", *CONFIG, *ENDING, *OWN}]
     return Record(
         spec=spec,
         status=line["status"],  # type: ignore[arg-type]
         reason=line["reason"],
         step=int(line["step"]),
         curves=curves,
-        metrics={name: float(line[name]) for name in rest if line[name]},
-        provenance={**places[int(line["made"])], **{name: json.loads(line[name]) for name in OWN}},
+        metrics={name: float(line[name]) for name in metrics if line[name]},
+        provenance={**place, **{name: json.loads(line[name]) for name in OWN}},
     )

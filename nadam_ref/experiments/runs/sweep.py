@@ -22,11 +22,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
 from ...errors import NadamRefError
-from ..protocol.definition import ProtocolError
-from ..protocol.planning import arm
 from . import worker
 from .batched import group
-from .record import FAILED, Record, RecordError, RunSpec, Store
+from .record import FAILED, Record, RecordError
+from .spec import RunSpec
+from .store import Store
 from .train import failed
 
 try:
@@ -189,8 +189,8 @@ def _unguarded() -> str:
 def _own_settings() -> str:
     """The Dask settings of a person that may be why it does not work."""
     usual = dict(_flat(dask.config.merge(*dask.config.defaults)))
-    found = [(name, value) for name, value in _flat(dask.config.config) if name.startswith("distributed")]
-    own = [f"{name}: {value!r}" for name, value in found if usual.get(name) != value]
+    settings = [(name, value) for name, value in _flat(dask.config.config) if name.startswith("distributed")]
+    own = [f"{name}: {value!r}" for name, value in settings if usual.get(name) != value]
     return f"; Dask settings (DASK_* variables, ~/.config/dask): {', '.join(own)}" if own else ""
 
 
@@ -305,14 +305,10 @@ def _jobs(specs: Sequence[RunSpec]) -> deque[Job]:
 
 
 def _named(job: Job) -> str:
-    """A job in words: the run's id and its arm."""
+    """A job in words, by its first run."""
     spec = job[0]
-    try:
-        what = arm(spec)
-    except ProtocolError:  # a run of somebody's own
-        what = spec.optimizer
     more = f" and {len(job) - 1} more" if len(job) > 1 else ""
-    return f"run {spec.id[:12]} ({spec.task} {what} lr {spec.lr:g} seed {spec.seed}){more}"
+    return f"run {spec.id[:12]} ({spec.task} {spec.optimizer} lr {spec.lr:g} seed {spec.seed}){more}"
 
 
 def _warn(text: str) -> None:
@@ -467,9 +463,9 @@ class _Driver:
 
     def _done(self, future: Future, answer: list[Record]) -> Iterator[Record]:
         job = self.running.pop(future)
-        for found in answer:
-            self.store.put(found)
-            yield found
+        for record in answer:
+            self.store.put(record)
+            yield record
         for spec in job:
             self.claims.drop(spec)
 
@@ -572,8 +568,8 @@ def sweep(
     missing.sort(key=lambda spec: spec.id in stored)  # those that failed before come last
     if missing:
         local = executor(min(workers, len(missing))) if client is None else contextlib.nullcontext(client)
-        with _Claims(store.folder) as claims, local as found:
-            driver = _Driver(found, store, claims, control or Control(), limit_seconds)
+        with _Claims(store.folder) as claims, local as dask_client:
+            driver = _Driver(dask_client, store, claims, control or Control(), limit_seconds)
             try:
                 for record in driver.records(missing):
                     records[record.spec.id] = record

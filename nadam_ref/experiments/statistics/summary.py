@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import NadamRefError
-from ..runs.record import FAILED, Record, RunSpec
+from ..runs.record import FAILED, Record
+from ..runs.spec import RunSpec
 from ..tasks import TASKS
 from .intervals import Interval, t_interval
 
@@ -77,8 +78,8 @@ def value(record: Record, metric: str) -> float:
 
 
 def reported_metric(task: str) -> str:
-    """The metric in which a task's results are reported: its own, on the test set."""
-    return f"test_{TASKS[task].METRIC}"
+    """The metric in which a task's results are reported: its own, on the part of the data that its source reports."""
+    return f"{TASKS[task].REPORTED}_{TASKS[task].METRIC}"
 
 
 def criterion(records: Sequence[Record]) -> float:

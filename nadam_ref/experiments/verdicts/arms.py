@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..protocol import planning
-from ..runs.record import Record, RunSpec
+from ..runs.record import Record
+from ..runs.spec import RunSpec
 from ..statistics.summary import RunsError, Summary, check_comparable, measured, missing, summarize, value
 
 __all__ = ["Arm", "Evidence", "Row", "best", "gather", "rows"]

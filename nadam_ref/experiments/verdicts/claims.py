@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ...errors import NadamRefError
-from ..protocol import definition
+from ..protocol.definition import load
 from ..published import Reported, reported
 
 __all__ = ["Claim", "ClaimError", "Part", "Side", "VerdictRules", "claims", "parts", "read", "verdict_rules"]
@@ -104,7 +104,7 @@ def _content() -> Mapping[str, Any]:
 def read(text: str) -> Mapping[str, Any]:
     """The content of a claims file. Raises `ClaimError` for an arm that the protocol does not have."""
     content: Mapping[str, Any] = yaml.safe_load(text)
-    known = {name for task in definition.tasks() for name in definition.section(task)["arms"]}
+    known = {name for plan in load().tasks.values() for name in plan.arms}
     named = [name for pair in content["primary"]["pairs"] for name in pair]
     for entry in content["exploratory"]:
         named += [name for pair in _pairs(entry) for name in pair]
