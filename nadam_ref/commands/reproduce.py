@@ -25,10 +25,10 @@ def add(commands: Any) -> None:
 
 
 def _known(args: argparse.Namespace) -> int:
-    from ..experiments.reproductions import KNOWN, reach
+    from ..experiments.reproductions import REPRODUCTIONS, reproduce
     from ..experiments.runs.store import Store
 
-    known, record = KNOWN[args.name], reach(args.name, Store(args.store), progress=_show)
+    known, record = REPRODUCTIONS[args.name], reproduce(args.name, Store(args.store), progress=_show)
     print(known.source)
     if record.status == "finished":
         for metric, value in known.measured(record).items():

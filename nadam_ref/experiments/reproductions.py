@@ -1,6 +1,6 @@
-"""Results that others have published for their own optimizer: reached first, before optimizers are compared on a task.
+"""Results that others have published, repeated before optimizers are compared on their tasks.
 
-A run that reaches them says that data, network, objective and training loop are those of the source.
+A run that reaches such a result shows that data, network, objective and training loop are those of its source.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .runs.store import Store
 from .runs.train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, run
 from .tasks import TASKS, model_of
 
-__all__ = ["KNOWN", "TOLERANCE", "Known", "reach"]
+__all__ = ["REPRODUCTIONS", "TOLERANCE", "Reproduction", "reproduce"]
 
 TOLERANCE = 1.05  # a result counts as reached up to this multiple of the published one
 
 
 @dataclass(frozen=True)
-class Known:
+class Reproduction:
     """A published result on a task: `published` by metric, lower is better; `measured` reads the same from a record."""
 
     task: str
@@ -35,8 +35,8 @@ class Known:
         """Whether every metric is at most 1.05 times the published one. A run that did not finish has reached none."""
         if record.status != "finished":
             return False
-        found = self.measured(record)
-        return all(found[name] <= TOLERANCE * value for name, value in self.published.items())
+        values = self.measured(record)
+        return all(values[name] <= TOLERANCE * value for name, value in self.published.items())
 
 
 def _spec(
@@ -82,15 +82,15 @@ def _perplexities(record: Record) -> dict[str, float]:
     return {name: record.metrics[name] for name in ("dev_perplexity", "test_perplexity")}
 
 
-KNOWN = {
-    "jones": Known(
+REPRODUCTIONS = {
+    "jones": Reproduction(
         task="autoencoder",
         source="Jones (2015), convolutional autoencoder of MNIST: NAG, rate .01, μ .975, batch 128, 20 epochs",
         spec=_jones,
         published={"train_loss": 0.01808, "dev_loss": 0.01784},
         measured=_jones_losses,
     ),
-    "ptb": Known(
+    "ptb": Reproduction(
         task="language_model",
         source="TensorFlow's language-model tutorial, small configuration, Penn Treebank: gradient descent, 13 epochs",
         spec=_ptb,
@@ -100,16 +100,16 @@ KNOWN = {
 }
 
 
-def reach(name: str, store: Store, *, progress: Callable[[Training], None] | None = None) -> Record:
-    """The record of a known result's run: from the store where it is there, else made and stored.
+def reproduce(name: str, store: Store, *, progress: Callable[[Training], None] | None = None) -> Record:
+    """The record of the run that repeats a result: from the store where it is there, else made and stored.
 
     A run that was interrupted, or failed for want of memory, goes on from its checkpoint beside the records.
     `progress` is called as it is saved, about once a minute. Raises what `runs.train.run` raises, and
     `KeyError` for an unknown name.
     """
-    spec = KNOWN[name].spec()
-    if (kept := store.get(spec)) is not None:
-        return kept
+    spec = REPRODUCTIONS[name].spec()
+    if (stored := store.get(spec)) is not None:
+        return stored
     checkpoint = store.folder / "checkpoints" / f"{spec.id}.pt"
     saver = Saver(checkpoint)
 

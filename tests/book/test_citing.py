@@ -7,6 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pypdf
@@ -20,7 +21,7 @@ import nadam_ref
 from nadam_ref.book import BookError
 from nadam_ref.book.build import notebooks, pages
 from nadam_ref.book.cells.show import NamedTable
-from nadam_ref.book.extension import citing
+from nadam_ref.book.extension import citation, citing
 from nadam_ref.book.extension.fact_tables import BLOCKS
 
 BOOK = ROOT / "book"
@@ -207,6 +208,22 @@ def test_a_notebook_without_cargo_is_as_it_was() -> None:
     before = json.dumps(notebook)
     assert json.dumps(citing.unload(notebook)) == before
     assert list(citing.items(notebook)) == []
+
+
+def test_git_is_asked_once_a_build_and_not_for_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = SimpleNamespace(
+        srcdir=ROOT,
+        outdir=tmp_path,
+        env=SimpleNamespace(toc_fignumbers={}),
+        config=SimpleNamespace(html_baseurl="https://a.book"),
+    )
+    asked = []
+    monkeypatch.setattr(citation, "commit", lambda root: asked.append(root) or "commit abc")
+    citing._ask_once(app, app.config)
+    for name in ("tab-one", "tab-two"):
+        item = citing.Item("table", name, "A table.", {"rows": [["a"], ["1"]], "align": "l", "note": ""})
+        assert "commit abc" in citing._row(app, "page", item, name).astext()
+    assert asked == [ROOT]
 
 
 # ---------------------------------------------------------------- refusals

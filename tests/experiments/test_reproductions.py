@@ -7,12 +7,12 @@ import constructed
 import pytest
 
 from nadam_ref import cli
-from nadam_ref.commands import reproduce
+from nadam_ref.commands.reproduce import NAMES
 from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.reproductions import KNOWN, Known, reach
+from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, reproduce
 from nadam_ref.experiments.runs import checkpoints
 from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.train import Given, run
+from nadam_ref.experiments.runs.train import Setup, run
 from nadam_ref.experiments.verdicts.arms import gather
 
 
@@ -26,16 +26,15 @@ def tiny(monkeypatch, make_spec):
 
     def make(published):
         measured = lambda record: {"dev_loss": record.metrics["dev_loss"]}  # noqa: E731
-        monkeypatch.setitem(
-            KNOWN, "ptb", Known("images", "a made-up source", make_spec, {"dev_loss": published}, measured)
-        )
+        made_up = Reproduction("images", "a made-up source", make_spec, {"dev_loss": published}, measured)
+        monkeypatch.setitem(REPRODUCTIONS, "ptb", made_up)
 
     return make
 
 
 @needs("mnist")
 def test_joness_run_is_20_epochs_of_nag():
-    spec = KNOWN["jones"].spec()
+    spec = REPRODUCTIONS["jones"].spec()
     assert (spec.task, spec.profile, spec.data, spec.batch) == ("autoencoder", "reproduction", "mnist", 128)
     assert (spec.steps, spec.evaluate_every) == (20 * (40_000 // 128), 40_000 // 128)
     hyper = dict(spec.hyperparameters)
@@ -46,7 +45,7 @@ def test_joness_run_is_20_epochs_of_nag():
 
 @needs("ptb")
 def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
-    spec = KNOWN["ptb"].spec()
+    spec = REPRODUCTIONS["ptb"].spec()
     assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "reproduction", "ptb", 20)
     assert (spec.steps, spec.evaluate_every) == (13 * 2323, 2323)
     assert (spec.optimizer, spec.lr, spec.clip_norm, spec.anneal) == ("GD", 1.0, 5.0, (0.5, 5))
@@ -56,16 +55,16 @@ def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
 @needs("ptb")
 def test_the_last_epoch_has_a_256th_of_the_rate():
     """Five epochs at the full rate, then each at half of the one before: 2⁻⁸ in the thirteenth."""
-    spec = KNOWN["ptb"].spec()
-    given = Given.of(spec)
-    factors = [given.rate_factor(spec, epoch * 2323 + step) for epoch in range(13) for step in (0, 2322)]
+    spec = REPRODUCTIONS["ptb"].spec()
+    setup = Setup.of(spec)
+    factors = [setup.rate_factor(spec, epoch * 2323 + step) for epoch in range(13) for step in (0, 2322)]
     assert factors == [2.0 ** -max(epoch - 4, 0) for epoch in range(13) for _ in range(2)]
 
 
 @needs("ptb")
 def test_fault_97_known_results_and_a_sweep_share_a_store(tmp_path):
     """What the sweep's runs say is the same with a known result of their task, data and length beside them."""
-    spec, store = KNOWN["ptb"].spec(), Store(tmp_path)
+    spec, store = REPRODUCTIONS["ptb"].spec(), Store(tmp_path)
     common = {"profile": "paper", "data_sha256": spec.data_sha256, "steps": spec.steps, "batch": spec.batch}
     swept = [
         record
@@ -82,7 +81,7 @@ def test_fault_97_known_results_and_a_sweep_share_a_store(tmp_path):
 
 
 def test_reached_is_at_most_a_twentieth_above_in_every_metric():
-    both = Known("images", "", lambda: None, {"a": 100.0, "b": 10.0}, lambda record: record.metrics)
+    both = Reproduction("images", "", lambda: None, {"a": 100.0, "b": 10.0}, lambda record: record.metrics)
 
     def reached(status, **metrics):
         return both.reached(types.SimpleNamespace(status=status, metrics=metrics))
@@ -95,7 +94,7 @@ def test_reached_is_at_most_a_twentieth_above_in_every_metric():
 def test_joness_training_loss_is_the_mean_of_the_last_epoch():
     spec = types.SimpleNamespace(evaluate_every=3)
     record = types.SimpleNamespace(spec=spec, curves={"train_loss": [9, 9, 1.0, 2.0, 6.0]}, metrics={"dev_loss": 5.0})
-    assert KNOWN["jones"].measured(record) == {"train_loss": 3.0, "dev_loss": 5.0}
+    assert REPRODUCTIONS["jones"].measured(record) == {"train_loss": 3.0, "dev_loss": 5.0}
 
 
 @pytest.mark.parametrize(("published", "code", "verdict"), [(1000.0, 0, "reached"), (1e-9, 2, "not reached")])
@@ -105,7 +104,7 @@ def test_the_command_says_what_was_measured_and_keeps_the_record(tiny, tmp_path,
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "a made-up source" and out[1].startswith("dev_loss: ") and out[2].startswith(verdict)
     (record,) = Store(tmp_path)
-    assert record.spec == KNOWN["ptb"].spec() and f"{record.metrics['dev_loss']:.5g}" in out[1]
+    assert record.spec == REPRODUCTIONS["ptb"].spec() and f"{record.metrics['dev_loss']:.5g}" in out[1]
 
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_path, monkeypatch):
@@ -120,15 +119,15 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reach("ptb", Store(tmp_path), progress=interrupt)
-    record = reach("ptb", Store(tmp_path), progress=lambda training: seen.append(training.log.step))
+        reproduce("ptb", Store(tmp_path), progress=interrupt)
+    record = reproduce("ptb", Store(tmp_path), progress=lambda training: seen.append(training.log.step))
     assert seen[:5] == [1, 2, 3, 4, 5]
-    whole = run(KNOWN["ptb"].spec())
+    whole = run(REPRODUCTIONS["ptb"].spec())
     assert record.outcome_sha256 == whole.outcome_sha256
     assert not list((tmp_path / "checkpoints").iterdir())
     before = dataclasses.asdict(record)
-    assert dataclasses.asdict(reach("ptb", Store(tmp_path))) == before  # from the store, not made again
+    assert dataclasses.asdict(reproduce("ptb", Store(tmp_path))) == before  # from the store, not made again
 
 
 def test_the_command_offers_what_there_is():
-    assert set(reproduce.NAMES) == set(KNOWN)
+    assert set(NAMES) == set(REPRODUCTIONS)

@@ -242,7 +242,7 @@ def _known() -> Markdown:
     there = any(path.startswith("known/") for path in registry())
     records = {record.spec.task: record for record in (pack.read(folder("known")) if there else [])}
     rows = []
-    for name, x in reproductions.KNOWN.items():
+    for name, x in reproductions.REPRODUCTIONS.items():
         record = records.get(x.task)
         found = x.measured(record) if record else {}
         reached = "yes" if record and x.reached(record) else "not yet"
@@ -256,7 +256,7 @@ def _known() -> Markdown:
 
 
 def _known_sources() -> str:
-    return "\n\n".join(f"`{name}`\n: {x.source}." for name, x in reproductions.KNOWN.items())
+    return "\n\n".join(f"`{name}`\n: {x.source}." for name, x in reproductions.REPRODUCTIONS.items())
 
 
 # ---------------------------------------------------------------- errata

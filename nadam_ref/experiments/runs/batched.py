@@ -24,7 +24,7 @@ from ...checks import renamed
 from ..tasks import pick, scatter
 from .record import Record
 from .spec import RunSpec
-from .train import Given, Log, failed, record, row_steps, threads
+from .train import Log, Setup, failed, record, row_steps, threads
 
 __all__ = ["Batch", "group", "identity", "run_together"]
 
@@ -42,8 +42,8 @@ def group(specs: Sequence[RunSpec], most: int) -> list[tuple[RunSpec, ...]]:
 
 def _kind(spec: RunSpec) -> str:
     """What runs of one batch have in common: all but the seed and the values of numbers among the hyperparameters."""
-    plain = {name: _shape(value) for name, value in spec.hyperparameters.items()}
-    return repr((dataclasses.replace(spec, seed=0, hyperparameters={}).id, sorted(plain.items())))
+    shapes = {name: _shape(value) for name, value in spec.hyperparameters.items()}
+    return repr((dataclasses.replace(spec, seed=0, hyperparameters={}).id, sorted(shapes.items())))
 
 
 def _shape(value: Any) -> Any:
@@ -54,16 +54,16 @@ def _shape(value: Any) -> Any:
 
 def _keywords(specs: Sequence[RunSpec]) -> dict[str, Any]:
     """Hyperparameters for `Replicas`: a list where they differ between runs."""
-    found: dict[str, Any] = {}
+    keywords: dict[str, Any] = {}
     for name in specs[0].hyperparameters:
         values = [spec.hyperparameters[name] for spec in specs]
         if len(set(values)) == 1:
-            found[name] = values[0]
+            keywords[name] = values[0]
         elif isinstance(values[0], tuple):
-            found[name] = tuple(map(list, zip(*values, strict=True)))
+            keywords[name] = tuple(map(list, zip(*values, strict=True)))
         else:
-            found[name] = values
-    return found
+            keywords[name] = values
+    return keywords
 
 
 def identity(specs: Sequence[RunSpec]) -> str:
@@ -81,18 +81,18 @@ class Batch:
         if len({_kind(spec) for spec in specs}) != 1:
             raise ValueError("runs that are trained together may differ only in seed and in numbers of the optimizer")
         self.specs, self.spec = specs, specs[0]
-        self.given = Given.of(self.spec)
-        starts = [self.given.start(spec) for spec in specs]
+        self.setup = Setup.of(self.spec)
+        starts = [self.setup.start(spec) for spec in specs]
         self.params = {name: torch.stack([start[0][name].detach() for start in starts]) for name in starts[0][0]}
         self.batches = [start[1] for start in starts]
         self.state = tuple(torch.stack(parts) for parts in zip(*(start[2] for start in starts), strict=True))
         optimizer = nadam_ref.OPTIMIZERS[self.spec.optimizer]
         self.optimizer = Replicas(optimizer, self.params, **renamed(_keywords(specs)))
-        self.rates = torch.tensor([spec.lr for spec in specs], dtype=torch.float64, device=self.given.device)
+        self.rates = torch.tensor([spec.lr for spec in specs], dtype=torch.float64, device=self.setup.device)
         self.optimizer.numbers["lr"] = self.rates.clone()
         self.logs = [Log() for _ in specs]
         self.inputs: tuple[Tensor, ...] = ()
-        self.losses = torch.zeros(len(specs), dtype=self.given.dtype, device=self.given.device)
+        self.losses = torch.zeros(len(specs), dtype=self.setup.dtype, device=self.setup.device)
         self.graph: Any = None
         self.warm_ups = 0
         self.done = 0
@@ -106,15 +106,15 @@ class Batch:
     # ---------------------------------------------------------------- one step
 
     def _objective(self, params: Mapping[str, Tensor], batch: Any, state: Any) -> tuple[Tensor, Any]:
-        task = self.given.task
+        task = self.setup.task
         used = dict(params) if self.spec.row_lazy else pick(params, task.rows(batch))
-        return task.loss(self.given.size, used, batch, state)
+        return task.loss(self.setup.size, used, batch, state)
 
     def _compute(self) -> None:
         """The update of all replicas from `inputs`; everything it leaves behind is written in place."""
         rows = {}
         if self.spec.row_lazy:
-            rows = vmap(self.given.task.rows)(self.inputs)
+            rows = vmap(self.setup.task.rows)(self.inputs)
         used = pick(self.params, rows)
         objective = grad_and_value(self._objective, has_aux=True)
         grads, (losses, state) = vmap(objective)(used, self.inputs, self.state)
@@ -132,7 +132,7 @@ class Batch:
         drawn = zip(*(next(batches) for batches in self.batches), strict=True)
         inputs = tuple(torch.stack(parts) for parts in drawn)
         if self.spec.anneal is not None:
-            self.optimizer.numbers["lr"].copy_(self.rates * self.given.rate_factor(self.spec, self.done))
+            self.optimizer.numbers["lr"].copy_(self.rates * self.setup.rate_factor(self.spec, self.done))
         self.done += 1
         if self.graph is not None:
             for old, new in zip(self.inputs, inputs, strict=True):
@@ -140,7 +140,7 @@ class Batch:
             self.graph.replay()
             return
         self.inputs = inputs
-        if self.given.device.type != "cuda" or self.spec.row_lazy:
+        if self.setup.device.type != "cuda" or self.spec.row_lazy:
             self._compute()
         elif self.warm_ups < WARM_UP:
             self._warm_up()
@@ -164,11 +164,11 @@ class Batch:
         """Metrics of every replica on `dev` or `test`."""
 
         def of_one(params: dict[str, Tensor]) -> dict[str, Tensor]:
-            return self.given.task.evaluate(params, self.given.data, split)
+            return self.setup.task.evaluate(params, self.setup.data, split)
 
         with torch.no_grad():
-            found = {name: values.tolist() for name, values in vmap(of_one)(self.params).items()}
-        return [{name: values[r] for name, values in found.items()} for r in range(len(self.specs))]
+            metrics = {name: values.tolist() for name, values in vmap(of_one)(self.params).items()}
+        return [{name: values[r] for name, values in metrics.items()} for r in range(len(self.specs))]
 
     def row_steps(self) -> list[dict[str, float]]:
         """As `Training.row_steps`, for every replica."""
@@ -213,7 +213,7 @@ class Batch:
         for name, x in self.params.items():
             x.copy_(saved["params"][name])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = tuple(x.to(self.given.device, copy=True) for x in saved["state"])
+        self.state = tuple(x.to(self.setup.device, copy=True) for x in saved["state"])
         self.done, self.seconds = saved["done"], saved["seconds"]
         for batches in self.batches:
             for _ in range(self.done):  # every draw of the generators, so that the next one is the next
@@ -265,10 +265,10 @@ def run_together(
 def _ended(batch: Batch, late: str, test: list[dict[str, float]] | None = None) -> list[Record]:
     """The records; those of runs that have not diverged are timeouts where it is `late`."""
     seconds = batch.seconds / len(batch.specs)
-    found = []
+    records = []
     of_each = zip(batch.specs, batch.logs, test or [{}] * len(batch.specs), batch.row_steps(), strict=True)
     for spec, log, metrics, steps in of_each:
         timed_out = late and not log.reason
         made = failed(spec, "timeout", late, log, seconds) if timed_out else record(spec, log, metrics, seconds, steps)
-        found.append(dataclasses.replace(made, provenance={**made.provenance, "replicas": len(batch.specs)}))
-    return found
+        records.append(dataclasses.replace(made, provenance={**made.provenance, "replicas": len(batch.specs)}))
+    return records

@@ -1,7 +1,7 @@
 """A release of records: a folder of three files, the same bytes for the same records, small enough for a repository.
 
 `runs.csv`: a line for each run: its specification, how it ended, its metrics.
-`curves.npz`: every curve, end to end in the order of the lines: NAME holds the values, NAME.length how many are whose.
+`curves.npz`: every curve, end to end in the order of the lines: NAME has the values, NAME.length how many a run has.
 `manifest.json`: what the pack holds, where the runs were made, and the sha256 of the other two.
 """
 
@@ -50,16 +50,16 @@ def write(folder: Path, records: Iterable[Record]) -> list[Path]:
     Raises `PackError` for no records, where runs of one task and profile were made under different protocols, and where
     a file cannot be written.
     """
-    kept = sorted(records, key=lambda record: record.spec.id)
-    if not kept:
+    ordered = sorted(records, key=lambda record: record.spec.id)
+    if not ordered:
         raise PackError("there are no records to pack")
-    _check_protocols(kept)
-    places = _places(kept)
-    contents = {RUNS: _table(kept, places), CURVES: _npz(_arrays(kept))}
+    _check_protocols(ordered)
+    places = _places(ordered)
+    contents = {RUNS: _table(ordered, places), CURVES: _npz(_arrays(ordered))}
     manifest = {
         "schema": SCHEMA,
-        "runs": dict(sorted(Counter(record.spec.kind for record in kept).items())),
-        "statuses": dict(sorted(Counter(record.status for record in kept).items())),
+        "runs": dict(sorted(Counter(record.spec.kind for record in ordered).items())),
+        "statuses": dict(sorted(Counter(record.status for record in ordered).items())),
         "made": places,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
@@ -89,8 +89,8 @@ def _check_protocols(records: Sequence[Record]) -> None:
 
 def _places(records: Sequence[Record]) -> list[Mapping[str, Any]]:
     """The different surroundings that the records were made in."""
-    found = {_json(_place(record)): _place(record) for record in records}
-    return [found[text] for text in sorted(found)]
+    places = {_json(_place(record)): _place(record) for record in records}
+    return [places[text] for text in sorted(places)]
 
 
 def _place(record: Record) -> dict[str, Any]:
@@ -124,16 +124,16 @@ def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> by
 
 def _arrays(records: Sequence[Record]) -> dict[str, Array]:
     """Each curve of all runs, end to end, in single precision where no digit is lost; −1 where a run has no such."""
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for name in sorted({name for record in records for name in record.curves}):
         values = np.array([x for record in records for x in record.curves.get(name, [])], dtype=np.float64)
         values[np.isnan(values)] = np.nan  # one NaN for all: they come with signs that a record does not keep
         with np.errstate(over="ignore"):
             single = values.astype(np.float32)
-        found[name] = single if np.array_equal(single, values, equal_nan=True) else values
+        arrays[name] = single if np.array_equal(single, values, equal_nan=True) else values
         lengths = [len(record.curves[name]) if name in record.curves else -1 for record in records]
-        found[f"{name}.length"] = np.array(lengths, dtype=np.int64)
-    return found
+        arrays[f"{name}.length"] = np.array(lengths, dtype=np.int64)
+    return arrays
 
 
 def _npz(arrays: Mapping[str, Array]) -> bytes:
@@ -163,9 +163,9 @@ def read(folder: Path) -> list[Record]:
     if manifest["schema"] > SCHEMA:
         raise PackError(f"{folder} has schema {manifest['schema']}, this nadam_ref reads up to {SCHEMA}")
     for name, content in contents.items():
-        found = hashlib.sha256(content).hexdigest()
-        if found != manifest["files"][name]:
-            raise PackError(f"{folder / name} has sha256 {found}, its manifest says {manifest['files'][name]}")
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != manifest["files"][name]:
+            raise PackError(f"{folder / name} has sha256 {sha256}, its manifest says {manifest['files'][name]}")
     with np.load(io.BytesIO(contents[CURVES]), allow_pickle=False) as arrays:
         curves = {name: arrays[name] for name in arrays.files}
     table = list(csv.DictReader(io.StringIO(contents[RUNS].decode(), newline="")))
@@ -175,14 +175,14 @@ def read(folder: Path) -> list[Record]:
 
 def _split(arrays: Mapping[str, Array], runs: int) -> list[dict[str, list[float]]]:
     """The curves of each run."""
-    found: list[dict[str, list[float]]] = [{} for _ in range(runs)]
+    split: list[dict[str, list[float]]] = [{} for _ in range(runs)]
     for name in (name for name in arrays if not name.endswith(".length")):
         values, at = arrays[name].astype(np.float64).tolist(), 0
-        for run, length in zip(found, arrays[f"{name}.length"].tolist(), strict=True):
+        for run, length in zip(split, arrays[f"{name}.length"].tolist(), strict=True):
             if length >= 0:
                 run[name] = values[at : at + length]
                 at += length
-    return found
+    return split
 
 
 def _record(line: Mapping[str, str], curves: Mapping[str, list[float]], places: Sequence[Any]) -> Record:

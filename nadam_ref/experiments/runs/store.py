@@ -21,7 +21,7 @@ class Store:
         self.folder = Path(folder)
 
     def path(self, spec: RunSpec) -> Path:
-        """Where the record of `spec` stands or would stand."""
+        """The file of the record of `spec`, whether it is there or not."""
         return self.folder / f"{spec.id}.json"
 
     def get(self, spec: RunSpec) -> Record | None:

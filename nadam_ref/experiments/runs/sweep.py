@@ -189,8 +189,8 @@ def _unguarded() -> str:
 def _own_settings() -> str:
     """The Dask settings of a person that may be why it does not work."""
     usual = dict(_flat(dask.config.merge(*dask.config.defaults)))
-    found = [(name, value) for name, value in _flat(dask.config.config) if name.startswith("distributed")]
-    own = [f"{name}: {value!r}" for name, value in found if usual.get(name) != value]
+    settings = [(name, value) for name, value in _flat(dask.config.config) if name.startswith("distributed")]
+    own = [f"{name}: {value!r}" for name, value in settings if usual.get(name) != value]
     return f"; Dask settings (DASK_* variables, ~/.config/dask): {', '.join(own)}" if own else ""
 
 
@@ -463,9 +463,9 @@ class _Driver:
 
     def _done(self, future: Future, answer: list[Record]) -> Iterator[Record]:
         job = self.running.pop(future)
-        for found in answer:
-            self.store.put(found)
-            yield found
+        for record in answer:
+            self.store.put(record)
+            yield record
         for spec in job:
             self.claims.drop(spec)
 
@@ -568,8 +568,8 @@ def sweep(
     missing.sort(key=lambda spec: spec.id in stored)  # those that failed before come last
     if missing:
         local = executor(min(workers, len(missing))) if client is None else contextlib.nullcontext(client)
-        with _Claims(store.folder) as claims, local as found:
-            driver = _Driver(found, store, claims, control or Control(), limit_seconds)
+        with _Claims(store.folder) as claims, local as dask_client:
+            driver = _Driver(dask_client, store, claims, control or Control(), limit_seconds)
             try:
                 for record in driver.records(missing):
                     records[record.spec.id] = record

@@ -22,7 +22,7 @@ import nadam_ref
 from ...checks import momentum_decay, renamed
 from ...errors import NadamRefError
 from ...rules import DIALECTS
-from ..tasks import TASKS, Params, State, Task, pick, scatter
+from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
 from .record import Record, Status, provenance
 from .spec import RunSpec
 
@@ -50,12 +50,6 @@ class DeviceError(NadamRefError):
     """The device that a run asks for is not there. The message names the command that runs it on the CPU."""
 
 
-def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
-    if name not in choices:
-        raise ValueError(f"no {kind} is called {name!r}; there are: {', '.join(choices)}")
-    return choices[name]
-
-
 def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every argument that enters the optimizer's arithmetic: those given, the rest at their defaults.
 
@@ -63,7 +57,7 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `ValueError` for an unknown optimizer or argument.
     """
-    signature = inspect.signature(_chosen("optimizer", optimizer, nadam_ref.OPTIMIZERS))
+    signature = inspect.signature(chosen("optimizer", optimizer, nadam_ref.OPTIMIZERS))
     try:
         bound = signature.bind(None, **given)
     except TypeError as error:
@@ -113,7 +107,7 @@ def threads(number: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Given:
+class Setup:
     """What a spec names: the task, its data, the sizes of its network, the dtype and device of all tensors."""
 
     task: Task
@@ -123,9 +117,9 @@ class Given:
     device: torch.device
 
     @classmethod
-    def of(cls, spec: RunSpec) -> Given:
+    def of(cls, spec: RunSpec) -> Setup:
         """Look up and load what `spec` names; raises as `run`."""
-        task: Task = _chosen("task", spec.task, TASKS)
+        task: Task = chosen("task", spec.task, TASKS)
         hyperparameters(spec.optimizer, spec.hyperparameters)
         here = (task.VERSION, OPTIMIZER_VERSION)
         if here != (spec.task_version, spec.optimizer_version):
@@ -134,7 +128,7 @@ class Given:
         check_device(spec.device, spec.profile, spec.task)
         data = task.load_verified(spec.data, spec.subset, spec.data_sha256)
         if spec.profile != REPRODUCTION:
-            _chosen("profile", spec.profile, task.SIZES)
+            chosen("profile", spec.profile, task.SIZES)
         return cls(task, data, task.size(spec.model), getattr(torch, spec.dtype), torch.device(spec.device))
 
     def start(self, spec: RunSpec) -> tuple[Params, Iterator[Any], State]:
@@ -216,7 +210,7 @@ def record(
     """The record of a run that came to its end, with the metrics on the test set where it has not diverged."""
     status: Status = "diverged" if log.reason else "finished"
     parts = {} if log.reason else {"dev": log.latest, "test": test}
-    metrics = {f"{part}_{name}": value for part, found in parts.items() for name, value in found.items()}
+    metrics = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}
     if not log.reason:
         metrics |= row_steps or {}
     return Record(spec, status, log.reason, log.step, _kept(spec, log), metrics, provenance(spec, seconds))
@@ -239,8 +233,8 @@ class Training:
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
-        self.given = Given.of(spec)
-        self.params, self.batches, self.state = self.given.start(spec)
+        self.setup = Setup.of(spec)
+        self.params, self.batches, self.state = self.setup.start(spec)
         optimizer: Any = nadam_ref.OPTIMIZERS[spec.optimizer]
         fused = spec.row_lazy and spec.device == "cpu"  # the same bits, in less time
         self.optimizer = optimizer(list(self.params.values()), **renamed(spec.hyperparameters), fused=fused)
@@ -250,8 +244,8 @@ class Training:
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics on `dev` or `test`."""
         with torch.no_grad():
-            found = self.given.task.evaluate(self.params, self.given.data, split)
-        return {name: float(value) for name, value in found.items()}
+            metrics = self.setup.task.evaluate(self.params, self.setup.data, split)
+        return {name: float(value) for name, value in metrics.items()}
 
     def advance(self) -> None:
         """Evaluate where it is due, then make one update, unless the run is at its end or diverged."""
@@ -275,7 +269,7 @@ class Training:
 
     def _backward(self) -> tuple[float, State]:
         """The loss of the next batch and the state after it; gradients are left in the parameters."""
-        task, size, batch = self.given.task, self.given.size, next(self.batches)
+        task, size, batch = self.setup.task, self.setup.size, next(self.batches)
         rows = task.rows(batch)
         for x in self.params.values():
             x.grad = None
@@ -296,7 +290,7 @@ class Training:
         if self.spec.clip_norm is not None:
             clip([x.grad for x in self.params.values() if x.grad is not None], self.spec.clip_norm)
         if self.spec.anneal is not None:
-            factor = self.given.rate_factor(self.spec, self.log.step)
+            factor = self.setup.rate_factor(self.spec, self.log.step)
             self.optimizer.param_groups[0]["lr"] = self.spec.lr * factor
         self.optimizer.step()
 
@@ -325,7 +319,7 @@ class Training:
             for name, x in self.params.items():
                 x.copy_(saved["params"][name])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = tuple(x.to(self.given.device) for x in saved["state"])
+        self.state = tuple(x.to(self.setup.device) for x in saved["state"])
         self.seconds = saved["seconds"]
         for _ in range(self.log.step):  # every draw of the generators, so that the next one is the next
             next(self.batches)

@@ -76,9 +76,9 @@ def work(job: tuple[RunSpec, ...], sweep: str, checkpoint: Path, limit_seconds: 
 def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | None) -> Record:
     """A run, from its checkpoint where there is one."""
     progress, resume = _saving(sweep, checkpoint), load(checkpoint, spec.id)
-    found = run(spec, progress=progress, resume=resume, limit_seconds=limit_seconds)
+    record = run(spec, progress=progress, resume=resume, limit_seconds=limit_seconds)
     _remove(checkpoint)
-    return found
+    return record
 
 
 def _saving(sweep: str, checkpoint: Path) -> Callable[[Saved], None]:
@@ -104,9 +104,9 @@ def _together(job: tuple[RunSpec, ...], sweep: str, folder: Path, limit_seconds:
     checkpoint = folder / f"{identity(job)}.pt"
     progress, resume = _saving(sweep, checkpoint), load(checkpoint, identity(job))
     try:
-        found = run_together(job, progress=progress, resume=resume, limit_seconds=limit_seconds)
+        records = run_together(job, progress=progress, resume=resume, limit_seconds=limit_seconds)
         _remove(checkpoint)
-        return found
+        return records
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

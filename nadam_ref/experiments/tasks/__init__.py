@@ -1,12 +1,12 @@
 """The tasks: each module is one, a subclass of `base.Task`."""
 
 from .autoencoder import Autoencoder
-from .base import Batch, Params, State, Task, model_of, pick, scatter
+from .base import Batch, Params, State, Task, chosen, model_of, pick, scatter
 from .images import Images
 from .language_model import LanguageModel
 from .word2vec import Word2vec
 
-__all__ = ["TASKS", "Batch", "Params", "State", "Task", "model_of", "pick", "scatter"]
+__all__ = ["TASKS", "Batch", "Params", "State", "Task", "chosen", "model_of", "pick", "scatter"]
 
 TASKS: dict[str, Task] = {
     "images": Images(),

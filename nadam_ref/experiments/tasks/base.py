@@ -28,7 +28,7 @@ from .. import datasets
 from ..datasets import DataError, ImageData
 from ..datasets.registry import Subset
 
-__all__ = ["Batch", "ImageTask", "Params", "State", "Task", "pick", "scatter"]
+__all__ = ["Batch", "ImageTask", "Params", "State", "Task", "chosen", "model_of", "pick", "scatter"]
 
 Params = dict[str, Tensor]
 Batch = tuple[Tensor, ...]  # same shapes at every step
@@ -170,6 +170,13 @@ class ImageTask(Task):
         for start in range(0, len(images), BLOCK):
             block = slice(start, start + BLOCK)
             yield self.inputs(images[block], data.white, like.dtype), labels[block]
+
+
+def chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
+    """The choice of a name. Raises `ValueError`, which lists the choices, for another one."""
+    if name not in choices:
+        raise ValueError(f"no {kind} is called {name!r}; there are: {', '.join(choices)}")
+    return choices[name]
 
 
 def model_of(size: Any) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import init
+
+from .base import chosen
 
 Fill = Callable[..., Tensor]  # fills a tensor in place; takes `generator`
 
@@ -38,19 +39,13 @@ def truncated_normal(sigma: float) -> Fill:
     return functools.partial(init.trunc_normal_, std=sigma, a=-2 * sigma, b=2 * sigma)
 
 
-def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
-    if name not in choices:
-        raise ValueError(f"no {kind} is called {name!r}; there are: {', '.join(choices)}")
-    return choices[name]
-
-
 def initial(choice: str, own: Fill, shape: Iterable[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
     """A fresh leaf parameter that requires gradients, drawn in float64 and rounded to `dtype`.
 
     `choice` is a key of `INITIALIZATIONS`, or "paper", which is `own`. Fan-in and fan-out are those of `torch.nn.init`:
     the second dimension times the kernel, and the first. Raises `ValueError` for an unknown choice.
     """
-    fill: Fill = _chosen("initialization", choice, {PAPER: own, **INITIALIZATIONS})
+    fill: Fill = chosen("initialization", choice, {PAPER: own, **INITIALIZATIONS})
     weight = torch.empty(tuple(shape), dtype=torch.float64)
     fill(weight, generator=generator)
     return weight.to(dtype).requires_grad_()
@@ -67,6 +62,6 @@ def penalty(choice: str, strength: float, params: Mapping[str, Tensor]) -> Tenso
     The sum is over the weights; biases, the parameters of one dimension, are left alone.
     Raises `ValueError` for an unknown choice.
     """
-    function = _chosen("penalty", choice, PENALTIES)
+    function = chosen("penalty", choice, PENALTIES)
     weights = [function(x) for name, x in params.items() if not name.endswith("bias")]
     return strength * torch.stack(weights).sum()
