@@ -282,11 +282,7 @@ def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task():
 def test_an_earlier_version_is_read_whole():
     plan = profile_of("images", "small", 2)
     assert plan.tuning == (1000, 1001) and plan.reporting == tuple(range(10))
-    assert (plan.most, len(plan.windows["adaptive"]), plan.middle) == (
-        14,
-        8,
-        {},
-    )  # eight rates, three more on each side
+    assert len(plan.rates["adaptive"]) == 8 and plan.seeds.extend == 3 and plan.middle == {}
     assert "Nadam-radam" in plan.arms
     with pytest.raises(planning.ProtocolError, match="there is no version 7 of the protocol; there are: 2, 3"):
         load(7)
@@ -296,7 +292,7 @@ def test_an_earlier_version_is_read_whole():
     ("old", "new", "key", "message"),
     [
         ("most: 12", "most: many", "many", "tasks.images.profiles.small.most must be a whole number, not 'many'"),
-        ("pilot: 0.131", "pilots: 0.131", "pilots", "profiles.small.pilots is not a key here; there are: arms, rates"),
+        ("pilot: 0.131", "pilots: 0.131", "pilots", "small.pilots is not a key here; there are: seeds, data"),
         ("family: gd, hyper", "hyper", "  GD: {", "tasks.images.arms.GD has no 'family'"),
         ("steps: 1500, evaluate", "steps: 1.5e3, evaluate", "1.5e3", "small.data.mnist.steps must be a whole number"),
         ("reporting: 40", "reporting: [0, 1000]", "small:", "profiles.small tunes and reports with seed 1000"),
@@ -308,7 +304,14 @@ def test_an_earlier_version_is_read_whole():
         ),
         ("bias_correction: true", "bias: true", "  RMSProp: {", "arms.RMSProp cannot be: RMSProp: got an unexpected"),
         ("{gd: 3.2e-1, sum: 1.0e-1,", "{sum: 1.0e-1,", "middle: {sum", "images.middle says nothing on the family 'gd'"),
+        (
+            "anneal: [0.5, 5]",
+            "anneal: [0.5]",
+            "[0.5]",
+            "anneal must be a list of: a positive number, a whole",
+        ),
         ("batch: 64", "batch 64", "", "protocol.yaml is not YAML"),
+        ("version: 3", "versions: 3", "# What is run", "the file has no 'version'"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_line(old, new, key, message):

@@ -260,7 +260,7 @@ def test_a_run_that_raises_is_a_row_with_its_reason_and_the_rest_goes_on(client,
     records = sweep(specs, store, client=client)
     assert [record.status for record in records] == ["finished", "crashed", "finished"]
     assert records[1].reason.startswith("ValueError: batch 9999 does not fit")
-    assert "images.py" in records[1].provenance["traceback"]
+    assert "tasks/base.py" in records[1].provenance["traceback"]
     assert list(store) == sorted(records, key=lambda record: record.spec.id)
 
 

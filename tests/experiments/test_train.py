@@ -373,7 +373,8 @@ class Stop(Exception):
 @pytest.mark.parametrize("task", ["images", "word2vec", "language_model", "autoencoder"])
 def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
     """Saved to a file and read by another object, in the middle of an epoch and of an evaluation interval."""
-    spec = next(x for x in planning.specs("smoke", profile_of(task, "smoke").data[0], task) if x.optimizer == "Nadam")
+    (name, *_) = profile_of(task, "smoke").data
+    spec = next(x for x in planning.specs("smoke", name, task) if x.optimizer == "Nadam")
     spec = dataclasses.replace(spec, steps=9, evaluate_every=4)
     whole = run(spec)
 

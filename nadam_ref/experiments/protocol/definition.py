@@ -6,13 +6,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...checks import renamed
 from ..runs.train import hyperparameters
-from .reading import ProtocolError, Section
+from .reading import DERIVED, Place, ProtocolError, build
 
 __all__ = [
     "ArmPlan",
@@ -21,6 +21,7 @@ __all__ = [
     "Protocol",
     "ProtocolError",
     "TaskPlan",
+    "data_of",
     "load",
     "profile_of",
     "read",
@@ -44,67 +45,80 @@ class ArmPlan:
     the others are at their defaults. `row_lazy`: only the rows of a table that a batch uses are updated.
     """
 
-    name: str
     optimizer: str
     family: str
     hyperparameters: Mapping[str, Any] = field(hash=False)
-    row_lazy: bool
+    row_lazy: bool | None = None
 
 
 @dataclass(frozen=True)
 class DataPlan:
     """The length of a run on one data set, and the part of the data that it uses; None is all of it."""
 
-    name: str
     steps: int
     evaluate_every: int
-    batch: int
-    subset: tuple[int, ...] | None
+    batch: int = 0
+    subset: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Seeds that choose rates, and those that are reported or how many of them; `extend` is of version 2."""
+
+    tuning: tuple[int, ...]
+    reporting: int | tuple[int, ...]
+    extend: int = 0
 
 
 @dataclass(frozen=True)
 class Profile:
     """A task at one size. `sha256` is the hash, in every record, of all that the protocol says on it.
 
-    `arms`: names of those that are run, in the task's order. `tuning`, `reporting`: the seeds that choose rates and
-    those that are reported; none is both. `most`: the number of rates after which the search for an arm's rate ends.
-    `middle`: where it begins, by family. `windows`: the rates of each family, in version 2, which had no `middle`.
-    `pilot`: the standard deviation over pairs of seeds of log(metric) that a pilot saw, if there was one.
-    `printed_rates`: the paper at whose printed rates the arms are run first, if any.
-    `data`: the data sets that it may run on, the preferred one first.
+    `data`: the data sets that it may run on, the preferred one first. `arms`: those that are run, in the task's order.
+    `most`: the number of rates after which the search for an arm's rate ends; `middle`: where it begins, by family.
+    `rates`: the rates of each family, in version 2, which did not search. `pilot`: the standard deviation over pairs of
+    seeds of log(metric) that a pilot saw, if there was one. `printed_rates`: the paper at whose printed rates the arms
+    are run first, if any.
     """
 
-    name: str
-    arms: tuple[str, ...]
-    tuning: tuple[int, ...]
-    reporting: tuple[int, ...]
-    most: int
-    middle: Mapping[str, float]
-    windows: Mapping[str, tuple[float, ...]]
-    pilot: float | None
-    printed_rates: str | None
+    seeds: Seeds
     data: Mapping[str, DataPlan]
-    sha256: str
+    arms: tuple[str, ...] = ()
+    most: int = 0
+    middle: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    pilot: float | None = None
+    printed_rates: str | None = None
+    sha256: str = field(default="", metadata=DERIVED)
 
-    def data_plan(self, name: str) -> DataPlan:
-        """The runs on a data set. Raises `ProtocolError` for one that the profile does not have."""
-        return _choice(f"data set for profile {self.name!r},", name, self.data)
+    @property
+    def tuning(self) -> tuple[int, ...]:
+        """The seeds that choose rates."""
+        return self.seeds.tuning
+
+    @property
+    def reporting(self) -> tuple[int, ...]:
+        """The seeds that are reported; none of them is a tuning seed."""
+        seeds = self.seeds.reporting
+        return tuple(range(seeds)) if isinstance(seeds, int) else seeds
 
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """A task: its arms in the report's order, those that are `compared`, and what all of its runs have in common.
+    """A task: its arms in the report's order, and what all of its runs have in common.
 
-    `compared`: the arms that are reported at three rates. `row_lazy`: whether arms are, unless they say otherwise.
+    `compared`: the arms that are reported at three rates. `batch`, `middle` and `row_lazy` hold where a data set, a
+    profile or an arm does not say otherwise.
     """
 
-    name: str
+    batch: int
     arms: Mapping[str, ArmPlan]
-    compared: tuple[str, ...]
-    clip_norm: float | None
-    anneal: tuple[float, int] | None
-    row_lazy: bool
     profiles: Mapping[str, Profile]
+    compared: tuple[str, ...] = ()
+    middle: Mapping[str, float] = field(default_factory=dict)
+    clip_norm: float | None = None
+    anneal: tuple[float, int] | None = None
+    row_lazy: bool = False
 
     def profile(self, name: str) -> Profile:
         """A profile. Raises `ProtocolError` for one that the task does not have."""
@@ -152,6 +166,11 @@ def profile_of(task: str, profile: str, version: int | None = None) -> Profile:
     return load(version).task(task).profile(profile)
 
 
+def data_of(task: str, profile: str, data_name: str) -> DataPlan:
+    """The runs of a profile on a data set. Raises `ProtocolError` for names that the protocol does not have."""
+    return _choice(f"data set for profile {profile!r},", data_name, profile_of(task, profile).data)
+
+
 def version_of(task: str, profile: str, sha256: str) -> int:
     """The version in which a profile of a task has this hash; the current one for a hash of none."""
     for version in EARLIER:
@@ -166,32 +185,47 @@ def version_of(task: str, profile: str, sha256: str) -> int:
 
 def read(text: str, file: str = "protocol.yaml") -> Protocol:
     """The protocol in a file's text. Raises `ProtocolError`, with the line and the key, where something is wrong."""
-    whole = Section.parse(text, file)  # keys other than these two are there for their anchors
-    version = whole.take("version", "a whole number")
-    return Protocol(version, {name: _task(name, part, version) for name, part in whole.section("tasks").sections()})
+    whole = Place.parse(text, file)
+    for key in ("version", "tasks"):  # the others are there for their anchors
+        if key not in whole.value:
+            whole.fail(f"has no {key!r}")
+    version, place = build(int, whole / "version"), whole / "tasks"
+    tasks = build(Mapping[str, TaskPlan], place)
+    return Protocol(version, {name: _complete(version, name, plan, place / name) for name, plan in tasks.items()})
 
 
-def _task(name: str, section: Section, version: int) -> TaskPlan:
-    row_lazy = section.take("row_lazy", "true or false", False)
-    arms = {key: _arm(key, part, row_lazy) for key, part in section.section("arms").sections()}
-    families = {arm.family for arm in arms.values()}
-    anneal = section.take("anneal", "a factor and a number of epochs", None)
-    batch = section.take("batch", "a whole number")
-    middle = section.by_family("middle", "a positive number", families)
-    plan = TaskPlan(
-        name=name,
-        arms=arms,
-        compared=section.names("compared", arms, ()),
-        clip_norm=section.take("clip_norm", "a positive number", None),
-        anneal=None if anneal is None else (anneal[0], anneal[1]),
-        row_lazy=row_lazy,
-        profiles={
-            key: _profile(key, part, arms, middle, batch, _sha256(version, name, section.content, key))
-            for key, part in section.section("profiles").sections()
-        },
-    )
-    section.close()
-    return plan
+def _complete(version: int, name: str, task: TaskPlan, place: Place) -> TaskPlan:
+    """A task whose parts say what holds for the whole of it; checked for what they name."""
+    arms = {
+        key: replace(arm, row_lazy=task.row_lazy if arm.row_lazy is None else arm.row_lazy)
+        for key, arm in task.arms.items()
+    }
+    for key, arm in arms.items():
+        try:
+            hyperparameters(arm.optimizer, renamed(arm.hyperparameters))
+        except ValueError as error:
+            (place / "arms" / key).fail(f"cannot be: {error}")
+    _check_names(task.compared, arms, place / "compared")
+    profiles = {}
+    for key, profile in task.profiles.items():
+        at = place / "profiles" / key
+        _check_names(profile.arms, arms, at / "arms")
+        if both := set(profile.tuning) & set(profile.reporting):
+            at.fail(f"tunes and reports with seed {min(both)}")
+        names = tuple(arm for arm in arms if arm in (profile.arms or arms))
+        middle = profile.middle or task.middle
+        if lacking := {arms[arm].family for arm in names} - set(middle or profile.rates):
+            (at / "middle" if profile.middle else place / "middle").fail(f"says nothing on the family {min(lacking)!r}")
+        data = {x: replace(plan, batch=plan.batch or task.batch) for x, plan in profile.data.items()}
+        sha256 = _sha256(version, name, place.value, key)
+        profiles[key] = replace(profile, arms=names, middle=middle, data=data, sha256=sha256)
+    return replace(task, arms=arms, profiles=profiles)
+
+
+def _check_names(names: Iterable[str], known: Iterable[str], place: Place) -> None:
+    for name in names:
+        if name not in known:
+            place.fail(f"names {name!r}; there are: {', '.join(known)}")
 
 
 def _sha256(version: int, task: str, content: Mapping[str, Any], profile: str) -> str:
@@ -201,65 +235,3 @@ def _sha256(version: int, task: str, content: Mapping[str, Any], profile: str) -
     """
     part = {"version": version, "task": task, "profile": profile, **content, "profiles": content["profiles"][profile]}
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
-
-
-def _arm(name: str, section: Section, row_lazy: bool) -> ArmPlan:
-    arm = ArmPlan(
-        name=name,
-        optimizer=section.take("optimizer", "text"),
-        family=section.take("family", "text"),
-        hyperparameters=section.take("hyperparameters", "a mapping"),
-        row_lazy=section.take("row_lazy", "true or false", row_lazy),
-    )
-    section.close()
-    try:
-        hyperparameters(arm.optimizer, renamed(arm.hyperparameters))
-    except ValueError as error:
-        section.fail(f"cannot be: {error}")
-    return arm
-
-
-def _profile(
-    name: str, section: Section, arms: Mapping[str, ArmPlan], middle: Mapping[str, float], batch: int, sha256: str
-) -> Profile:
-    names = section.names("arms", arms, arms)
-    families = {arms[arm].family for arm in names}
-    windows = section.by_family("rates", "a list of positive numbers", families)
-    seeds = section.section("seeds")
-    tuning = seeds.take("tuning", "a list of whole numbers")
-    reporting = seeds.take("reporting", "a whole number or a list of them")
-    extend = seeds.take("extend", "a whole number", 0)
-    seeds.close()
-    most = 2 * extend + max(map(len, windows.values())) if windows else section.take("most", "a whole number")
-    profile = Profile(
-        name=name,
-        arms=names,
-        tuning=tuple(tuning),
-        reporting=tuple(range(reporting) if isinstance(reporting, int) else reporting),
-        most=most,
-        middle=section.by_family("middle", "a positive number", families) or middle,
-        windows=windows,
-        pilot=section.take("pilot", "a positive number", None),
-        printed_rates=section.take("printed_rates", "text", None),
-        data={key: _data(key, part, batch) for key, part in section.section("data").sections()},
-        sha256=sha256,
-    )
-    section.close()
-    if both := set(profile.tuning) & set(profile.reporting):
-        section.fail(f"tunes and reports with seed {min(both)}")
-    if not (profile.middle or windows):
-        section.fail("does not say where the search for a rate begins ('middle')")
-    return profile
-
-
-def _data(name: str, section: Section, batch: int) -> DataPlan:
-    subset = section.take("subset", "a list of whole numbers", None)
-    plan = DataPlan(
-        name=name,
-        steps=section.take("steps", "a whole number"),
-        evaluate_every=section.take("evaluate_every", "a whole number"),
-        batch=section.take("batch", "a whole number", batch),
-        subset=None if subset is None else tuple(subset),
-    )
-    section.close()
-    return plan

@@ -21,7 +21,7 @@ from ..runs.train import OPTIMIZER_VERSION, hyperparameters
 from ..statistics.summary import criterion
 from ..tasks import TASKS, model_of
 from . import tuning
-from .definition import ArmPlan, ProtocolError, load, profile_of, version_of
+from .definition import ArmPlan, ProtocolError, data_of, load, profile_of, version_of
 
 __all__ = [
     "Plan",
@@ -67,7 +67,7 @@ def dataset(profile: str, data_name: str, task: str = "images") -> Any:
 
     Raises `ProtocolError` where the protocol does not have the combination, `DataError` where the data are absent.
     """
-    return TASKS[task].load(data_name, profile_of(task, profile).data_plan(data_name).subset)
+    return TASKS[task].load(data_name, data_of(task, profile, data_name).subset)
 
 
 # ---------------------------------------------------------------- what a run is
@@ -206,7 +206,7 @@ def _maker(profile: str, data_name: str, task: str) -> Callable[[str, float, int
     """A function (arm, rate, seed) → `RunSpec` for one profile and data set."""
     whole = load().task(task)
     plan = whole.profile(profile)
-    data = plan.data_plan(data_name)
+    data = data_of(task, profile, data_name)
     common: Mapping[str, Any] = {
         "task": task,
         "task_version": TASKS[task].VERSION,
@@ -227,7 +227,7 @@ def _maker(profile: str, data_name: str, task: str) -> Callable[[str, float, int
     def make(name: str, lr: float, seed: int) -> RunSpec:
         x = whole.arms[name]
         settings = hyperparameters(x.optimizer, {**x.hyperparameters, "lr": lr})
-        return RunSpec(optimizer=x.optimizer, hyperparameters=settings, row_lazy=x.row_lazy, seed=seed, **common)
+        return RunSpec(optimizer=x.optimizer, hyperparameters=settings, row_lazy=bool(x.row_lazy), seed=seed, **common)
 
     return make
 

@@ -1,16 +1,23 @@
-"""Reading a YAML file whose errors name the file, the line and the key."""
+"""Dataclasses from a YAML file. Errors name the file, the line and the key."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 import yaml
 
 from ...errors import NadamRefError
 
-__all__ = ["ProtocolError", "Section"]
+__all__ = ["DERIVED", "Place", "ProtocolError", "build"]
+
+#: Metadata of a dataclass's field that is no key of the file.
+DERIVED = {"derived": True}
+
+WORDS = {int: "a whole number", float: "a positive number", str: "text", bool: "true or false"}
 
 
 class ProtocolError(NadamRefError):
@@ -36,106 +43,79 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.mapping)
 
 
-def _is_whole(value: Any) -> bool:
-    return type(value) is int and value >= 0
+class Place:
+    """A value in the file, with the keys that lead to it and the line of the last of them."""
 
-
-def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_list(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(each, value))
-
-
-#: What values may be, in words, and how it is checked.
-KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "a mapping": lambda value: isinstance(value, _Mapping),
-    "a whole number": _is_whole,
-    "a positive number": _is_positive,
-    "text": _is_text,
-    "true or false": lambda value: isinstance(value, bool),
-    "a list of names": _is_list(_is_text),
-    "a list of positive numbers": _is_list(_is_positive),
-    "a list of whole numbers": _is_list(_is_whole),
-    "a whole number or a list of them": lambda value: _is_whole(value) or _is_list(_is_whole)(value),
-    "a factor and a number of epochs": lambda value: (
-        isinstance(value, list) and len(value) == 2 and _is_positive(value[0]) and _is_whole(value[1])
-    ),
-}
-
-
-class Section:
-    """A mapping of the file whose keys are taken one by one. Errors name the file, the line and the key."""
-
-    def __init__(self, content: _Mapping, file: str, path: str = "", line: int = 1) -> None:
-        self.content, self.file, self.path, self.line = content, file, path, line
-        self.taken: list[str] = []
+    def __init__(self, value: Any, file: str, path: str = "", line: int = 1) -> None:
+        self.value, self.file, self.path, self.line = value, file, path, line
 
     @classmethod
-    def parse(cls, text: str, file: str) -> Section:
+    def parse(cls, text: str, file: str) -> Place:
         """The whole of a file. Raises `ProtocolError` where it is not a mapping in YAML."""
         try:
-            content = yaml.load(text, _Loader)
+            place = cls(yaml.load(text, _Loader), file)
         except yaml.YAMLError as error:
             raise ProtocolError(f"{file} is not YAML: {error}") from error
-        if not isinstance(content, _Mapping):
-            raise ProtocolError(f"{file} must be a mapping, not {content!r}")
-        return cls(content, file)
+        if not isinstance(place.value, _Mapping):
+            place.fail(f"must be a mapping, not {place.value!r}")
+        return place
 
-    def fail(self, problem: str, key: str | None = None) -> NoReturn:
-        """Raise the error about a key, or about the section itself."""
-        line = self.line if key is None else self.content.lines[key]
-        raise ProtocolError(f"{self.file}, line {line}: {self._name(key)} {problem}")
+    def __truediv__(self, key: str) -> Place:
+        """The value of a key; this place itself where the key is not there."""
+        if key not in self.value:
+            return self
+        return Place(self.value[key], self.file, f"{self.path}.{key}".lstrip("."), self.value.lines[key])
 
-    def _name(self, key: str | None) -> str:
-        return ".".join(filter(None, (self.path, key))) or "the protocol"
+    def fail(self, problem: str) -> NoReturn:
+        """Raise the error about this place."""
+        raise ProtocolError(f"{self.file}, line {self.line}: {self.path or 'the file'} {problem}")
 
-    def take(self, key: str, kind: str, default: Any = ...) -> Any:
-        """The value of a key, checked to be of a kind; without a default the key must be there."""
-        self.taken.append(key)
-        if key not in self.content:
-            if default is ...:
-                self.fail(f"has no {key!r}")
-            return default
-        value = self.content[key]
-        if not KINDS[kind](value):
-            self.fail(f"must be {kind}, not {value!r}", key)
-        return value
 
-    def section(self, key: str) -> Section:
-        """A mapping below this one."""
-        return Section(self.take(key, "a mapping"), self.file, self._name(key), self.content.lines[key])
+def build(kind: Any, place: Place) -> Any:
+    """The value at a place as a type: a dataclass by its fields, mappings, tuples, numbers, text or a union of these.
 
-    def sections(self) -> Iterator[tuple[str, Section]]:
-        """All keys, each of which must have a mapping."""
-        for key in self.content:
-            yield key, self.section(key)
+    Whole numbers are at least 0, others above 0. Raises `ProtocolError` for other values, and for keys of a dataclass
+    that are missing or unknown.
+    """
+    if isinstance(kind, UnionType):
+        kinds = [one for one in get_args(kind) if one is not NoneType]
+        kind = next((one for one in kinds if _fits(one, place.value)), kinds[0])
+    if not _fits(kind, place.value):
+        place.fail(f"must be {_words(kind)}, not {place.value!r}")
+    if is_dataclass(kind):
+        return _object(kind, place)
+    if get_origin(kind) is Mapping:
+        return {key: build(get_args(kind)[1], place / key) for key in place.value}
+    return tuple(place.value) if get_origin(kind) is tuple else place.value
 
-    def by_family(self, key: str, kind: str, families: Iterable[str]) -> dict[str, Any]:
-        """A mapping that has a value of a kind for each family; empty where the key is absent."""
-        if key not in self.content:
-            self.taken.append(key)
-            return {}
-        section = self.section(key)
-        values = {family: section.take(family, kind) for family in section.content}
-        if lacking := sorted(set(families) - set(values)):
-            self.fail(f"says nothing on the family {lacking[0]!r}", key)
-        return values
 
-    def names(self, key: str, known: Iterable[str], default: Iterable[str]) -> tuple[str, ...]:
-        """A list of names that are known, in their order there."""
-        listed = self.take(key, "a list of names", default)
-        if unknown := [name for name in listed if name not in known]:
-            self.fail(f"names {unknown[0]!r}; there are: {', '.join(known)}", key)
-        return tuple(name for name in known if name in listed)
+def _object(kind: Any, place: Place) -> Any:
+    hints, known = get_type_hints(kind), [x for x in fields(kind) if not x.metadata]
+    for key in place.value:
+        if key not in {x.name for x in known}:
+            (place / key).fail(f"is not a key here; there are: {', '.join(x.name for x in known)}")
+    for x in known:
+        if x.name not in place.value and x.default is MISSING and x.default_factory is MISSING:
+            place.fail(f"has no {x.name!r}")
+    return kind(**{key: build(hints[key], place / key) for key in place.value})
 
-    def close(self) -> None:
-        """Raise the error about a key that was not taken."""
-        for key in self.content:
-            if key not in self.taken:
-                self.fail(f"is not a key here; there are: {', '.join(self.taken)}", key)
+
+def _fits(kind: Any, value: Any) -> bool:
+    if kind is Any:
+        return True
+    if is_dataclass(kind) or get_origin(kind) is Mapping:
+        return isinstance(value, _Mapping)
+    if get_origin(kind) is tuple:
+        one, *rest = get_args(kind)
+        kinds = [one] * len(value) if rest == [...] and isinstance(value, list) else [one, *rest]
+        return isinstance(value, list) and len(value) == len(kinds) and all(map(_fits, kinds, value))
+    if kind is float:
+        return type(value) in (int, float) and 0 < value < math.inf
+    return type(value) is kind and (kind is not int or value >= 0)
+
+
+def _words(kind: Any) -> str:
+    if kind in WORDS:
+        return WORDS[kind]
+    kinds = [one for one in get_args(kind) if one is not ...]
+    return f"a list of: {', '.join(map(_words, kinds))}" if get_origin(kind) is tuple else "a mapping"

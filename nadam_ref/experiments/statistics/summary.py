@@ -119,14 +119,14 @@ def check_comparable(records: Sequence[Record]) -> None:
         for r in records
     }
     if len({spec.id for spec in common}) > 1:
-        kinds = sorted({f"{spec.task}/{spec.profile}/{spec.data}/{spec.steps} steps" for spec in common})
+        kinds = sorted({f"{spec.kind}/{spec.steps} steps" for spec in common})
         raise MixedRunsError(
             "the records are of different tasks, profiles or data; they are never put into one table; "
             f"keep each kind in a store of its own: {', '.join(kinds)}"
         )
-    protocols = {record.provenance.get("protocol_sha256") for record in records}
+    protocols = {record.protocol_sha256 for record in records}
     if len(protocols) > 1:
-        listed = ", ".join(sorted(str(sha256)[:12] for sha256 in protocols))
+        listed = ", ".join(sorted(sha256[:12] for sha256 in protocols))
         raise MixedRunsError(
             f"the runs on {records[0].spec.task} were made under different protocols ({listed}); they are never put "
             "into one table: run all of it again into an empty store"
