@@ -1,4 +1,4 @@
-"""How long a step takes, beside memory's floor and torch's optimizers: `nadam-ref bench step|size|sparse|replicas`.
+"""How long a step takes, beside the memory-bandwidth bound and torch's optimizers.
 
 All that is compared takes turns, round after round, in one process: what slows the machine slows all alike. A figure
 is the median over the rounds; the spread is their range. The floor is the time of `a.add_(b)` over as many elements,
@@ -7,13 +7,10 @@ times k/3, where k is the number of tensors that an update reads and writes.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
-import json
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,12 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from . import OPTIMIZERS, __version__, flatten_
-from .files import user_path, write_whole
 from .machine import checkout, processor
 from .replicas import Replicas
 from .rules import Rule
 
-__all__ = ["LISTS", "SIZES", "Result", "add", "replicas", "size", "sparse", "step", "streams"]
+__all__ = ["LISTS", "SIZES", "Result", "replicas", "report", "rows", "size", "sparse", "step", "streams"]
 
 Step = Callable[[], Any]
 Shapes = list[tuple[int, ...]]
@@ -176,8 +172,8 @@ def _compared(what: str, name: str, shapes: Shapes, device: str, rounds: int) ->
     floor = statistics.median(times.pop("floor")) * k / 3
     moves = {"device copy": 2, "torch fused Adam": streams(OPTIMIZERS["Adam"].rule)}
     return [
-        _result(what, name, path, count, found, floor, moves.get(path, k) * count * a.itemsize)
-        for path, found in times.items()
+        _result(what, name, path, count, seconds, floor, moves.get(path, k) * count * a.itemsize)
+        for path, seconds in times.items()
     ]
 
 
@@ -201,7 +197,9 @@ def sparse(rounds: int, rows: int = 50_000, width: int = 128) -> list[Result]:
     count = sum(torch.Size(shape).numel() for shape in shapes)
     times = {"word2vec rows": _one_by_one(steps, rounds, 64), "all rows, dense": interleaved(dense, rounds, 0.1)}
     return [
-        _result(what, "Nadam", path, count, found) for what, by_path in times.items() for path, found in by_path.items()
+        _result(what, "Nadam", path, count, seconds)
+        for what, by_path in times.items()
+        for path, seconds in by_path.items()
     ]
 
 
@@ -219,7 +217,7 @@ def _one_by_one(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, 
                 run()
                 single.append(time.perf_counter() - started)
             times[name].append(statistics.median(single))
-    return {name: found[1:] for name, found in times.items()}  # in the first round they allocate and compile
+    return {name: seconds[1:] for name, seconds in times.items()}  # in the first round they allocate and compile
 
 
 def _word_gradients(shapes: Shapes, number: int = 256, batch: int = 128, negatives: int = 64) -> Iterator[list[Tensor]]:
@@ -269,7 +267,7 @@ def replicas(rounds: int, device: str, count: int = 16) -> list[Result]:
     }
     times = interleaved(steps, rounds, 0.2, device)
     total = sum(x.numel() for x in shared.values())
-    return [_result(f"{count} runs", "Nadam", path, total, found) for path, found in times.items()]
+    return [_result(f"{count} runs", "Nadam", path, total, seconds) for path, seconds in times.items()]
 
 
 def _result(
@@ -284,73 +282,19 @@ def _result(
     return Result(what, rule, path, parameters, statistics.median(times), min(times), max(times), floor, moved)
 
 
-# ---------------------------------------------------------------- the command
+# ---------------------------------------------------------------- what is shown of it
 
 
-def add(commands: Any) -> None:
-    """Add `bench` to the commands of the parser."""
-    parser = commands.add_parser("bench", help="how long a step takes, beside memory's floor and torch's optimizers")
-    parser.add_argument(
-        "what",
-        choices=("step", "size", "sparse", "replicas"),
-        help="step: each rule over three lists; size: 10^3 to 10^8 parameters, 1 to 10,000 tensors; "
-        "sparse: rows of embeddings, beside SparseAdam; replicas: 16 runs in one step",
-    )
-    parser.add_argument(
-        "--list", action="append", choices=tuple(LISTS), help="of `step`; may be repeated (default: all)"
-    )
-    rules = "may be repeated (default: all; for `size` Nadam)"
-    parser.add_argument("--rule", action="append", choices=tuple(OPTIMIZERS), help=rules)
-    parser.add_argument("--rounds", type=int, default=7, help="default: 7")
-    parser.add_argument("--threads", type=int, default=1, help="default: 1")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    parser.add_argument(
-        "--json", type=user_path, metavar="FILE", help="write the results with machine and versions, too"
-    )
-    parser.set_defaults(run=_bench, extra=None)
-
-
-def _bench(args: argparse.Namespace) -> int:
-    if args.device == "cuda" and not torch.cuda.is_available():
-        print(f"nadam-ref: there is no CUDA device: nadam-ref bench {args.what} --device cpu", file=sys.stderr)
-        return 2
-    if args.rounds < 1 or args.threads < 1:
-        print("nadam-ref: --rounds and --threads must be at least 1", file=sys.stderr)
-        return 2
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-
-    if args.what == "step":
-        results = step(args.list or list(LISTS), args.rule or list(OPTIMIZERS), args.device, args.rounds, _bar)
-    elif args.what == "size":
-        results = size(args.rule or ["Nadam"], args.device, args.rounds, _bar)
-    elif args.what == "sparse":
-        results = sparse(args.rounds)
-    else:
-        results = replicas(args.rounds, args.device)
-    print(table(results))
-    if args.json:
-        write_whole(args.json, json.dumps(_report(args, results), indent=1) + "\n")
-    return 0
-
-
-def _bar(cases: list[Case]) -> Iterable[Case]:
-    """A progress bar on a terminal, where tqdm is installed."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return cases
-    return tqdm(cases, unit="list", leave=False, disable=None)
-
-
-def table(results: list[Result]) -> str:
-    """The results in columns: ns a parameter, the spread, and ratios to the floor and to torch's ways in this run."""
-    lines = [("list", "rule", "path", "ms", "range", "ns/param", "GB/s", "× floor", "torch ÷", "fused Adam ÷")]
+def rows(results: list[Result]) -> list[tuple[str, ...]]:
+    """Rows of a table, the first the header: ns a parameter, the spread, ratios to the floor and to torch's ways."""
+    table: list[tuple[str, ...]] = [
+        ("list", "rule", "path", "ms", "range", "ns/param", "GB/s", "× floor", "torch ÷", "fused Adam ÷")
+    ]
     for x in results:
         peers = {y.path: y.median for y in results if (y.what, y.rule) == (x.what, x.rule)}
         torchs = [time for path, time in peers.items() if path.startswith("torch") and path != "torch fused Adam"]
         adam = peers.get("torch fused Adam")
-        lines.append(
+        table.append(
             (
                 x.what,
                 x.rule,
@@ -364,19 +308,19 @@ def table(results: list[Result]) -> str:
                 f"{adam / x.median:.2f}" if adam else "",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return table
 
 
-def _report(args: argparse.Namespace, results: list[Result]) -> dict[str, Any]:
+def report(what: str, rounds: int, device: str, results: list[Result]) -> dict[str, Any]:
+    """The results with machine and versions, as JSON takes them; measures the peak of the device meanwhile."""
     return {
-        "bench": args.what,
-        "rounds": args.rounds,
+        "bench": what,
+        "rounds": rounds,
         "machine": {
-            "device": torch.cuda.get_device_name() if args.device == "cuda" else processor(),
-            "threads": args.threads,
+            "device": torch.cuda.get_device_name() if device == "cuda" else processor(),
+            "threads": torch.get_num_threads(),
             "capability": torch.backends.cpu.get_cpu_capability(),
-            "flops": _peak(args.device),
+            "flops": _peak(device),
         },
         "versions": {"nadam_ref": __version__, "torch": torch.__version__, "python": platform.python_version()},
         **checkout(PACKAGE.parent, PACKAGE.name),

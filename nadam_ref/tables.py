@@ -1,160 +1,227 @@
-"""A table as people read it and as programs do: text, LaTeX, CSV, JSON."""
+"""A table as text, Markdown, LaTeX or CSV, with one escaper for each; and JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["WIDTH", "Column", "Table", "escape", "to_csv", "to_json", "to_latex", "to_text"]
-
-WIDTH = 100
+WIDTH = 100  # of notes in text
 GAP = "  "
 
 
 @dataclass(frozen=True)
 class Column:
-    """Heading, alignment ("l" or "r"), and the widest it may be as text; what is longer goes on in the next line."""
+    """Heading, alignment ("l" or "r"), and the widest it may be as text; longer cells go on in the next line."""
 
     head: str
-    align: str
-    width: int
+    align: str = "l"
+    width: int = WIDTH
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of cells under a heading, which is for people; `about` tells code what the rows are about."""
+
+    rows: Sequence[Sequence[str]]
+    heading: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Table:
-    """`groups`: headed rows of cells, for people; `data`: one typed mapping a row, with more in it, for programs."""
+    """`groups`: rows of cells, for people; `data`: one typed mapping a row, with more in it, for programs."""
 
-    name: str
-    caption: str
     columns: Sequence[Column]
-    groups: Mapping[str, Sequence[Sequence[str]]]
-    data: Sequence[Mapping[str, Any]]
+    groups: Sequence[Group]
+    name: str = ""
+    caption: str = ""
+    data: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
+
+    @property
+    def heads(self) -> list[str]:
+        """The headings of the columns."""
+        return [column.head for column in self.columns]
+
+    @property
+    def align(self) -> str:
+        """One letter a column, l or r."""
+        return "".join(column.align for column in self.columns)
 
 
 # ---------------------------------------------------------------- text
 
 
+def aligned(rows: Iterable[Sequence[str]], align: str = "") -> list[str]:
+    """Lines of aligned columns. `align` has l or r for each column; those without a letter are aligned to the left."""
+    cells = list(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [_line(row, align.ljust(len(widths), "l"), widths) for row in cells]
+
+
+def _line(cells: Sequence[str], align: str, widths: Sequence[int]) -> str:
+    placed = (
+        cell.rjust(width) if letter == "r" else cell.ljust(width)
+        for cell, letter, width in zip(cells, align, widths, strict=True)
+    )
+    return GAP.join(placed).rstrip()
+
+
 def to_text(table: Table) -> str:
-    """Aligned columns, at most 100 characters wide if the columns' widths allow for it; notes below."""
-    rows = [row for group in table.groups.values() for row in group]
-    heads = [column.head for column in table.columns]
-    widths = [min(column.width, max(len(row[i]) for row in [heads, *rows])) for i, column in enumerate(table.columns)]
-    lines = [table.caption, ""]
-    lines += _lines(heads, table.columns, widths)
-    for heading, group in table.groups.items():
-        lines += ["", heading] if heading else []
-        lines += [line for row in group for line in _lines(row, table.columns, widths)]
+    """Caption, aligned columns under their headings, notes."""
+    columns = zip(table.heads, *(row for group in table.groups for row in group.rows), strict=True)
+    widths = [min(column.width, max(map(len, cells))) for column, cells in zip(table.columns, columns, strict=True)]
+    lines = [table.caption, "", *_wrapped(table.heads, table.align, widths)]
+    for group in table.groups:
+        lines += ["", group.heading] if group.heading else []
+        lines += [line for row in group.rows for line in _wrapped(row, table.align, widths)]
     notes = [line for note in table.notes for line in textwrap.wrap(note, WIDTH)]
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
 
-def _lines(row: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> list[str]:
+def _wrapped(row: Sequence[str], align: str, widths: Sequence[int]) -> list[str]:
     """One row, over as many lines as its longest cell needs."""
-    wrapped = [
+    cells = [
         textwrap.wrap(" ".join(cell.split()), width, break_on_hyphens=False)
         for cell, width in zip(row, widths, strict=True)
     ]
-    lines = []
-    for i in range(max(map(len, wrapped))):
-        cells = [cell[i] if i < len(cell) else "" for cell in wrapped]
-        placed = [
-            cell.rjust(width) if column.align == "r" else cell.ljust(width)
-            for cell, column, width in zip(cells, columns, widths, strict=True)
-        ]
-        lines.append(GAP.join(placed).rstrip())
-    return lines
+    lines = range(max(map(len, cells)))
+    return [_line([cell[i] if i < len(cell) else "" for cell in cells], align, widths) for i in lines]
+
+
+# ---------------------------------------------------------------- Markdown
+
+MARKS = {"l": ":--", "r": "--:"}
+
+
+def escape_markdown(text: str) -> str:
+    """Markdown that cannot break out of its cell: formulas, code and emphasis keep their meaning."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def to_markdown(table: Table) -> str:
+    """Caption, table and notes; cells are Markdown, and headings of groups are rows.
+
+    Cells of right-aligned columns wrap nowhere but before an interval in brackets and before "at".
+    """
+    rows = [row for group in table.groups for row in (_heading(group, table), *group.rows) if row]
+    lines = [list(map(escape_markdown, table.heads)), [MARKS[letter] for letter in table.align]]
+    lines += [[_cell(*cell) for cell in zip(row, table.align, strict=True)] for row in rows]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n\n".join(filter(None, [table.caption, text, *table.notes])) + "\n"
+
+
+def _heading(group: Group, table: Table) -> list[str]:
+    return [f"**{group.heading}**", *[""] * (len(table.columns) - 1)] if group.heading else []
+
+
+def _cell(text: str, letter: str) -> str:
+    text = escape_markdown(text)
+    if letter == "l":
+        return text
+    # no-break spaces, but before an interval and before "at", and word joiners beside a dash
+    kept = re.sub("\u00a0(?=[(]|at\u00a0)", " ", text.replace(" ", "\u00a0"))
+    return kept.replace("–", "\u2060–\u2060")
 
 
 # ---------------------------------------------------------------- LaTeX
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    '"': r"\textquotedbl{}",
-    "−": "$-$",
-    "–": "--",
-    "¬": r"$\neg$",
-    "×": r"$\times$",
-    "±": r"$\pm$",
-    "δ": r"$\delta$",
-    "ε": r"$\varepsilon$",
-    "μ": r"$\mu$",
-    "∞": r"$\infty$",
-    "\n": " ",
-}
+#: Characters that LaTeX has in formulas only.
+MATH = {"α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\varepsilon", "η": r"\eta"}
+MATH |= {"θ": r"\theta", "λ": r"\lambda", "μ": r"\mu", "ν": r"\nu", "π": r"\pi", "ρ": r"\rho", "σ": r"\sigma"}
+MATH |= {"τ": r"\tau", "φ": r"\varphi", "ψ": r"\psi", "Δ": r"\Delta", "∇": r"\nabla", "√": r"\surd", "∞": r"\infty"}
+MATH |= {"×": r"\times", "·": r"\cdot", "±": r"\pm", "−": "-", "≤": r"\le", "≥": r"\ge", "≈": r"\approx"}
+MATH |= {"→": r"\to", "←": r"\gets", "¬": r"\neg"}
+# braces by name: BibTeX counts \{ as one that opens
+LATEX = {"\\": r"\textbackslash{}", "{": r"\textbraceleft{}", "}": r"\textbraceright{}", "~": r"\textasciitilde{}"}
+LATEX |= {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+LATEX |= {'"': r"\textquotedbl{}", "\u00a0": "~", "–": "--", "—": "---", "…": r"\dots{}", "½": r"\textonehalf{}"}
+LATEX |= {"\n": " ", **{x: f"\\{x}" for x in "&%$#_"}, **{x: f"${command}$" for x, command in MATH.items()}}
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text as LaTeX sets it, character for character: nothing in it is a command."""
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(map(_letter, text))
+
+
+def _letter(x: str) -> str:
+    kind, _, code = unicodedata.decomposition(x).partition(" ")
+    if kind in ("<super>", "<sub>"):
+        base = chr(int(code, 16)).replace("\u2212", "-")
+        return f"\\text{'super' if kind == '<super>' else 'sub'}script{{{base}}}"
+    return LATEX.get(x, x)
+
+
+def tabular(table: Table, cell: Callable[[str], str] = escape_latex) -> list[str]:
+    """Lines of a `tabular` with rules of the package booktabs; `cell` makes a cell LaTeX.
+
+    A cell that begins with "[" is kept from being an argument of the line break before it.
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(f"{{{cell(x)}}}" if x.startswith("[") else cell(x) for x in cells) + r" \\"
+
+    lines = [rf"\begin{{tabular}}{{{table.align}}}", r"\toprule", line(table.heads)]
+    for group in table.groups:
+        lines.append(r"\midrule")
+        if group.heading:
+            lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{cell(group.heading)}}}}} \\")
+        lines += map(line, group.rows)
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
 def to_latex(table: Table) -> str:
-    """A `table` with rules of the package booktabs. A cell that begins with "[" is kept from being an argument."""
-    layout = "".join(column.align for column in table.columns)
-    lines = [r"\begin{table}", rf"\caption{{{escape(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
-    lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", _row([column.head for column in table.columns])]
-    for heading, group in table.groups.items():
-        lines.append(r"\midrule")
-        if heading:
-            lines.append(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{escape(heading)}}}}} \\")
-        lines += [_row(row) for row in group]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {escape(note)}" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return " & ".join("{" + escape(cell) + "}" if cell.startswith("[") else escape(cell) for cell in cells) + r" \\"
+    """A floating table with its caption, label and notes."""
+    lines = [r"\begin{table}", rf"\caption{{{escape_latex(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
+    notes = [rf"\par\footnotesize {escape_latex(note)}" for note in table.notes]
+    return "\n".join([*lines, *tabular(table), *notes, r"\end{table}"]) + "\n"
 
 
 # ---------------------------------------------------------------- for programs
 
 
-def plain(value: Any) -> Any:
-    """`value` as strict JSON has it: what is not a finite number is null, pairs are lists."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV with Unix line ends. None is an empty field, infinity `inf`, and a list is joined by "; "."""
+    return "".join(",".join(map(_field, row)) + "\n" for row in rows)
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else "" if value is None else str(value)
+    # a program that takes # for the start of a comment does so in the middle of a line too
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r#]', text) else text
+
+
+def to_csv(table: Table) -> str:
+    """`data` below a line of names."""
+    names = list(dict.fromkeys(name for row in table.data for name in row))
+    return csv_text([names, *([row.get(name) for name in names] for row in table.data)])
 
 
 def to_json(content: Any) -> str:
     """Strict JSON, one space of indentation. Numbers are numbers; none, infinite or undefined is null."""
-    return json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_csv(table: Table) -> str:
-    """`data` with a line of names. None is an empty field, infinity `inf`, and a list is joined by "; "."""
-    lines = io.StringIO()
-    names = list(dict.fromkeys(name for row in table.data for name in row))
-    writer = csv.DictWriter(lines, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _field(value) for key, value in row.items()} for row in table.data)
-    return lines.getvalue()
+def _finite(value: Any) -> Any:
+    """`value` with None for numbers that are not finite, which strict JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _field(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+FORMATS: Mapping[str, Callable[[Table], str]] = {
+    "text": to_text,
+    "csv": to_csv,
+    "latex": to_latex,
+    "markdown": to_markdown,
+}

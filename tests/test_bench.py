@@ -145,8 +145,9 @@ def test_small_sparse_and_replicas_run():
 
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--threads", "0"]])
 def test_bad_numbers_are_one_line(arguments, capsys):
-    assert main(["bench", "replicas", *arguments]) == 2
-    assert "at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as leaving:
+        main(["bench", "replicas", *arguments])
+    assert leaving.value.code == 2 and "'0' is not a positive integer" in capsys.readouterr().err
 
 
 def test_no_cuda_is_one_line(monkeypatch, capsys):

@@ -73,19 +73,19 @@ def test_a_wrong_word_is_one_line(words: list[str], capsys: pytest.CaptureFixtur
 
 
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted() -> None:
+    def interrupted(_: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry, "listing", interrupted)
+    monkeypatch.setattr(registry, "state", interrupted)
     assert cli.main(["data", "list"]) == 130
     assert one_line(capsys.readouterr().err) == "nadam-ref: interrupted\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> None:
+    def broken(_: str) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(registry, "listing", broken)
+    monkeypatch.setattr(registry, "state", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["data", "list"])
 
@@ -117,7 +117,7 @@ def test_a_missing_extra_is_one_line(words: list[str], extra: str) -> None:
     [
         (["sweep", "smoke", "--store", "x"], ["store"]),
         (["sweep", "smoke"], ["store"]),
-        (["known", "jones", "--store", "x"], ["store"]),
+        (["reproduce", "jones", "--store", "x"], ["store"]),
         (["verify", "--store", "x"], ["store"]),
         (["pack", "x", "--store", "x"], ["target", "store"]),
         (["report", "--store", "x"], ["store"]),
@@ -169,7 +169,7 @@ def test_fault_106_what_a_terminal_cannot_show_is_no_failure(encoding: str, monk
 def test_data_list(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == set(registry.names())
+    assert set(lines) == set(registry.SOURCES)
     assert lines["digits"].split()[1] == "embedded"
     assert lines["mnist"].split()[1] == "damaged"
     assert str(mnist) in lines["mnist"]
@@ -185,7 +185,7 @@ def test_data_get_of_an_unknown_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "get", "minst"]) == 2
     line = one_line(capsys.readouterr().err)
     assert "'minst'" in line
-    assert all(name in line for name in registry.names())
+    assert all(name in line for name in registry.SOURCES)
 
 
 def test_fault_38_verify_prints_both_checksums(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,6 +205,11 @@ def test_verify_of_an_absent_set(
     assert cli.main(["data", "verify"]) == 0  # never fetched is no fault
     assert cli.main(["data", "verify", "mnist"]) == 2  # asked for by name it is
     assert "data get mnist" in one_line(capsys.readouterr().err)
+
+
+def test_verify_of_a_generated_set_has_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "verify", "chain"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 # ---------------------------------------------------------------- book

@@ -1,4 +1,4 @@
-"""`nadam-ref known`: repeat a published result on real data."""
+"""`nadam-ref reproduce`: repeat a published result on real data."""
 
 from __future__ import annotations
 
@@ -6,34 +6,33 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..files import user_path
+from .console import add_store, look_up
 
 if TYPE_CHECKING:
     from ..experiments.runs.train import Training
 
-__all__ = ["NAMES", "add"]
-
-NAMES = {"jones": "the autoencoder, ten minutes", "ptb": "the language model, an hour or more"}
-
 
 def add(commands: Any) -> None:
-    """Add the command to those of the parser."""
-    parser = commands.add_parser("known", help="repeat a published result on real data, to check the experiments")
-    parser.add_argument("name", choices=NAMES, help="; ".join(f"{name}: {what}" for name, what in NAMES.items()))
-    parser.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
-    parser.set_defaults(run=_known, extra="experiments")
+    """Add the command to those of the parser; it was called `known` once."""
+    what = "repeat a published result on real data, to check the experiments"
+    parser = commands.add_parser("reproduce", aliases=["known"], help=what)
+    names = "jones: the autoencoder, ten minutes; ptb: the language model, an hour or more"
+    parser.add_argument("name", metavar="NAME", help=names)
+    add_store(parser)
+    parser.set_defaults(run=_reproduce, extra="experiments")
 
 
-def _known(args: argparse.Namespace) -> int:
+def _reproduce(args: argparse.Namespace) -> int:
     from ..experiments.reproductions import REPRODUCTIONS, reproduce
     from ..experiments.runs.store import Store
 
-    known, record = REPRODUCTIONS[args.name], reproduce(args.name, Store(args.store), progress=_show)
-    print(known.source)
+    published = look_up(REPRODUCTIONS, "reproduction", args.name)
+    record = reproduce(args.name, Store(args.store), progress=_show)
+    print(published.source)
     if record.status == "finished":
-        for metric, value in known.measured(record).items():
-            print(f"{metric}: {value:.5g} (published {known.published[metric]:.5g})")
-    reached = known.reached(record)
+        for metric, value in published.measured(record).items():
+            print(f"{metric}: {value:.5g} (published {published.published[metric]:.5g})")
+    reached = published.reached(record)
     print("reached" if reached else f"not reached: {record.status} {record.reason}".rstrip())
     return 0 if reached else 2
 

@@ -6,17 +6,14 @@ import argparse
 import contextlib
 import dataclasses
 import math
-import os
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from ..files import user_path
-
-__all__ = ["add"]
+from .console import add_store, cpus, positive, warn
 
 
 def add(commands: Any) -> None:
@@ -25,29 +22,15 @@ def add(commands: Any) -> None:
     parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small or paper")
     parser.add_argument("--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)")
     parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")
-    parser.add_argument("--store", type=user_path, default="records", metavar="FOLDER", help="default: ./records")
-    parser.add_argument("--workers", type=_positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
+    add_store(parser)
+    parser.add_argument("--workers", type=positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs already, as tcp://host:8786")
-    parser.add_argument("--max-minutes", type=_positive(float), metavar="M", help="then save what runs, and stop")
-    parser.add_argument("--run-minutes", type=_positive(float), metavar="M", help="longest time for one run")
+    parser.add_argument("--max-minutes", type=positive(float), metavar="M", help="then save what runs, and stop")
+    parser.add_argument("--run-minutes", type=positive(float), metavar="M", help="longest time for one run")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     parser.add_argument("--nice", type=_niceness, default=10, metavar="N", help="of the workers, 0 to 19 (default: 10)")
     parser.add_argument("--dry-run", action="store_true", help="print arms, runs and hours, and run nothing")
     parser.set_defaults(run=_sweep, extra="experiments")
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _positive(kind: type) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        with contextlib.suppress(ValueError):
-            if (value := kind(text)) > 0:
-                return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive {'integer' if kind is int else 'number'}")
-
-    return read
 
 
 def _niceness(text: str) -> int:
@@ -75,7 +58,7 @@ def _sweep(args: argparse.Namespace) -> int:
         Plan(args.profile, args.data or first_available(*profile_of(task, args.profile).data), task) for task in names
     ]
     deadline = None if args.max_minutes is None else time.monotonic() + 60 * args.max_minutes
-    workers = args.workers or (_cpus() if args.device == "cpu" else 1)
+    workers = args.workers or (cpus() if args.device == "cpu" else 1)
     costs = _costs(plans, args.device)
     if args.dry_run:
         print(table(costs, workers))
@@ -93,9 +76,9 @@ def _sweep(args: argparse.Namespace) -> int:
         def make(specs: list[RunSpec]) -> list[Record]:
             specs = [dataclasses.replace(spec, device=args.device) for spec in specs]
             bar.expect(len(specs))
-            found = sweep(specs, store, client=client, progress=bar.show, control=control, limit_seconds=limit)
-            records.update({record.spec.id: record for record in found})
-            return found
+            new = sweep(specs, store, client=client, progress=bar.show, control=control, limit_seconds=limit)
+            records.update({record.spec.id: record for record in new})
+            return new
 
         complete = run_stages(plans, make)
         bar.expect(0)
@@ -103,7 +86,7 @@ def _sweep(args: argparse.Namespace) -> int:
     done = len(records) - failures
     print(f"{done} runs are in {args.store}" + (f", {failures} failed" if failures else ""), file=sys.stderr)
     if not complete or failures:
-        print("nadam-ref: the same command goes on from here; a run that is finished is not repeated", file=sys.stderr)
+        warn("the same command goes on from here; a run that is finished is not repeated")
     return (128 + caught[-1]) if caught else 2 if failures else 0
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from importlib.metadata import metadata
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import nadam_ref
 
 from .. import checkout
 from ..files import write_whole
+from ..tables import csv_text
 from .datasets.download import fetch
 from .datasets.registry import DataError, cache, sha256_of
 
@@ -106,11 +106,7 @@ def main() -> None:
     place = here()
     if place is None:
         raise SystemExit("nadam-ref: there is no book/results here")
-    text = io.StringIO(newline="")
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["path", "sha256"])
-    lines.writerows(files(place).items())
-    write_whole(REGISTRY, text.getvalue())
+    write_whole(REGISTRY, csv_text([("path", "sha256"), *files(place).items()]))
 
 
 if __name__ == "__main__":

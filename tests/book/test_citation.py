@@ -36,7 +36,7 @@ def test_fault_76_a_figure_s_entry_is_read_by_a_bibtex_parser() -> None:
     text = citation.bibtex_of("fig-a", "Figure 8.2", caption, "https://e.org/a_b#c", "commit abc", CITATION, "1.2")
     entry = parse_string(text, "bibtex").entries["nadam_ref:fig-a"]
     assert entry.type == "misc"
-    rude = r'\textless{}b\textgreater{}\& "x", 5 \% \textbraceleft{}of\textbraceright{} a\_b \# \$'
+    rude = r"\textless{}b\textgreater{}\& ``x'', 5 \% \textbraceleft{}of\textbraceright{} a\_b \# \$"
     assert entry.fields["title"] == rf"At $\mu_t$, {rude}"
     assert entry.fields["howpublished"] == "Figure 8.2 of A title"
     assert entry.fields["url"] == "https://e.org/a_b#c"

@@ -111,10 +111,16 @@ def test_fault_76_csv() -> None:
         ("as {cite:t}`dozat2015` says, *first*", r"as \cite{dozat2015} says, \emph{first}"),
         ("$5 & 6$, $a { b$", r"$5 \& 6$, \$a \textbraceleft{} b\$"),
         ("&lt;b&gt; &amp; c", r"\textless{}b\textgreater{} \& c"),
+        ('"as *printed*", 5" ¬a', r"``as \emph{printed}'', 5\textquotedbl{} $\neg$a"),
     ],
 )
 def test_fault_76_latex(markdown: str, expected: str) -> None:
-    assert downloads.latex(markdown) == expected
+    assert downloads.latex_of(markdown) == expected
+
+
+def test_fault_76_a_cell_in_square_brackets_is_no_argument_of_the_line_break() -> None:
+    text = downloads.latex_file([["a"], ["1"], ["[0, 1]"]], "l", "Ends", "tab-x", {}).decode()
+    assert "    {[0, 1]} \\\\" in text
 
 
 def test_a_table_in_latex_has_as_many_cells_as_it_says() -> None:

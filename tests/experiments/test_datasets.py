@@ -171,7 +171,7 @@ def test_nothing_is_downloaded_unless_asked(tiny, monkeypatch):
         datasets.load("mnist")
     for word in (str(registry.root() / "mnist"), "nadam-ref data get mnist", "NADAM_REF_DATA", "digits"):
         assert word in str(error.value)
-    assert registry.listing() and registry.verify("mnist") and registry.state("mnist") == "absent"
+    assert registry.verify("mnist") and registry.state("mnist") == "absent"
     assert asked == []
 
 
@@ -186,7 +186,7 @@ def test_states(tiny):
         datasets.load("mnist")
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"?")
     assert registry.state("mnist") == "damaged"
-    states = {line.name: line.state for line in registry.listing()}
+    states = {name: registry.state(name) for name in registry.SOURCES}
     assert states == {
         **dict.fromkeys(("digits", "chain", "clusters"), "embedded"),
         **dict.fromkeys(("ptb", "wikitext-2", "text8", "analogies"), "absent"),

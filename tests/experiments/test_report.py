@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from nadam_ref import cli, tables
-from nadam_ref.commands import report as report_command
 from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.verdicts import report
 from nadam_ref.experiments.verdicts.arms import gather
-from nadam_ref.tables import Column, Table
+from nadam_ref.tables import Column, Group, Table
 
+FORMATS = (*tables.FORMATS, "json")
 SPREAD = np.linspace(-1.5, 1.5, 10)
 SEEDS = np.exp(np.random.default_rng(0).normal(0, 0.3, 10))
 
@@ -139,7 +139,7 @@ def test_every_verdict_and_suffix_is_in_every_format(store, capsys):
         *("Reproduced", "Reproduced with size", "Reversed", "No relevant difference", "Inconclusive", "Not run"),
         *("edge", "approximate set-up", "unresolved in print"),
     }
-    for form in report_command.FORMATS:
+    for form in FORMATS:
         found = " ".join(command("--store", store.folder, "--format", form, capsys=capsys).split())
         for word in words:
             assert word in found or form == "text", (form, word)  # in text a cell goes over several lines
@@ -157,7 +157,7 @@ def test_csv_is_one_line_a_claim_with_plain_numbers(store, capsys):
     assert primary[-1]["ours_log_gap"] == ""
 
 
-@pytest.mark.parametrize("table", report_command.TABLES)
+@pytest.mark.parametrize("table", report.TABLES)
 def test_latex_has_as_many_cells_as_columns(store, capsys, table):
     text = command("--store", store.folder, "--format", "latex", "--table", table, capsys=capsys)
     (layout,) = re.findall(r"\\begin{tabular}{([lr]+)}", text)
@@ -170,7 +170,7 @@ def test_latex_has_as_many_cells_as_columns(store, capsys, table):
     assert not set(text) - set(map(chr, range(32, 127))) - {"\n"}  # plain LaTeX, no Unicode that it may not set
 
 
-@pytest.mark.parametrize("table", report_command.TABLES)
+@pytest.mark.parametrize("table", report.TABLES)
 def test_every_table_fits_a_hundred_columns(store, capsys, table):
     text = command("--store", store.folder, "--table", table, capsys=capsys)
     assert max(map(len, text.splitlines())) <= 100
@@ -180,15 +180,26 @@ def test_a_pack_and_its_store_give_the_same_report(store, tmp_path, capsys):
     pack.write(tmp_path / "images", [r for r in store if r.spec.task == "images"])
     pack.write(tmp_path / "words", [r for r in store if r.spec.task == "word2vec"])
     packed = ["--pack", tmp_path / "images", "--pack", tmp_path / "words"]
-    for form in report_command.FORMATS:
+    for form in FORMATS:
         direct = command("--store", store.folder, "--format", form, capsys=capsys)
         again = command(*packed, "--format", form, capsys=capsys)
         assert direct == again
 
 
-def test_the_command_offers_what_there_is():
-    assert set(report_command.TABLES) == set(report.TABLES)
-    assert set(report_command.FORMATS) == {*report.FORMATS, "json"}
+def test_the_command_names_the_tables_and_refuses_others(store, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["report", "--help"])
+    assert ", ".join(report.TABLES).replace(", luck", " or luck") in " ".join(capsys.readouterr().out.split())
+    message = fails("--store", store.folder, "--table", "verdict", capsys=capsys)
+    assert "no table is called 'verdict'; there are: verdicts, methods, confound, luck" in message
+
+
+def test_code_reads_what_a_group_is_about_from_its_fields(store):
+    groups = report.TABLES["verdicts"](gather(store, "small")).groups
+    about = [(group.about["task"], group.about["exploratory"]) for group in groups]
+    assert about[:2] == [("word2vec", False), ("images", False)] and {task for task, _ in about[2:]} >= {"images"}
+    for group, (task, exploratory) in zip(groups, about, strict=True):
+        assert group.heading.startswith(task) and ("exploratory" in group.heading) == exploratory
 
 
 # ---------------------------------------------------------------- what is not as it should be
@@ -290,8 +301,8 @@ def test_fault_68_diverged_runs_are_counted_in_the_open():
 
 def test_fault_71_a_report_of_nothing_but_divergence():
     records = constructed.arm("images", "Adam", [math.inf] * 10, diverges=True)
-    for table in report_command.TABLES:
-        for form in report_command.FORMATS:
+    for table in report.TABLES:
+        for form in FORMATS:
             report.report(records, form=form, table=table)
     text = report.report(records, table="methods")
     assert re.search(r"Adam +0.01 edge +∞ \(n = 10\) +– +10 of 10 +–", text)
@@ -301,7 +312,7 @@ HOSTILE = r"\input{/etc/passwd} 100% & <b> $x_1$ ~ #^ {a} [b]"
 
 
 def test_fault_76_latex_is_escaped_and_nothing_is_lost():
-    escaped = tables.escape(HOSTILE)
+    escaped = tables.escape_latex(HOSTILE)
     bare = escaped
     for command_ in (
         r"\textbackslash{}",
@@ -309,32 +320,50 @@ def test_fault_76_latex_is_escaped_and_nothing_is_lost():
         r"\textasciicircum{}",
         r"\textless{}",
         r"\textgreater{}",
+        r"\textbraceleft{}",
+        r"\textbraceright{}",
     ):
         bare = bare.replace(command_, "")
     assert not re.findall(r"\\[a-zA-Z]+", bare)
     assert not re.findall(r"(?<!\\)[&%$#_{}~^]", bare)
 
 
-@pytest.mark.parametrize("form", ["csv", "latex", "text"])
+@pytest.mark.parametrize("form", tables.FORMATS)
 def test_fault_76_a_hostile_cell(form):
-    table = Table("x", HOSTILE, [Column(HOSTILE, "l", 60)], {HOSTILE: [[HOSTILE]]}, [{HOSTILE: HOSTILE}], [HOSTILE])
-    text = report.FORMATS[form](table)
+    groups = [Group([[HOSTILE]], HOSTILE)]
+    table = Table([Column(HOSTILE)], groups, "x", HOSTILE, [{HOSTILE: HOSTILE}], [HOSTILE])
+    text = tables.FORMATS[form](table)
     if form == "csv":
         assert list(csv.DictReader(io.StringIO(text))) == [{HOSTILE: HOSTILE}]
     elif form == "text":
         assert text.count(HOSTILE) == 5
+    elif form == "markdown":
+        assert [line.count("|") for line in text.splitlines() if line.startswith("|")] == [2] * 4
     else:
         assert r"\input" not in text and text.count(r"\textbackslash{}input") == 5
 
 
 def test_a_cell_in_square_brackets_is_no_argument_of_the_line_break():
-    table = Table("x", "c", [Column("a", "l", 9)], {"": [["one"], ["[Re]"]]}, [])
+    table = Table([Column("a")], [Group([["one"], ["[Re]"]])])
     assert "{[Re]} \\\\" in tables.to_latex(table)
 
 
 def test_words_longer_than_a_column_are_broken():
-    table = Table("x", "c", [Column("a", "l", 10), Column("b", "r", 3)], {"": [["x" * 25, "1"]]}, [])
+    table = Table([Column("a", "l", 10), Column("b", "r", 3)], [Group([["x" * 25, "1"]])])
     assert tables.to_text(table).splitlines()[3:] == ["x" * 10 + "  1", "x" * 10, "x" * 5]
+
+
+def test_markdown_is_a_caption_a_table_with_headings_as_rows_and_notes():
+    table = Table([Column("a|b"), Column("n", "r")], [Group([["x", "1 (0, 2)"]], "odd")], caption="C.", notes=["N."])
+    lines = ["C.", "", "| a\\|b | n |", "| :-- | --: |", "| **odd** |  |", "| x | 1 (0,\u00a02) |", "", "N."]
+    assert tables.to_markdown(table).splitlines() == lines
+
+
+def test_csv_is_what_the_standard_library_reads():
+    values = [None, True, float("inf"), 0.1, "a,b", 'a"b', "a\nb", "#a", ["a", "b"], "", "θ"]
+    text = tables.csv_text([values, values])
+    read = ["", "yes", "inf", "0.1", "a,b", 'a"b', "a\nb", "#a", "a; b", "", "θ"]
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [read, read] and '"#a"' in text
 
 
 def test_gather_and_report_agree_on_what_there_is(store):

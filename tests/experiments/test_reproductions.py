@@ -7,7 +7,6 @@ import constructed
 import pytest
 
 from nadam_ref import cli
-from nadam_ref.commands.reproduce import NAMES
 from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, reproduce
 from nadam_ref.experiments.runs import checkpoints
@@ -100,7 +99,7 @@ def test_joness_training_loss_is_the_mean_of_the_last_epoch():
 @pytest.mark.parametrize(("published", "code", "verdict"), [(1000.0, 0, "reached"), (1e-9, 2, "not reached")])
 def test_the_command_says_what_was_measured_and_keeps_the_record(tiny, tmp_path, capsys, published, code, verdict):
     tiny(published)
-    assert cli.main(["known", "ptb", "--store", str(tmp_path)]) == code
+    assert cli.main(["reproduce", "ptb", "--store", str(tmp_path)]) == code
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "a made-up source" and out[1].startswith("dev_loss: ") and out[2].startswith(verdict)
     (record,) = Store(tmp_path)
@@ -129,5 +128,10 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_pa
     assert dataclasses.asdict(reproduce("ptb", Store(tmp_path))) == before  # from the store, not made again
 
 
-def test_the_command_offers_what_there_is():
-    assert set(NAMES) == set(REPRODUCTIONS)
+def test_the_command_names_what_there_is_and_refuses_others(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["reproduce", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"{name}:" in shown for name in REPRODUCTIONS)
+    assert cli.main(["known", "jonas", "--store", str(tmp_path)]) == 2  # its former name
+    assert capsys.readouterr().err == "nadam-ref: no reproduction is called 'jonas'; there are: jones, ptb\n"

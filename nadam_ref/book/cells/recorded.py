@@ -45,35 +45,35 @@ def evidence(records: Sequence[Record]) -> Evidence:
     return gather(records, records[0].spec.profile, planning.planned_seeds(records))
 
 
-def primary(found: Evidence) -> list[Verdict]:
+def primary(by_task: Evidence) -> list[Verdict]:
     """The verdicts on the primary claims of the tasks that were run."""
-    return [v for v in judge(found) if v.claim.primary and v.claim.task in found]
+    return [v for v in judge(by_task) if v.claim.primary and v.claim.task in by_task]
 
 
-def note(found: Evidence) -> str:
-    """Profile, data, seeds, machine and commit of the reported runs: what must stand beside every figure of them."""
-    (arms,) = found.values()
+def note(by_task: Evidence) -> str:
+    """Profile, data, seeds, machine and commit of the reported runs: what every figure of them must come with."""
+    (arms,) = by_task.values()
     return show.provenance_note((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
-def table(found: Evidence, name: str) -> Markdown:
+def table(by_task: Evidence, name: str) -> Markdown:
     """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of the task at hand."""
-    ((task, arms),) = found.items()
-    made = TABLES[name](found)
-    cells = [row for group in made.groups.values() for row in group]
+    ((task, arms),) = by_task.items()
+    content = TABLES[name](by_task)
     rows = [
-        [first if said.get("primary", True) else f"{first} *(exploratory)*", *rest]
-        for (first, *rest), said in zip(cells, made.data, strict=True)
-        if said["task"] == task
+        [f"{first} *(exploratory)*" if group.about["exploratory"] else first, *rest]
+        for group in content.groups
+        if group.about["task"] == task
+        for first, *rest in group.rows
     ]
     reached = reached_momentum(arms)
     return show.table(
-        [column.head for column in made.columns],
+        content.heads,
         rows,
-        align="".join(column.align for column in made.columns),
+        content.align,
         name=f"tab-{task}-{name}",
-        caption=f"{made.caption}{reached and f'; {reached}'}.",
-        note=note(found),
+        caption=f"{content.caption}{reached and f'; {reached}'}.",
+        note=note(by_task),
     )
 
 
@@ -113,9 +113,9 @@ def gaps(verdicts: Sequence[Verdict]) -> Picture:
     return figure
 
 
-def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
+def learning(by_task: Evidence, metric: str = "dev_loss") -> Picture:
     """The reported runs of the nine methods at their tuned rates: mean and range over the seeds, by kind of norm."""
-    (arms,) = found.values()
+    (arms,) = by_task.values()
     at = {name: curve(arms[name].runs.values(), metric) for name in _methods(arms)}
     step = next(iter(at.values())).step
     return curves(
@@ -123,7 +123,7 @@ def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
         {name: (c.mean, c.low, c.high) for name, c in at.items()},
         ylabel="development loss",
         panels=_panels(arms),
-        note=note(found),
+        note=note(by_task),
     )
 
 

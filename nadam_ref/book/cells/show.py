@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import Markdown
 
+from ...tables import Column, Group, Table, to_markdown
 from ..cargo import CARGO
 
 if TYPE_CHECKING:
@@ -42,18 +43,16 @@ def table(
     Text is escaped, so that no label or message can break out of its cell; `$…$` and backticks keep their meaning.
     Cells of right-aligned columns wrap nowhere but before an interval in brackets and before "at".
     """
-    marks = {"l": ":--", "r": "--:"}
     letters = align or "l" * len(header)
-    body = [[_cell(x, letter) for x, letter in zip(row, letters, strict=True)] for row in rows]
-    lines = [[_cell(x, "l") for x in header], [marks[letter] for letter in letters], *body]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cells = [[str(x) for x in row] for row in (header, *rows)]
+    columns = [Column(*column) for column in zip(cells[0], letters, strict=True)]
+    text = to_markdown(Table(columns, [Group(cells[1:])])).rstrip()
     if name is None:
         return Markdown(text)  # type: ignore[no-untyped-call]
     if not caption or not re.fullmatch(r"tab-[a-z0-9-]+", name):
         raise ValueError(f"a table needs a name like `tab-nadam-dialects` and a caption, not {name!r} and {caption!r}")
     caption = " ".join(caption.split())
-    rows = [list(map(str, row)) for row in (header, *rows)]
-    cargo = {"name": name, "caption": caption, "align": letters, "note": note, "rows": rows}
+    cargo = {"name": name, "caption": caption, "align": letters, "note": note, "rows": cells}
     return NamedTable(f":::{{table}} {caption.replace('<', '&lt;')}\n:name: {name}\n\n{text}\n:::", cargo)
 
 
@@ -73,10 +72,10 @@ def provenance_note(records: Iterable[Record], *, recorded: bool = False) -> str
 
     `recorded`: they were made earlier than the page, so their own version and commit are named too.
     """
-    found = list(records)
+    runs = list(records)
 
     def each(of: Callable[[Record], Any]) -> str:
-        return ", ".join(map(str, sorted({of(record) for record in found})))
+        return ", ".join(map(str, sorted({of(record) for record in runs})))
 
     seeds = each(lambda r: r.spec.seed)
     parts = [
@@ -93,12 +92,3 @@ def provenance_note(records: Iterable[Record], *, recorded: bool = False) -> str
 def _commit(record: Record) -> str:
     commit, dirty = record.provenance["commit"], record.provenance["dirty"]
     return f"{commit[:10]}{' (modified)' if dirty else ''}" if commit else "unknown"
-
-
-def _cell(x: Any, letter: str) -> str:
-    text = str(x).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-    if letter == "l":
-        return text
-    # no-break spaces, but before an interval and before "at", and word joiners beside a dash
-    kept = re.sub("\u00a0(?=[(]|at\u00a0)", " ", text.replace(" ", "\u00a0"))
-    return kept.replace("–", "\u2060–\u2060")

@@ -14,7 +14,7 @@ import nadam_ref
 
 from ...files import write_whole
 from ...machine import checkout
-from .downloads import latex
+from .downloads import latex_of
 
 #: Licence of text, figures and tables; the code is under the MIT licence.
 LICENCE = "CC BY 4.0, https://creativecommons.org/licenses/by/4.0/"
@@ -46,8 +46,8 @@ def bibtex_of(
     name: str, number: str, caption: str, url: str, commit: str, citation: Mapping[str, Any], version: str
 ) -> str:
     """A figure or a table of the book as a BibTeX entry: `number` is "Figure 8.2", `caption` is Markdown."""
-    place = f"{number} of {latex(citation['title'])}"
-    lines = {"title": latex(title(caption)), "howpublished": place, "url": url, "note": latex(commit)}
+    place = f"{number} of {latex_of(citation['title'])}"
+    lines = {"title": latex_of(title(caption)), "howpublished": place, "url": url, "note": latex_of(commit)}
     return _entry("misc", f"nadam_ref:{name}", citation, version, **lines)
 
 

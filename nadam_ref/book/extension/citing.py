@@ -125,7 +125,7 @@ def written(places: Mapping[str, nodes.Element], carried: Container[str]) -> Ite
 
 
 def _markdown(node: nodes.Node) -> str:
-    """Text with its formulas and code marked as `downloads.plain` and `downloads.latex` read them."""
+    """Text with its formulas and code marked as `downloads.text_of` and `downloads.latex_of` read them."""
     if isinstance(node, nodes.math):
         return f"${node.astext()}$"
     if isinstance(node, nodes.literal):
@@ -143,10 +143,10 @@ def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:
     made = f"nadam-ref {version}, {commit or 'commit unknown (made outside a git checkout)'}"
     provenance = f"{item.cargo['note'] or 'Computed on this page'} · {made}"
     facts = {
-        "Title": downloads.plain(citation.title(item.caption)),
+        "Title": downloads.text_of(citation.title(item.caption)),
         "Author": " and ".join(citation.authors(book)),
-        "Description": f"{label}. {downloads.plain(item.caption)}",
-        "Provenance": downloads.plain(provenance),
+        "Description": f"{label}. {downloads.text_of(item.caption)}",
+        "Provenance": downloads.text_of(provenance),
         "Software": f"nadam-ref {version}",
         "Source": url,
         "Copyright": citation.LICENCE,
@@ -176,7 +176,7 @@ def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:
 def files(item: Item, facts: downloads.Facts) -> dict[str, bytes]:
     """The files of a figure or a table, by suffix."""
     rows = item.cargo["rows"]
-    table = {"csv": downloads.csv_file([[downloads.plain(x) for x in row] for row in rows], facts)}
+    table = {"csv": downloads.csv_file([[downloads.text_of(x) for x in row] for row in rows], facts)}
     if item.kind == "table":
         return table | {"tex": downloads.latex_file(rows, item.cargo["align"], item.caption, item.name, facts)}
     return {

@@ -25,6 +25,7 @@ from nadam_ref.experiments.runs import checkpoints, pack, sweep, train
 from nadam_ref.experiments.runs import record as run_records
 from nadam_ref.experiments.statistics import intervals, significance
 from nadam_ref.experiments.verdicts import claims, seed_luck
+from nadam_ref.experiments.verdicts.report import percent
 
 from ..cells import show
 from ..fingerprints import sha256
@@ -61,10 +62,6 @@ def _span(values: Iterable[int]) -> str:
     if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
         return f"{found[0]}–{found[-1]}"
     return ", ".join(map(str, found)) or "none"
-
-
-def _percent(log_gap: float) -> str:
-    return f"{100 * math.expm1(log_gap):+.1f} %".replace("-", "−")
 
 
 def _table(
@@ -153,7 +150,7 @@ def _primary() -> Markdown:
     rules, rows = claims.verdict_rules(), []
     for claim in _family():
         (side,) = claim.sides
-        gap, delta = _percent(side.gap or 0.0), f"{rules.delta(claim.metric, side.gap):.3f}"
+        gap, delta = percent(side.gap or 0.0), f"{rules.delta(claim.metric, side.gap):.3f}"
         order = "<" if side.direction < 0 else ">"
         sentence = f"{side.first} {order} {side.second}".replace(" ", NO_BREAK)
         printed = ", ".join(map(str, side.printed or ()))
@@ -250,7 +247,9 @@ def _known() -> Markdown:
             [f"`{name}`", _words(metric), f"{value:g}", f"{found[metric]:.4g}" if metric in found else "", reached]
             for metric, value in x.published.items()
         ]
-    caption = "Results of others, for one optimizer each; and those of our recorded runs, made by `nadam-ref known`."
+    caption = (
+        "Results of others, for one optimizer each; and those of our recorded runs, made by `nadam-ref reproduce`."
+    )
     note = show.provenance_note(records.values(), recorded=True) if records else ""
     return _table(["run", "metric", "published", "ours", "reached"], rows, "llrrl", "known", caption, note)
 

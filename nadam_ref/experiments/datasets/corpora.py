@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import synthetic
-from .registry import SPLITS, DataError, Subset, folder, require, source
+from .registry import SPLITS, DataError, Subset, folder, paths, require
 
 Int64 = npt.NDArray[np.int64]
 
@@ -125,16 +125,16 @@ def analogies(text: str, words: Sequence[str]) -> Int64:
     Raises `DataError` for a line that has other than four words.
     """
     known = {word: number for number, word in enumerate(words)}
-    found = []
+    questions = []
     for line in text.splitlines():
         parts = line.lower().split()
         if line.startswith(":") or not parts:
             continue
         if len(parts) != 4:
             raise DataError(f"an analogy has four words, not {line!r}")
-        found.append([known.get(part, 0) for part in parts])
-    questions = np.array(found, dtype=np.int64).reshape(-1, 4)
-    return questions[(questions > 0).all(axis=1)]
+        questions.append([known.get(part, 0) for part in parts])
+    ids = np.array(questions, dtype=np.int64).reshape(-1, 4)
+    return ids[(ids > 0).all(axis=1)]
 
 
 # ---------------------------------------------------------------- the sets
@@ -155,8 +155,7 @@ def from_words(
 
 
 def _from_files(name: str, label: str) -> TextData:
-    paths = [folder(name) / file.name for file in source(name).files]
-    train, dev, test = (read_text(path) for path in paths)
+    train, dev, test = map(read_text, paths(name))
     return from_texts(name, label, train, dev, test)
 
 
@@ -172,18 +171,10 @@ def _with_analogies(name: str, label: str, train: list[str], questions: str) -> 
     return TextData(name, label, words, numbers(words, train), asked[::2].copy(), asked[1::2].copy())
 
 
-def _text8() -> TextData:
+def _first_file_with_analogies(name: str, label: str) -> TextData:
     require("analogies")
-    text = read_text(folder("text8") / source("text8").files[0].name)
-    questions = read_text(folder("analogies") / source("analogies").files[0].name)
-    return _with_analogies("text8", "text8, first 6,877,825 bytes", text.split(), questions)
-
-
-def _wikitext_with_analogies() -> TextData:
-    require("analogies")
-    text = read_text(folder("wikitext-2") / source("wikitext-2").files[0].name).lower()
-    questions = read_text(folder("analogies") / source("analogies").files[0].name)
-    return _with_analogies("wikitext-2", "WikiText-2 in lower case", text.split(), questions)
+    (questions,) = paths("analogies")
+    return _with_analogies(name, label, read_text(paths(name)[0]).lower().split(), read_text(questions))
 
 
 def _clusters() -> TextData:
@@ -198,8 +189,8 @@ TEXTS: dict[str, Callable[[], TextData]] = {
 }
 WORDS: dict[str, Callable[[], TextData]] = {
     "clusters": _clusters,
-    "text8": _text8,
-    "wikitext-2": _wikitext_with_analogies,
+    "text8": functools.partial(_first_file_with_analogies, "text8", "text8, first 6,877,825 bytes"),
+    "wikitext-2": functools.partial(_first_file_with_analogies, "wikitext-2", "WikiText-2 in lower case"),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .registry import SOURCES, SPLITS, DataError, Subset, folder, require, source
+from .registry import SPLITS, DataError, Subset, paths, require, root, source
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -101,26 +101,26 @@ MNIST = (55_000, 5_000, 10_000)
 
 def _mnist() -> ImageData:
     """The first 5,000 of the 60,000 training images are the development set."""
-    place = folder("mnist")
     dev = MNIST[1]
-    images = read_idx(place / "train-images-idx3-ubyte.gz", 3)
-    labels = read_idx(place / "train-labels-idx1-ubyte.gz", 1).astype(np.int64)
+    train_images, train_labels, test_images, test_labels = (
+        read_idx(path, ndim) for path, ndim in zip(paths("mnist"), (3, 1, 3, 1), strict=True)
+    )
     return ImageData(
         name="mnist",
         label="MNIST",
         white=255,
-        train_images=images[dev:],
-        train_labels=labels[dev:],
-        dev_images=images[:dev],
-        dev_labels=labels[:dev],
-        test_images=read_idx(place / "t10k-images-idx3-ubyte.gz", 3),
-        test_labels=read_idx(place / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int64),
+        train_images=train_images[dev:],
+        train_labels=train_labels[dev:].astype(np.int64),
+        dev_images=train_images[:dev],
+        dev_labels=train_labels[:dev].astype(np.int64),
+        test_images=test_images,
+        test_labels=test_labels.astype(np.int64),
     )
 
 
 def _digits() -> ImageData:
     """Within each class, in file order, the fifth of every six images is dev, the sixth is test: no random numbers."""
-    table = np.loadtxt(folder("digits") / source("digits").files[0].name, delimiter=",", dtype=np.int64)
+    table = np.loadtxt(paths("digits")[0], delimiter=",", dtype=np.int64)
     images, labels = table[:, :-1].reshape(-1, 8, 8).astype(np.uint8), table[:, -1]
     turn = np.empty(len(labels), dtype=np.int64)
     for digit in range(10):
@@ -154,6 +154,6 @@ def load(name: str, subset: Subset | None = None) -> ImageData:
 
     Raises `DataError` where it is absent or damaged. Nothing is downloaded. The last two sets are kept in memory.
     """
-    if name in SOURCES and name not in _READERS:
+    if source(name).name not in _READERS:
         raise DataError(f"data set {name!r} has no images; those that have: {', '.join(_READERS)}")
-    return _load(name, subset, folder(name))
+    return _load(name, subset, root())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from ...tables import aligned
 from ..runs.spec import RunSpec
 from ..runs.train import Training, keep_freed_memory, threads
 
@@ -76,10 +77,8 @@ def total(costs: Iterable[Cost], workers: int) -> str:
 def table(costs: Iterable[Cost], workers: int) -> str:
     """A line for each arm of each task: its runs, and their hours on one worker; then the total."""
     rows = list(costs)
-    cells = [("task", "arm", "runs", "hours")]
-    cells += [(row.task, row.arm, f"{row.runs:,}", _hours(row.runs * row.seconds)) for row in rows]
-    task, arm, runs, hours = (max(map(len, column)) for column in zip(*cells, strict=True))
-    lines = [f"{a:{task}}  {b:{arm}}  {c:>{runs}}  {d:>{hours}}" for a, b, c, d in cells]
+    cells = [(row.task, row.arm, f"{row.runs:,}", _hours(row.runs * row.seconds)) for row in rows]
+    lines = aligned([("task", "arm", "runs", "hours"), *cells], "llrr")
     return "\n".join([*lines, total(rows, workers)])
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ...tables import Column, Table, to_csv, to_json, to_latex, to_text
+from ...tables import FORMATS, Column, Group, Table, to_json
 from ..runs.record import Record
 from ..statistics.intervals import Interval
 from ..statistics.significance import MOST_RUNS
@@ -16,13 +17,15 @@ from .measures import Method, final_momentum, methods
 from .seed_luck import seed_luck
 from .verdicts import Comparison, Effect, Verdict, confound, judge, title
 
-__all__ = ["FORMATS", "TABLES", "reached_momentum", "report"]
+__all__ = ["TABLES", "percent", "reached_momentum", "report"]
+
+EXPLORATORY = "exploratory"
 
 
 # ---------------------------------------------------------------- how numbers are written
 
 
-def _percent(log_gap: float, *, unit: bool = True) -> str:
+def percent(log_gap: float, *, unit: bool = True) -> str:
     """A difference of logarithms as a change in percent: log(.9) is −10.0 %."""
     return f"{100 * math.expm1(log_gap):+.1f}{' %' if unit else ''}".replace("-", "−")
 
@@ -32,9 +35,9 @@ def _effect(x: Comparison) -> str:
     if x.mean is None:
         return f"diverged: {x.diverged[0]} and {x.diverged[1]} of {x.n}"
     if x.interval is None:
-        return f"{_percent(x.mean)} (n = {x.n})"
-    low, high = (_percent(end, unit=False) for end in x.interval)
-    return f"{_percent(x.mean)} ({low}, {high})"
+        return f"{percent(x.mean)} (n = {x.n})"
+    low, high = (percent(end, unit=False) for end in x.interval)
+    return f"{percent(x.mean)} ({low}, {high})"
 
 
 def _p(p: float | None) -> str:
@@ -48,11 +51,29 @@ def _ends(name: str, ends: Interval | None) -> dict[str, float | None]:
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def _grouped(rows: Iterable[tuple[str, list[str]]]) -> dict[str, list[list[str]]]:
-    groups: dict[str, list[list[str]]] = {}
-    for heading, cells in rows:
-        groups.setdefault(heading, []).append(cells)
+def _groups(evidence: Evidence, rows: Iterable[tuple[str, str, list[str]]]) -> list[Group]:
+    """Rows by task and part of it, under a heading that names both and says what μ had come to."""
+    parts: dict[tuple[str, str], list[list[str]]] = {}
+    for task, part, row in rows:
+        parts.setdefault((task, part), []).append(row)
+    groups = []
+    for (task, part), cells in parts.items():
+        title, reached = ", ".join(filter(None, (task, part))), reached_momentum(evidence.get(task, {}))
+        heading = f"{title}: {reached}" if reached else title
+        groups.append(Group(cells, heading, {"task": task, "exploratory": part == EXPLORATORY}))
     return groups
+
+
+def _part(claim: Claim) -> str:
+    return "" if claim.primary else EXPLORATORY
+
+
+def reached_momentum(arms: Mapping[str, Arm]) -> str:
+    """What μ had come to, in words: a Nesterov term without momentum is not one. Empty where no arm has a schedule."""
+    reached = [f"{mu:.2f}" for mu in final_momentum(arms)]
+    if len(reached) == 2:
+        return f"μ at the end {reached[0]} (row of the commonest word), {reached[1]} (median row)"
+    return f"μ at the end {reached[0]}" if reached else ""
 
 
 # ---------------------------------------------------------------- verdicts
@@ -72,28 +93,10 @@ def _verdict_table(evidence: Evidence) -> Table:
             Column("Holm p", "r", 6),
             Column("verdict", "l", 20),
         ],
-        groups=_grouped((_heading(v.claim, evidence), _verdict_cells(v)) for v in verdicts),
+        groups=_groups(evidence, ((v.claim.task, _part(v.claim), _verdict_cells(v)) for v in verdicts)),
         data=[_verdict_data(v) for v in verdicts],
         notes=[*_title_notes(verdicts), *_verdict_notes(verdicts)],
     )
-
-
-def _heading(claim: Claim, evidence: Evidence) -> str:
-    return _head(claim.task if claim.primary else f"{claim.task}, exploratory", evidence.get(claim.task))
-
-
-def _head(text: str, arms: Mapping[str, Arm] | None) -> str:
-    """A heading with what μ had come to."""
-    reached = reached_momentum(arms or {})
-    return f"{text}: {reached}" if reached else text
-
-
-def reached_momentum(arms: Mapping[str, Arm]) -> str:
-    """What μ had come to, in words: a Nesterov term without momentum is not one. Empty where no arm has a schedule."""
-    reached = [f"{mu:.2f}" for mu in final_momentum(arms)]
-    if len(reached) == 2:
-        return f"μ at the end {reached[0]} (row of the commonest word), {reached[1]} (median row)"
-    return f"μ at the end {reached[0]}" if reached else ""
 
 
 def _verdict_cells(v: Verdict) -> list[str]:
@@ -103,7 +106,7 @@ def _verdict_cells(v: Verdict) -> list[str]:
         else f"{v.claim.label}: {v.side.first} vs {v.side.second}"
     )
     several = len(v.claim.sides) > 1 and v.comparison is None  # no comparison decides it
-    paper = "–" if several or v.side.gap is None else _percent(v.side.gap)
+    paper = "–" if several or v.side.gap is None else percent(v.side.gap)
     ours = "–" if v.comparison is None else _effect(v.comparison)
     raw = _p(None if v.comparison is None else v.comparison.p)
     adjusted = _p(v.p) if v.claim.primary and v.comparison is not None else "–"
@@ -181,7 +184,7 @@ def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _method_table(evidence: Evidence) -> Table:
-    found = methods(evidence)
+    summaries = methods(evidence)
     return Table(
         name="methods",
         caption="Every arm at its tuned rate",
@@ -193,8 +196,8 @@ def _method_table(evidence: Evidence) -> Table:
             Column("diverged", "r", 8),
             Column("steps", "r", 6),
         ],
-        groups=_grouped((_head(f"{m.task}, {m.metric}", evidence[m.task]), _method_cells(m)) for m in found),
-        data=[_method_data(m) for m in found],
+        groups=_groups(evidence, ((m.task, m.metric, _method_cells(m)) for m in summaries)),
+        data=[_method_data(m) for m in summaries],
         notes=[
             "at the runner-up: the mean at the better neighbour of the chosen rate, and that rate. steps: median "
             "number of updates until the development loss is as low as Adam's in the end. edge: the chosen rate is the "
@@ -244,7 +247,7 @@ def _method_data(m: Method) -> dict[str, Any]:
 
 
 def _confound_table(evidence: Evidence) -> Table:
-    found = confound(evidence)
+    effects = confound(evidence)
     return Table(
         name="confound",
         caption="Where the gain comes from",
@@ -256,8 +259,8 @@ def _confound_table(evidence: Evidence) -> Table:
             Column("at one rate (95 %)", "r", 19),
             Column("p", "r", 6),
         ],
-        groups=_grouped((_head(f"{e.task}, {e.part.method}", evidence[e.task]), _effect_cells(e)) for e in found),
-        data=[_effect_data(e) for e in found],
+        groups=_groups(evidence, ((e.task, e.part.method, _effect_cells(e)) for e in effects)),
+        data=[_effect_data(e) for e in effects],
         notes=[
             "Below 0 the first arm ends lower. Exploratory: p is not adjusted. At own rates a difference is also one "
             "of the rates that tuning chose; at one rate, the best of those that the whole family tried, it is about "
@@ -300,17 +303,17 @@ def _effect_data(e: Effect) -> dict[str, Any]:
 
 
 def _luck_table(evidence: Evidence) -> Table:
-    found = seed_luck(evidence)
+    shares = seed_luck(evidence)
     return Table(
         name="luck",
         caption="How often single runs would have written each sentence",
         columns=[Column("sentence", "l", 84), Column("replays", "r", 8)],
-        groups=_grouped(
-            (_heading(claim, evidence), [claim.sentence, f"{100 * share:.1f} %"]) for claim, share in found
+        groups=_groups(
+            evidence, ((claim.task, _part(claim), [claim.sentence, f"{100 * share:.1f} %"]) for claim, share in shares)
         ),
         data=[
             {"task": c.task, "primary": c.primary, "claim": c.label, "sentence": c.sentence, "share": share}
-            for c, share in found
+            for c, share in shares
         ],
         notes=["10,000 replays: one run of every method, each with a seed of its own, at the tuned rate."],
     )
@@ -360,9 +363,6 @@ def _seeds(source: Mapping[str, Any]) -> str:
     return str(made) if planned in (None, made) else f"{made} of {planned}"
 
 
-FORMATS: Mapping[str, Callable[[Table], str]] = {"text": to_text, "csv": to_csv, "latex": to_latex}
-
-
 def report(
     records: Iterable[Record],
     profile: str = "small",
@@ -371,7 +371,7 @@ def report(
     seeds: Mapping[str, Sequence[int]] | None = None,
     partial: bool = False,
 ) -> str:
-    """One of the `TABLES` in one of the `FORMATS`, or as `form="json"` all tables with the source of the runs.
+    """One of the `TABLES` in one of `nadam_ref.tables.FORMATS`, or for "json" all of them with the source of the runs.
 
     `records`: those of a store or a pack, tuning and reporting runs together; other profiles are left aside.
     `seeds`, `partial`: as for `gather`, whose errors are raised.
@@ -381,6 +381,5 @@ def report(
     if form == "json":
         data = {name: make(evidence).data for name, make in TABLES.items()}
         return to_json({**sources, "title": title(judge(evidence)) or None, **data})
-    made = TABLES[table](evidence)
-    notes = [*made.notes, *_source_notes(sources)]
-    return FORMATS[form](Table(made.name, made.caption, made.columns, made.groups, made.data, notes))
+    content = TABLES[table](evidence)
+    return FORMATS[form](replace(content, notes=[*content.notes, *_source_notes(sources)]))
