@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from numbers import Real
 from operator import attrgetter
@@ -18,17 +20,17 @@ from .kernels import arithmetic
 from .rules import DIALECTS, LENGTHS
 
 __all__ = [
-    "OLD_NAMES",
+    "Counterpart",
     "Default",
-    "Twin",
+    "check_keywords",
     "check_parameter",
     "check_rows",
     "checked",
     "fitting",
     "misplaced",
     "momentum_decay",
-    "numbers",
     "renamed",
+    "warn_of_old_names",
 ]
 
 #: Hyperparameters that are one number: the name in the error text (torch's), and the bound they stay below.
@@ -62,16 +64,16 @@ SHAPE, DTYPE, DEVICE = map(attrgetter, ("shape", "dtype", "device"))
 
 
 class Default(float):
-    """A number in a signature that is known from one that was given, though it looks the same: a dialect replaces it.
+    """A default that a dialect replaces by its own number; the same number given by the user is not replaced.
 
-    It stays in the signature and in an optimizer's `defaults`; parameter groups have what stands for it.
+    It stays in the signature and in an optimizer's `defaults`; parameter groups have what replaces it.
     """
 
 
-class Twin:
+class Counterpart:
     """torch.optim's class of the same method, and what it can do that this update cannot, each with its "off" value.
 
-    The "off" values stand in the parameter groups, so that torch's class can load the state_dict.
+    The "off" values are part of the parameter groups, so that torch's class can load the state_dict.
     """
 
     def __init__(self, name: str, **off: Any) -> None:
@@ -84,16 +86,38 @@ class Twin:
                 raise ValueError(f"{name}={group[name]!r} does not fit {ours}: use torch.optim.{self.name} for it")
 
 
+# -- keywords ----------------------------------------------------------------------------------------------------------
+
+
+def check_keywords(cls: type, counterpart: Counterpart | None, given: Iterable[str]) -> None:
+    """Raise TypeError for a keyword that a class does not have, with torch's class if that has it."""
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return  # a subclass passes them on to this class, whose own check comes next
+    known = [p.name for p in parameters]
+    for name in set(given) - set(known):
+        if counterpart and name in counterpart.off:
+            raise TypeError(f"{cls.__name__} has no `{name}`: use torch.optim.{counterpart.name} for it")
+        raise TypeError(f"{cls.__name__} has no keyword `{name}`; it has {', '.join(known)}")
+
+
 def renamed(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords, those of an old record or checkpoint included, with the dialect by its name of today."""
     old = keywords.get("dialect")
     return {**keywords, "dialect": OLD_NAMES[old]} if old in list(OLD_NAMES) else dict(keywords)
 
 
+def warn_of_old_names(keywords: Mapping[str, Any], stacklevel: int) -> None:
+    """Warn of a dialect's former name; `stacklevel` counts from the caller."""
+    if new := OLD_NAMES.get(old := keywords.get("dialect", "")):
+        text = f"dialect {old!r} is now called {new!r}; the next version will not know the old name"
+        warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
+
+
 # -- hyperparameters ---------------------------------------------------------------------------------------------------
 
 
-def checked(group: Mapping[str, Any], names: Mapping[str, Any], twin: Twin | None, ours: str) -> Group:
+def checked(group: Mapping[str, Any], names: Mapping[str, Any], counterpart: Counterpart | None, ours: str) -> Group:
     """The hyperparameters `names` of a group, each checked, the schedule settled by the dialect. Others are not read.
 
     Numbers are ints, floats or tensors of one element; those of other kinds (numpy's, fractions) become floats.
@@ -106,9 +130,9 @@ def checked(group: Mapping[str, Any], names: Mapping[str, Any], twin: Twin | Non
             found[name] = _number(name, label, found[name], math.inf if unbounded else bound)
     if "betas" in found:
         found["betas"] = _pair(found["betas"])
-    if twin:
-        twin.check(found, ours)
-        if twin.name == "Adam":
+    if counterpart:
+        counterpart.check(found, ours)
+        if counterpart.name == "Adam":
             _check_as_torchs_adam(found)
     if found["fused"] and found["differentiable"]:
         raise RuntimeError("`fused` does not support `differentiable`")
@@ -124,15 +148,6 @@ def checked(group: Mapping[str, Any], names: Mapping[str, Any], twin: Twin | Non
         _check_gamma(found)
         found["momentum_decay"] = momentum_decay(found["dialect"], found["momentum_decay"])
     return found
-
-
-def numbers(found: Group) -> Group:
-    """Checked hyperparameters as the update takes them: μ and ν by these names, tensors without a dimension."""
-    taken = dict(found)
-    pair = taken.pop("betas", None)
-    mu, nu = taken.pop("momentum", 0.0), taken.pop("alpha", 0.0)
-    taken["mu"], taken["nu"] = pair or (mu, nu)
-    return {name: x.reshape(()) if isinstance(x, Tensor) and x.dim() else x for name, x in taken.items()}
 
 
 def momentum_decay(dialect: str, given: Any) -> Any:
@@ -291,5 +306,6 @@ def _check_each(what: str, params: list[Tensor], others: list[Tensor], may_move:
 def check_rows(p: Tensor, grad: Tensor) -> None:
     """Raise IndexError for an index of a sparse gradient that the parameter does not have."""
     for rows, size in zip(stored(grad)[0], p.shape, strict=False):
-        for row in rows[(rows < 0) | (rows >= size)].tolist():
-            raise IndexError(f"a sparse gradient has an index {row}, and its parameter {size} rows")
+        for row in map(int, rows.aminmax()) if rows.numel() else ():
+            if not 0 <= row < size:
+                raise IndexError(f"a sparse gradient has an index {row}, and its parameter {size} rows")

@@ -60,10 +60,10 @@ from typing import Literal
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from .checks import Default, Twin
+from .checks import Counterpart, Default
 from .optimizer import PaperOptimizer
 from .rules import RULES
-from .state import state_keys
+from .state import Begun
 
 __all__ = ["GD", "NAG", "AdaGrad", "AdaMax", "Adam", "MaxProp", "Momentum", "NadaMax", "Nadam", "RMSProp"]
 
@@ -82,7 +82,7 @@ class GD(PaperOptimizer):
     """
 
     rule = RULES["GD"]
-    twin = Twin("SGD", momentum=0, dampening=0, nesterov=False)
+    counterpart = Counterpart("SGD", momentum=0, dampening=0, nesterov=False)
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Momentum(PaperOptimizer):
     """
 
     rule = RULES["Momentum"]
-    twin = Twin("SGD", dampening=0, nesterov=False)
+    counterpart = Counterpart("SGD", dampening=0, nesterov=False)
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class NAG(PaperOptimizer):
     """
 
     rule = RULES["NAG"]
-    twin = Twin("SGD", dampening=0, nesterov=True)
+    counterpart = Counterpart("SGD", dampening=0, nesterov=True)
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class AdaGrad(PaperOptimizer):
     """
 
     rule = RULES["AdaGrad"]
-    twin = Twin("Adagrad")
+    counterpart = Counterpart("Adagrad")
 
     def __init__(
         self,
@@ -215,10 +215,10 @@ class AdaGrad(PaperOptimizer):
 
     def share_memory(self) -> None:
         """Move n of every parameter to memory that processes share, as torch's Adagrad does; it starts here."""
-        for group in map(self._settings, self.param_groups):
-            keys = state_keys(self.rule, group)
-            for p in group["params"]:
-                self._state(p, group, keys)[keys.n].untyped_storage().share_memory_()
+        for settings in map(self._settings, self.param_groups):
+            for p in settings.params:
+                state = Begun(self).of(p, settings)
+                state[settings.keys.n].untyped_storage().share_memory_()
 
 
 class RMSProp(PaperOptimizer):
@@ -231,7 +231,7 @@ class RMSProp(PaperOptimizer):
     """
 
     rule = RULES["RMSProp"]
-    twin = Twin("RMSprop", momentum=0, centered=False)
+    counterpart = Counterpart("RMSprop", momentum=0, centered=False)
 
     def __init__(
         self,
@@ -299,7 +299,7 @@ class Adam(PaperOptimizer):
     """
 
     rule = RULES["Adam"]
-    twin = Twin("Adam", amsgrad=False)
+    counterpart = Counterpart("Adam", amsgrad=False)
 
     def __init__(
         self,
@@ -342,7 +342,7 @@ class AdaMax(PaperOptimizer):
     """
 
     rule = RULES["AdaMax"]
-    twin = Twin("Adamax")
+    counterpart = Counterpart("Adamax")
 
     def __init__(
         self,
@@ -395,7 +395,7 @@ class Nadam(PaperOptimizer):
     """
 
     rule = RULES["Nadam"]
-    twin = Twin("NAdam")
+    counterpart = Counterpart("NAdam")
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ or replaced costs time, never a wrong result.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import repeat
 from operator import attrgetter, is_, itemgetter
 from typing import cast
@@ -17,29 +17,30 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .compat import internal_overlap
-from .fused.pointers import Row, merged, plain
+from .fused import dense_kernel
+from .fused.pointers import Span, merged, same_layout
 from .memory import cut, is_memory, is_shared
+from .settings import Settings, StateKeys
+from .state import State
 
 __all__ = ["Pack", "flatten_"]
 
-State = dict[str, Tensor]
 NBYTES, DTYPE = attrgetter("nbytes"), attrgetter("dtype")
 
 
 class Pack:
     """Parameters that step together, their state flat and permanent: their state dicts show pieces of `flat`.
 
-    `counts`: names of the 0-dim float64 counts. `m`, `n`: names of the accumulators, empty where the rule has none.
     Raises ValueError for parameters that do not fit one pack: of several dtypes or devices, half precision or complex,
     with gaps in memory, with counts that differ, or with state that other processes share.
     """
 
-    def __init__(self, params: list[Tensor], states: list[State], counts: tuple[str, ...], m: str, n: str) -> None:
-        self.names = names = (*counts, *filter(None, (m, n)))
-        _check_fit(params, states, counts, names[len(counts) :])
-        self.params, self.states = params, states
-        self.flat = {name: torch.stack([state[name] for state in states]) for name in counts}
-        for name in names[len(counts) :]:
+    def __init__(self, params: list[Tensor], states: list[State], keys: StateKeys) -> None:
+        names, accumulators = keys.names, keys.names[len(keys.counts) :]
+        _check_fit(params, states, keys.counts, accumulators)
+        self.params, self.states, self.keys = params, states, keys
+        self.flat = {name: torch.stack([state[name] for state in states]) for name in keys.counts}
+        for name in accumulators:
             self.flat[name] = torch.cat([x[name].as_strided((x[name].numel(),), (1,)) for x in states])
         for name in names:
             pieces = cut(self.flat[name], [state[name].numel() for state in states])
@@ -54,21 +55,40 @@ class Pack:
         self._in_other_order = [i for i, contiguous in enumerate(self._contiguous) if not contiguous]
         self._of_one = [i for i, p in enumerate(params) if p.numel() == 1]
         nowhere: tuple[list[Tensor], list[int]] = ([], [0] * len(params))
-        self._m, self._n = (self._kept.get(name, nowhere)[1] for name in (m, n))
+        self._m, self._n = (self._kept.get(name, nowhere)[1] for name in (keys.m, keys.n))
         self._grads: list[int] = []
-        self._rows: list[Row] = []
+        self._table: list[Span] = []
 
     def holds(self, params: list[Tensor]) -> bool:
         """Whether these are its parameters."""
         return len(params) == len(self.params) and all(map(is_, params, self.params))
 
-    def count(self, name: str) -> float:
+    def prepare(self, settings: Settings, owner: Mapping[Tensor, State]) -> Callable[[], None] | None:
+        """The step of all, still to be made; None where the kernel cannot make it, or counts have come to differ."""
+        table, counts = self.table(owner), {name: self._count(name) for name in self.keys.counts}
+        device = self.params[0].device
+        kernel = dense_kernel(settings.rule, settings.prelude, self._dtype, device)
+        if table is None or kernel is None or not all(map(math.isfinite, counts.values())):
+            return None
+        t = counts.get("step", 0.0) + 1
+        k, product = settings.scalars(t, counts.get("mu_product", 1.0))
+        numbers = settings.coefficients(k, self._dtype)
+
+        def advance() -> None:
+            kernel(table, [numbers], device)
+            for name, value in (("step", t), ("mu_product", product)):
+                if name in counts:
+                    self.flat[name].fill_(value)
+
+        return advance
+
+    def _count(self, name: str) -> float:
         """The common value of a count; NaN where they have come to differ."""
         flat = self.flat[name]
         value = float(flat[0])
         return value if bool((flat == value).all()) else math.nan
 
-    def rows(self, owner: Mapping[Tensor, State]) -> list[Row] | None:
+    def table(self, owner: Mapping[Tensor, State]) -> list[Span] | None:
         """The table for this step; None where a parameter, a gradient or the state in `owner` is not as it was."""
         try:
             grads = [cast(Tensor, p.grad) for p in self.params]
@@ -81,8 +101,8 @@ class Pack:
             if not is_memory(*grads):
                 return None
             self._grads = at
-            self._rows = merged(zip(self._at, at, self._m, self._n, self._bytes, repeat(0)))
-        return self._rows
+            self._table = merged(zip(self._at, at, self._m, self._n, self._bytes, repeat(0)))
+        return self._table
 
     # Each check runs over all tensors at once: with a thousand of them a loop in Python costs more than the update.
 
@@ -118,7 +138,7 @@ def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...
             raise ValueError("parameters of several dtypes or devices, or with sparse gradients, are not packed")
         if any(x.shape != p.shape for x in tensors if x is not None):
             raise ValueError(f"gradient or state have another shape than their parameter's, {tuple(p.shape)}")
-        if not plain(p, *tensors) or not p.numel() or any(state[name].dim() for name in counts):
+        if not same_layout(p, *tensors) or not p.numel() or any(state[name].dim() for name in counts):
             raise ValueError(f"a parameter of shape {tuple(p.shape)} does not lie in memory as a pack needs it")
     if any(len({state[name].item() for state in states}) > 1 for name in counts):
         raise ValueError("the parameters have made different numbers of steps")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from .compat import defaults_to_foreach
 from .kernels import Lists
 from .memory import is_memory
+from .settings import Settings
 
 __all__ = ["portions"]
 
@@ -18,18 +19,18 @@ __all__ = ["portions"]
 TENSORS, PORTION = 16, 1 << 18
 
 
-def portions(lists: Lists, params: list[Tensor], group: Mapping[str, Any]) -> Iterable[Lists]:
+def portions(lists: Lists, params: list[Tensor], settings: Settings) -> Iterable[Lists]:
     """What one call updates: all tensors, one, or, on a CPU by default, as much as fits its cache.
 
     The default elsewhere is torch's, which for `params` of a subclass, as DTensor, is one.
     """
-    together = group["fused"] or group["foreach"]
+    together = settings["fused"] or settings["foreach"]
     if together is None and not params[0].is_cpu:
-        together = defaults_to_foreach(params, group["differentiable"])
+        together = defaults_to_foreach(params, settings["differentiable"])
     one_pass = not (lists[2] or lists[3])  # nothing is read again
     if together or one_pass:
         return [lists]
-    if together is False or group["differentiable"]:
+    if together is False or settings["differentiable"]:
         return [_cut(lists, i, i + 1) for i in range(len(params))]
     sizes = [p.numel() for p in lists[0]]
     if len(params) <= TENSORS and sum(sizes) < PORTION:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .fused.replicated import replicated_update_
-from .kernels import HALF, Coefficients, Prelude, arithmetic, expression_update_, fold
-from .keywords import NUMBERS, at, group, is_sequence, number
+from .fused import run
+from .fused.pointers import Span, merged, same_layout
+from .kernels import HALF, Coefficients, arithmetic, expression_update_
 from .optimizer import PaperOptimizer
-from .rules import scalars
-from .state import COUNTS, state_keys
+from .rows import update_rows_
+from .settings import Settings, hyperparameters
+from .state import COUNTS, State, by_row, start
 
 __all__ = ["Replicas"]
 
@@ -34,6 +35,9 @@ class Replicas:
     such; everything else is common to all. With `fused`, steps on a CPU are compiled; the other flags that choose
     how a torch optimizer computes its step do not apply.
 
+    `numbers`: the hyperparameters by name, each common to all or a float64 tensor `[R]`; `numbers["lr"]` may be
+    replaced, or written in place, between steps.
+
     Replica r is updated as `optimizer([params[r]], …)` would update it, to rounding. With dense gradients nothing
     synchronizes with the host, and all tensors stay where they are, so that a step can be captured in a CUDA graph.
 
@@ -45,29 +49,28 @@ class Replicas:
         self.params = dict(params)
         sizes = {name: x.shape[0] if x.dim() else None for name, x in self.params.items()}
         if len(set(sizes.values())) != 1 or None in sizes.values():
-            raise ValueError(f"replicas stand along the first dimension of every parameter; found {sizes}")
-        self.R: int = next(iter(self.params.values())).shape[0]
-        self.device = next(iter(self.params.values())).device
+            raise ValueError(f"replicas are the first dimension of every parameter; the sizes are {sizes}")
+        first = next(iter(self.params.values()))
+        self.R, self.device = first.shape[0], first.device
         if len(devices := {x.device for x in self.params.values()}) > 1:
-            raise ValueError(f"replicas lie on one device; found {', '.join(sorted(map(str, devices)))}")
+            raise ValueError(f"replicas must be on one device, not on {', '.join(sorted(map(str, devices)))}")
         for name, x in keywords.items():
-            for value in x if name == "betas" and is_sequence(x) else [x]:
-                if is_sequence(value) and len(value) != self.R:
+            for value in x if name == "betas" and _is_sequence(x) else [x]:
+                if _is_sequence(value) and len(value) != self.R:
                     raise ValueError(f"{name} has {len(value)} values for {self.R} replicas")
-        groups = [group(optimizer, keywords, r) for r in range(self.R)]
-        self.group = groups[0]
-        self.numbers = {name: self._stack(name, [number(g, name) for g in groups]) for name in NUMBERS}
-        one = optimizer([torch.zeros(1)], **at(keywords, 0))
-        self.rule = one._rule({**self.group, "eps_root": self.numbers["eps_root"]})
-        self.keys = state_keys(self.rule, self.group)
-        self.state: dict[str, dict[str, Tensor]] = {}
+        each = [_hyperparameters(optimizer, keywords, r) for r in range(self.R)]
+        self.numbers = {name: self._stacked(name, [values[name] for values in each]) for name in each[0]}
+        self.settings = Settings(optimizer.rule, self.numbers, [])
+        self.state: dict[str, State] = {}
 
-    def _stack(self, name: str, values: list[Any]) -> Any:
-        """One number where all replicas agree, a float64 tensor `[R]` where they do not."""
+    def _stacked(self, name: str, values: list[Any]) -> Any:
+        """One value where all replicas agree, a float64 tensor `[R]` where they do not."""
         if len(set(values)) == 1:
             return values[0]
         if None in values:
             raise ValueError(f"{name} is None for some replicas only: it has to be common to all or to none")
+        if isinstance(values[0], (str, bool)):
+            raise ValueError(f"{name} differs between replicas, {values}: only numbers may")
         return torch.tensor(values, dtype=torch.float64, device=self.device)
 
     @torch.no_grad()
@@ -78,118 +81,153 @@ class Replicas:
         `sparse_dim() == 2`, indices (replica, row), is row-lazy: the rows that occur take a step of their own.
         """
         for name in grads:
-            self.state.setdefault(name, {}) or self._start(name)
+            if not self.state.get(name):
+                self.state[name] = self._start(self.params[name])
         done = self._step_fused({name: g for name, g in grads.items() if not g.is_sparse})
         for name in grads.keys() - done:
             p, g, state = self.params[name], grads[name], self.state[name]
             if g.is_sparse:
                 self._step_rows(p, g.coalesce(), state)
             else:
-                self._advance(p, g, state, self.numbers)
+                self._advance(self.settings, p, g, state)
+
+    def _start(self, p: Tensor) -> State:
+        values = {name: _column(x, p.dim()) for name, x in self.numbers.items()}
+        made = {name: start(name, p, {**values, "capturable": True}) for name in self.settings.keys.names}
+        return {name: by_row(x, p) if name in COUNTS else x for name, x in made.items()}
+
+    # -- dense gradients -----------------------------------------------------------------------------------------------
 
     def _step_fused(self, grads: Mapping[str, Tensor]) -> set[str]:
         """With fused=True, on a CPU: one step of the parameters whose memory allows it, by name."""
         alike: defaultdict[Any, list[str]] = defaultdict(list)
-        for name in grads if self.group["fused"] else ():
-            p, kept = self.params[name], [self.state[name][key] for key in self.keys.counts]
+        keys = self.settings.keys
+        for name in grads if self.numbers["fused"] else ():
+            p, kept = self.params[name], [self.state[name][key] for key in keys.counts]
             if p.is_cpu and p.dtype not in HALF and all(x.dim() == 1 for x in kept):
                 alike[p.dtype, str([x.tolist() for x in kept])].append(name)
         done: set[str] = set()
         for names in alike.values():
-            p, states = self.params[names[0]], [self.state[name] for name in names]
-            counts = {key: x + (key == "step") for key, x in states[0].items() if key in COUNTS}
-            prelude, k, product = self._coefficients({**self.numbers, **counts}, p.dtype)
-            tensors = [(self.params[x], grads[x], *map(self.state[x].get, self.keys[2:])) for x in names]
-            if replicated_update_(self.rule, prelude, k, tensors):
+            states = [self.state[name] for name in names]
+            counts, k = _next(self.settings, states[0], self.params[names[0]].dtype)
+            tensors = [(self.params[x], grads[x], *(self.state[x].get(key) for key in (keys.m, keys.n))) for x in names]
+            if self._update_fused(k, tensors):
                 done.update(names)
                 for key, x in counts.items():
-                    new = product if key == "mu_product" else x
-                    torch._foreach_copy_([state[key] for state in states], [new] * len(states))
+                    torch._foreach_copy_([state[key] for state in states], [x] * len(states))
         return done
 
-    def _start(self, name: str) -> dict[str, Tensor]:
-        p, state = self.params[name], self.state[name]
-        for key in self.keys.names:
-            if key in COUNTS:
-                start = float(key == "mu_product")
-                state[key] = torch.full((self.R,), start, dtype=torch.float64, device=p.device)
-            else:
-                state[key] = torch.zeros_like(p, dtype=arithmetic(p))
-            if key == "sum":
-                state[key] += _column(self.numbers["initial_accumulator_value"], p)
-        return state
+    def _update_fused(self, k: Coefficients, tensors: list[tuple[Any, ...]]) -> bool:
+        """One step in place of (θ, g, m, n), each `[R, …]`, by one table in which every run has its own numbers.
 
-    def _step_rows(self, p: Tensor, g: Tensor, state: dict[str, Tensor]) -> None:
+        False where nothing was done: for tensors that are not contiguous, or where no kernel can be compiled.
+        """
+        first = tensors[0][0]
+        if not all(x[0].is_contiguous() and same_layout(*x) for x in tensors):
+            return False
+        of_run = zip(*(x.expand(self.R).tolist() if isinstance(x, Tensor) else [x] * self.R for x in k), strict=True)
+        which: dict[Coefficients, int] = {}
+        sets = [which.setdefault(Coefficients(*numbers), len(which)) for numbers in of_run]
+        table = sorted(span for x in tensors for span in _spans(x, sets))
+        return run(self.settings.rule, self.settings.prelude, merged(table), list(which), first.device, first.dtype)
+
+    def _advance(self, settings: Settings, p: Tensor, g: Tensor, state: State) -> None:
+        """Count a step and update `p` in place; numbers and counts lie along its leading dimensions."""
+        if any(state[name].dim() > 1 for name in settings.keys.counts):  # by row
+            settings = settings.map(lambda x: _column(x, 2))
+        counts, k = _next(settings, state, arithmetic(p))
+        for name, x in counts.items():
+            state[name].copy_(x)
+        self._update(p, g, state, k)
+
+    def _update(self, p: Tensor, g: Tensor, state: State, k: Coefficients) -> None:
+        m, n = ([state[key]] if key else [] for key in (self.settings.keys.m, self.settings.keys.n))
+        k = Coefficients(*(_column(x, p.dim()) for x in k)).to(arithmetic(p))
+        expression_update_(self.settings.rule, self.settings.prelude, ([p], [g], m, n), k)
+
+    # -- sparse gradients ----------------------------------------------------------------------------------------------
+
+    def _step_rows(self, p: Tensor, g: Tensor, state: State) -> None:
         if g.sparse_dim() != 2:
             raise RuntimeError(
                 f"a sparse gradient of replicas has sparse_dim() = 2 (replica, row), not {g.sparse_dim()}"
             )
-        replica, row = g.indices()
-        at = (replica, row)
-        common = self.group.get("row_counts") == "common"
-        for key in COUNTS & state.keys():
-            if state[key].dim() == 1 and not common:
-                state[key] = state[key][:, None].repeat(1, p.shape[1])
-        part = {key: x[at] for key, x in state.items() if not (common and key in COUNTS)}
-        rows = p[at]
-        if common:
-            prelude, k = self._count_step(p, state, self.numbers)
-            of_row = (_column(x.flatten()[replica], rows) if isinstance(x, Tensor) else x for x in k)
-            self._update(rows, g.values(), part, prelude, Coefficients(*of_row))
-        else:
-            numbers = {k: x[replica] if isinstance(x, Tensor) else x for k, x in self.numbers.items()}
-            self._advance(rows, g.values(), part, numbers)
-        p[at] = rows
-        for key, x in part.items():
-            state[key][at] = x
+        at, names = tuple(g.indices()), self.settings.keys.counts
 
-    def _advance(self, p: Tensor, g: Tensor, state: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """One update of `p` in place; whatever has a dimension lies along the leading ones of `p`."""
-        self._update(p, g, state, *self._count_step(p, state, numbers))
+        def of_row(x: Any) -> Any:
+            return x.expand(self.R)[at[0]] if isinstance(x, Tensor) else x
 
-    def _count_step(self, p: Tensor, state: dict[str, Tensor], numbers: dict[str, Any]) -> tuple[Prelude, Coefficients]:
-        """Advance the counts by one and give what the kernels take, shaped to broadcast against `p`."""
-        if "step" in state:
-            state["step"] += 1
-        column = {name: _column(x, p) for name, x in {**numbers, **state}.items() if name in COUNTS or name in numbers}
-        prelude, k, product = self._coefficients(column, arithmetic(p))
-        if "mu_product" in state:
-            state["mu_product"].copy_(product.reshape(state["mu_product"].shape))
-        return prelude, k
+        if self.settings.common:
+            counts, k = _next(self.settings, state, arithmetic(p))
+            for name, x in counts.items():
+                state[name].copy_(x)
+            k = Coefficients(*map(of_row, k))
+            update_rows_(p, state, at, names, lambda rows, part: self._update(rows, g.values(), part, k))
+            return
+        for name in names:
+            if state[name].dim() == 1:
+                state[name] = by_row(state[name], p, 2)
+        settings = self.settings.map(of_row)
+        update_rows_(p, state, at, (), lambda rows, part: self._advance(settings, rows, g.values(), part))
 
-    def _update(self, p: Tensor, g: Tensor, state: dict[str, Tensor], prelude: Prelude, k: Coefficients) -> None:
-        m, n = ([state[key]] if key else [] for key in (self.keys.m, self.keys.n))
-        expression_update_(self.rule, prelude, ([p], [g], m, n), k.to(arithmetic(p)))
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
 
-    def _coefficients(self, column: dict[str, Any], dtype: torch.dtype) -> tuple[Prelude, Coefficients, Any]:
-        """What the kernels take, and the product of μ, from hyperparameters and counts that broadcast together."""
-        eps, eps_root, decay = (column.pop(name) for name in ("eps", "eps_root", "weight_decay"))
-        column.pop("initial_accumulator_value")
-        common = {name: self.group[name] for name in ("bias_correction", "dialect", "length") if name in self.group}
-        t, product = column.pop("step", 1.0), column.pop("mu_product", 1.0)
-        k, product = scalars(self.rule, t, product, **column, **common)
-        tiny = torch.finfo(dtype).tiny
-        eps = eps.clamp(min=tiny) if isinstance(eps, Tensor) else max(eps, tiny)
-        prelude = Prelude.of(self.group["maximize"], decay, self.group["decoupled_weight_decay"])
-        return prelude, fold(k, eps, prelude, decay, eps_root), product
-
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+    def state_dict(self) -> dict[str, State]:
         """The state of every parameter by name, as tensors that are the state: copy them to keep them."""
         return {name: dict(state) for name, state in self.state.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take over copies of what `state_dict` gave. Raises ValueError for unknown parameters or other state keys."""
-        keys = set(self.keys.names)
+        keys = set(self.settings.keys.names)
         for name, state in state_dict.items():
             if name not in self.params or set(state) != keys:
                 raise ValueError(
                     f"{name!r} with state {sorted(state)} does not fit: {sorted(self.params)}, {sorted(keys)}"
                 )
-            if self.group.get("row_counts") == "common" and any(state[key].dim() > 1 for key in COUNTS & keys):
+            if self.settings.common and any(state[key].dim() > 1 for key in COUNTS & keys):
                 raise ValueError(f"{name!r} has rows under their own counts: make the replicas with row_counts='own'")
         self.state = {name: {k: x.to(self.device, copy=True) for k, x in s.items()} for name, s in state_dict.items()}
 
 
-def _column(x: Any, p: Tensor) -> Any:
-    """A tensor along the leading dimensions of `p`, shaped to broadcast against it; a number as it is."""
-    return x.reshape(*x.shape, *[1] * (p.dim() - x.dim())) if isinstance(x, Tensor) else x
+def _next(settings: Settings, state: State, dtype: torch.dtype) -> tuple[dict[str, Any], Coefficients]:
+    """The counts after the next step, and the numbers of that step; all broadcast together."""
+    t = state.get("step", 0.0) + 1
+    k, product = settings.scalars(t, state.get("mu_product", 1.0))
+    counts = {"step": t, "mu_product": product}
+    return {name: counts[name] for name in settings.keys.counts}, settings.coefficients(k, dtype)
+
+
+def _spans(tensors: tuple[Any, ...], sets: list[int]) -> Iterator[Span]:
+    """The memory of each run in (θ, g, m, n), with its set of numbers."""
+    size = tensors[0].nbytes // len(sets)
+    p, g, m, n = (0 if x is None else x.data_ptr() for x in tensors)
+    for r, which in enumerate(sets):
+        at = r * size
+        yield p + at, g + at, m and m + at, n and n + at, size, which
+
+
+def _column(x: Any, dims: int) -> Any:
+    """A tensor along the leading of `dims` dimensions, shaped to broadcast; anything else as it is."""
+    return x.reshape(*x.shape, *[1] * (dims - x.dim())) if isinstance(x, Tensor) else x
+
+
+# -- keywords ----------------------------------------------------------------------------------------------------------
+
+
+def _hyperparameters(optimizer: type[PaperOptimizer], keywords: Mapping[str, Any], r: int) -> dict[str, Any]:
+    """What the class makes of replica r's keywords."""
+    made = optimizer([torch.zeros(1)], **{name: _pick(name, x, r) for name, x in keywords.items()})
+    return hyperparameters({name: made.param_groups[0][name] for name in made.defaults})
+
+
+def _pick(name: str, x: Any, r: int) -> Any:
+    if name == "betas" and _is_sequence(x):
+        return tuple(_pick("", beta, r) for beta in x)
+    if _is_sequence(x):
+        return x[r].item() if isinstance(x, Tensor) else x[r]
+    return x
+
+
+def _is_sequence(x: Any) -> bool:
+    """Whether these are numbers one for each replica: a list, a tuple, a tensor or array with a dimension."""
+    return isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) > 0

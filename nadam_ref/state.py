@@ -1,50 +1,30 @@
-"""What the state of a parameter holds: its names, which are torch's, its start, and its way back from a checkpoint."""
+"""The state of a parameter: its start, and its way back from a checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from .kernels import arithmetic
-from .rules import Rule
+from .kernels import arithmetic, is_on
+from .settings import Settings
 
-__all__ = ["COUNTS", "Shielded", "StateKeys", "restored", "start", "state_keys"]
+__all__ = ["COUNTS", "Begun", "Shielded", "State", "admitted", "by_row", "restored", "start"]
+
+State = dict[str, Tensor]
+Group = dict[str, Any]
 
 #: State that counts rather than accumulates: one number for the whole parameter, or one for every row.
 COUNTS = {"step", "mu_product"}
+#: Keywords that torch's classes do not have: with them in its groups, a checkpoint is one of ours.
+OWN = {"form", "dialect", "bias_correction"}
 
 
-class Shielded:
-    """A state tensor on its way through torch's load_state_dict, which would cast it to the parameter's dtype."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-class StateKeys(NamedTuple):
-    """Names of a parameter's state: all of them, its counts, m and n; an empty name where the rule has none."""
-
-    names: tuple[str, ...]
-    counts: tuple[str, ...]
-    m: str
-    n: str
-
-
-def state_keys(rule: Rule, group: Mapping[str, Any]) -> StateKeys:
-    """What the state of a group's parameters holds, under torch's names, so that checkpoints interchange.
-
-    Momentum and NAG in sum form count steps only under a schedule; GD keeps nothing.
-    """
-    scheduled = rule.momentum != "none" and group.get("momentum_decay") is not None
-    counted = rule.norm != "none" or rule.momentum == "mean" or scheduled
-    rms = "square_avg" if rule.momentum == "none" else "exp_avg_sq"
-    counts = ("step",) * counted + ("mu_product",) * (scheduled and rule.momentum == "mean")
-    m = {"none": "", "sum": "momentum_buffer", "mean": "exp_avg"}[rule.momentum]
-    n = {"none": "", "sum": "sum", "rms": rms, "max": "exp_inf"}[rule.norm]
-    return StateKeys((*counts, *[name for name in (m, n) if name]), counts, m, n)
+# -- a start -----------------------------------------------------------------------------------------------------------
 
 
 def start(name: str, p: Tensor, group: Mapping[str, Any]) -> Tensor:
@@ -54,19 +34,125 @@ def start(name: str, p: Tensor, group: Mapping[str, Any]) -> Tensor:
         if group["capturable"]:
             return torch.full((), value, dtype=torch.float64, device=p.device)
         return torch.tensor(value, dtype=torch.float64, device="cpu")  # of a fake one the value is known
-    start = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
-    start = complex(start, start) if p.is_complex() else start
+    initial = group.get("initial_accumulator_value", 0.0) if name == "sum" else 0.0
+    initial = complex(initial, initial) if p.is_complex() else initial
     zeros = torch.zeros_like(p, dtype=arithmetic(p), memory_format=torch.preserve_format)
-    return zeros.add_(start) if start else zeros
+    return zeros.add_(initial) if is_on(initial) else zeros
 
 
-def restored(name: str, x: Any, p: Tensor, group: Mapping[str, Any]) -> Tensor:
+def by_row(count: Tensor, p: Tensor, dims: int = 1) -> Tensor:
+    """A count with a value for every row; rows are along the first dimension, or the first `dims`."""
+    return count.to(p.device).reshape(*count.shape, *[1] * (dims - count.dim())).expand(p.shape[:dims]).clone()
+
+
+class Begun:
+    """The states of parameters while a step is prepared: what is missing is made, and undone if the step is refused."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer  # not its state: a compiler has to find the parameters in their groups first
+        self.changes: list[tuple[Tensor, str, Tensor | None]] = []
+
+    def of(self, p: Tensor, settings: Settings, rows: bool = False) -> State:
+        """All that is kept of a parameter. With `rows`, each row has counts of its own unless they are common."""
+        if not settings.keys.names:
+            return {}
+        state: State = self.optimizer.state[p]
+        own = rows and not settings.common
+        for name in settings.keys.names:
+            if name not in state:
+                own = own or any(state[count].dim() for count in settings.keys.counts if count in state)
+                self._put(p, state, name, start(name, p, settings.values))
+        if own:
+            for name in settings.keys.counts:
+                if not state[name].dim():
+                    self._put(p, state, name, by_row(state[name], p))
+        return state
+
+    def _put(self, p: Tensor, state: State, name: str, x: Tensor) -> None:
+        self.changes.append((p, name, state.get(name)))
+        state[name] = x
+
+    def undo(self) -> None:
+        """Put back what was there before."""
+        for p, name, before in reversed(self.changes):
+            state = self.optimizer.state[p]
+            if before is not None:
+                state[name] = before
+                continue
+            del state[name]
+            if not state:
+                del self.optimizer.state[p]
+
+
+# -- checkpoints -------------------------------------------------------------------------------------------------------
+
+
+class Shielded:
+    """A state tensor on its way through torch's load_state_dict, which would cast it to the parameter's dtype."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def restored(name: str, x: Any, p: Tensor, capturable: bool) -> Tensor:
     """A loaded state tensor where the step wants it: counts in float64, on the CPU unless capturable or by row."""
     if name in COUNTS:
         value = getattr(x, "value", x)
         dim = value.dim() if isinstance(value, Tensor) else 0
-        device = p.device if group["capturable"] or dim else "cpu"
+        device = p.device if capturable or dim else "cpu"
         count = torch.as_tensor(value, dtype=torch.float64, device=device)
         return count.clone() if isinstance(x, Shielded) else count
     # A copy of what is loaded: two optimizers must not go on in one buffer. Unpickled state is the optimizer's own.
     return x.value.to(p.device, arithmetic(p), copy=True) if isinstance(x, Shielded) else cast(Tensor, x)
+
+
+def admitted(
+    checkpoint: dict[str, Any],
+    groups: Iterable[Group],
+    defaults: Group,
+    settings_of: Callable[[Group], Settings],
+    ours: str,
+) -> dict[str, Any]:
+    """A checkpoint that fits the groups of the class `ours`, its tensors shielded from torch's cast.
+
+    `settings_of` checks the hyperparameters of a group. Raises what it does, and ValueError where the checkpoint holds
+    the state of another rule, or counts rows in the other way.
+    """
+    states = dict(checkpoint["state"])
+    for saved, group in zip(checkpoint["param_groups"], groups, strict=False):  # torch compares lengths
+        settings = settings_of({**defaults, **saved})
+        indices = [i for i in saved["params"] if i in states]
+        if "row_counts" in defaults:
+            _check_row_counts(saved, group["row_counts"], [states[i] for i in indices])
+        if (own := OWN & saved.keys()) and own not in (OWN & defaults.keys(), OWN & group.keys()):
+            has = f"its groups have {', '.join(sorted(own))}"
+            raise ValueError(f"the checkpoint is of another rule than {ours}: {has}")
+        for i in indices:
+            state = {name: x for name, x in states[i].items() if x is not None}
+            _check_names(state, settings, ours)
+            states[i] = {name: Shielded(x) for name, x in state.items()}
+    return {**checkpoint, "state": states}
+
+
+def _check_names(state: dict[str, Any], settings: Settings, ours: str) -> None:
+    names = settings.keys.names
+    if state and set(names) - set(state) == {"step"} and settings.rule.momentum == "sum":
+        warnings.warn("the checkpoint counts no steps: the momentum schedule starts at t = 1", stacklevel=6)
+    elif state and set(state) != set(names):
+        raise ValueError(
+            f"the checkpoint's state is of another rule: it has {', '.join(state)}; "
+            f"{ours} with these settings keeps {', '.join(names) or 'no state'}"
+        )
+
+
+def _check_row_counts(saved: Group, wanted: str, states: list[dict[str, Any]]) -> None:
+    """Refuse a checkpoint whose rows are counted in the other way; one that does not say may have such counts."""
+    counts = [state[name] for state in states for name in COUNTS & state.keys()]
+    own = any(isinstance(count, Tensor) and count.dim() for count in counts)
+    has = "own" if own else str(saved.get("row_counts", wanted))
+    if has != wanted:
+        rows = {"own": "count their own steps", "common": "live under one common count"}[has]
+        raise ValueError(
+            f"the checkpoint's rows {rows} and this optimizer has row_counts={wanted!r}: make it with "
+            f"row_counts={has!r} to load the checkpoint"
+        )

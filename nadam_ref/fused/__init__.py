@@ -1,7 +1,7 @@
 """The one update as one kernel over many tensors, compiled from `kernels.expression` itself.
 
-`spelling` writes the formula down as source text, `cpu` compiles it as C++, `cuda` as Triton. Both kernels walk a table
-of pointers, so that nothing is gathered, however many tensors there are; tensors that touch in memory are one row.
+`codegen` writes the formula down as source text, `cpu` compiles it as C++, `cuda` as Triton. Both kernels walk a table
+of pointers, so that nothing is gathered, however many tensors there are; tensors that touch in memory are one span.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from ..kernels import Coefficients, Lists, Prelude, prepare_and_update_
 from ..rules import Rule
 from . import cpu, cuda, sparse
-from .pointers import NoKernelError, Row, rows
+from .pointers import NoKernelError, Span, spans
 
 __all__ = ["compiles", "dense_kernel", "fused_update_", "rows_kernel", "run"]
 
@@ -34,7 +34,7 @@ def fused_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -
     where no kernel can be compiled.
     """
     device, dtype = lists[0][0].device, lists[0][0].dtype
-    table, rest = rows(lists)
+    table, rest = spans(lists)
     if not run(rule, prelude, table, [k], device, dtype):
         rest = lists
     if rest[0]:
@@ -42,9 +42,14 @@ def fused_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -
 
 
 def run(
-    rule: Rule, prelude: Prelude, table: list[Row], ks: Sequence[Coefficients], device: torch.device, dtype: torch.dtype
+    rule: Rule,
+    prelude: Prelude,
+    table: list[Span],
+    ks: Sequence[Coefficients],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> bool:
-    """Run the kernel over a table whose rows say which of `ks` they take; False, after one warning, without one."""
+    """Run the kernel over a table whose spans say which of `ks` they take; False, after one warning, without one."""
     kernel = dense_kernel(rule, prelude, dtype, device)
     if kernel and table:
         kernel(table, ks, device)

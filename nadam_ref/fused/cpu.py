@@ -25,11 +25,11 @@ from ..files import write_whole
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from .codegen import Spelling, spell
-from .pointers import NoKernelError, Row
+from .pointers import NoKernelError, Span
 
 __all__ = ["body", "head", "kernel", "source"]
 
-Kernel = Callable[[list[Row], Sequence[Coefficients], torch.device], None]
+Kernel = Callable[[list[Span], Sequence[Coefficients], torch.device], None]
 
 # No contraction: a product and a sum are rounded one by one, as in torch. Without traps and errno loops vectorize.
 FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-shared", "-fPIC")
@@ -54,12 +54,12 @@ static inline T maximum(T x, T y) {{ return x > y || x != x ? x : y; }}
 """
 TEMPLATE = """\
 {head}
-extern "C" void update(int64_t rows, const int64_t *row, const double *all_numbers) {{
-    for (; rows--; row += 6) {{
-        const double *k = all_numbers + {count} * row[5];
+extern "C" void update(int64_t spans, const int64_t *span, const double *all_numbers) {{
+    for (; spans--; span += 6) {{
+        const double *k = all_numbers + {count} * span[5];
         const T {numbers};
-        T *at_p = (T *)row[0], *at_g = (T *)row[1], *at_m = (T *)row[2], *at_n = (T *)row[3];
-        const int64_t size = row[4] / (int64_t)sizeof(T);
+        T *at_p = (T *)span[0], *at_g = (T *)span[1], *at_m = (T *)span[2], *at_n = (T *)span[3];
+        const int64_t size = span[4] / (int64_t)sizeof(T);
         #pragma omp simd
         for (int64_t i = 0; i < size; ++i) {{
             {body}
@@ -70,7 +70,7 @@ extern "C" void update(int64_t rows, const int64_t *row, const double *all_numbe
 
 
 def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
-    """The kernel in C++: `update(rows, table, numbers)`; a row names its set of numbers."""
+    """The kernel in C++: `update(spans, table, numbers)`; a span names its set of numbers."""
     numbers = ", ".join(f"{name} = (T)k[{i}]" for i, name in enumerate(Coefficients._fields))
     lines = "\n            ".join(body(spell(rule, prelude)))
     return TEMPLATE.format(head=head(dtype), count=len(Coefficients._fields), numbers=numbers, body=lines)
@@ -100,10 +100,10 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
     update = _library(source(rule, prelude, dtype)).update
     update.argtypes, update.restype = (ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p), None
 
-    def run(table: list[Row], ks: Sequence[Coefficients], device: torch.device) -> None:
+    def run(table: list[Span], ks: Sequence[Coefficients], device: torch.device) -> None:
         numbers = array("d", chain.from_iterable(ks))
 
-        def work(part: list[Row]) -> None:
+        def work(part: list[Span]) -> None:
             flat = array("q", chain.from_iterable(part))
             update(len(part), flat.buffer_info()[0], numbers.buffer_info()[0])
 
@@ -116,14 +116,14 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
     return run
 
 
-def _shares(table: list[Row], threads: int) -> list[list[Row]]:
+def _shares(table: list[Span], threads: int) -> list[list[Span]]:
     """The table cut into one for each thread, each of about as many bytes."""
-    total = sum(row[4] for row in table)
+    total = sum(span[4] for span in table)
     threads = min(threads, total // BYTES_A_THREAD)
     if threads < 2:
         return [table]
     share = -(-total // threads // LINE) * LINE
-    shares: list[list[Row]] = [[]]
+    shares: list[list[Span]] = [[]]
     room = share
     for p, g, m, n, size, which in table:
         done = 0

@@ -14,11 +14,11 @@ import torch
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from .codegen import Spelling, spell
-from .pointers import NoKernelError, Row
+from .pointers import NoKernelError, Span
 
 __all__ = ["kernel", "source"]
 
-Kernel = Callable[[list[Row], Sequence[Coefficients], torch.device], None]
+Kernel = Callable[[list[Span], Sequence[Coefficients], torch.device], None]
 
 #: Elements of one program of the grid.
 BLOCK = 1024
@@ -44,26 +44,26 @@ def maximum(x, y):
 
 
 @triton.jit
-def update(table, first_block, numbers, rows, BLOCK: tl.constexpr):
+def update(table, first_block, numbers, spans, BLOCK: tl.constexpr):
     program = tl.program_id(0).to(tl.int64)
-    low, high = 0, rows - 1
-    while low < high:  # the last row whose first block is not after this program
+    low, high = 0, spans - 1
+    while low < high:  # the last span whose first block is not after this program
         middle = (low + high + 1) // 2
         if tl.load(first_block + middle) <= program:
             low = middle
         else:
             high = middle - 1
-    row = table + low * 6
+    span = table + low * 6
     i = (program - tl.load(first_block + low)) * BLOCK + tl.arange(0, BLOCK)
-    inside = i < tl.load(row + 4) // {itemsize}
-    k = numbers + tl.load(row + 5) * {count}
+    inside = i < tl.load(span + 4) // {itemsize}
+    k = numbers + tl.load(span + 5) * {count}
     {numbers}
     {body}
 """
 
 
 def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
-    """The kernel in Triton's Python: `update[grid](table, first_block, numbers, rows, BLOCK)`."""
+    """The kernel in Triton's Python: `update[grid](table, first_block, numbers, spans, BLOCK)`."""
     name = TRITON_TYPES[dtype]
     numbers = [f"{x} = tl.load(k + {i}).to(tl.{name})" for i, x in enumerate(Coefficients._fields)]
     return TEMPLATE.format(
@@ -77,7 +77,7 @@ def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
 
 def _body(spelling: Spelling, dtype: str) -> list[str]:
     return [
-        *(f"at_{x} = tl.load(row + {'pgmn'.index(x)}).to(tl.pointer_type(tl.{dtype})) + i" for x in spelling.reads),
+        *(f"at_{x} = tl.load(span + {'pgmn'.index(x)}).to(tl.pointer_type(tl.{dtype})) + i" for x in spelling.reads),
         *(f"{x} = tl.load(at_{x}, mask=inside, other=1.0)" for x in spelling.reads),
         *(f"{x} = {operation}" for x, operation in spelling.lines),
         *(f"tl.store(at_{x}, {new}, mask=inside)" for x, new in spelling.writes.items()),
@@ -96,10 +96,10 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
         raise NoKernelError("triton is not installed")
     update = _load(source(rule, prelude, dtype))
 
-    def run(table: list[Row], ks: Sequence[Coefficients], device: torch.device) -> None:
+    def run(table: list[Span], ks: Sequence[Coefficients], device: torch.device) -> None:
         blocks = [0]
-        for row in table:
-            blocks.append(blocks[-1] - row[4] // dtype.itemsize // -BLOCK)
+        for span in table:
+            blocks.append(blocks[-1] - span[4] // dtype.itemsize // -BLOCK)
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # triton's interpreter has a CPU
             addresses = _to(device, table, torch.int64)
             first_block = _to(device, blocks[:-1], torch.int64)

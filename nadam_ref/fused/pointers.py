@@ -1,4 +1,4 @@
-"""The table that a fused kernel walks: for each run of memory the addresses of θ, g, m, n, its length, its numbers."""
+"""The table that a fused kernel walks: for each span of memory the addresses of θ, g, m, n, its length, its numbers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ..compat import internal_overlap
 from ..kernels import Lists
 from ..memory import is_memory
 
-__all__ = ["NoKernelError", "Row", "merged", "plain", "rows"]
+__all__ = ["NoKernelError", "Span", "merged", "same_layout", "spans"]
 
 #: Addresses of θ, g, m and n (0 where the rule has none), the number of bytes of each, and which of the step's
 #: numbers apply: 0 but for replicas.
-Row = tuple[int, int, int, int, int, int]
+Span = tuple[int, int, int, int, int, int]
 
 
 class NoKernelError(RuntimeError):
     """There is no compiler for this device, or it failed. The message is its reason."""
 
 
-def rows(lists: Lists) -> tuple[list[Row], Lists]:
-    """The rows of all tensors that lie in memory as a kernel reads them, and the lists of those that do not."""
+def spans(lists: Lists) -> tuple[list[Span], Lists]:
+    """The spans of all tensors that lie in memory as a kernel reads them, and the lists of those that do not."""
     params, grads, ms, ns = lists
     none: list[Any] = [None] * len(params)
-    table: list[Row] = []
+    table: list[Span] = []
     rest: Lists = ([], [], [], [])
     for tensors in zip(params, grads, ms or none, ns or none, strict=True):
-        if plain(*tensors):
+        if same_layout(*tensors):
             p, g, m, n = (0 if x is None else x.data_ptr() for x in tensors)
             table.append((p, g, m, n, tensors[0].nbytes, 0))
             continue
@@ -39,22 +39,22 @@ def rows(lists: Lists) -> tuple[list[Row], Lists]:
     return merged(table), rest
 
 
-def merged(table: Iterable[Row]) -> list[Row]:
-    """The table with rows that follow one another in all of memory made one, as those of `flatten_` do."""
-    done: list[Row] = []
+def merged(table: Iterable[Span]) -> list[Span]:
+    """The table with spans that touch in all of their memory made one, as those of `flatten_` do."""
+    done: list[Span] = []
     p = g = m = n = size = which = 0
-    for row in table:
-        if size and row[:4] == (p + size, g + size, m and m + size, n and n + size) and row[5] == which:
-            size += row[4]
+    for span in table:
+        if size and span[:4] == (p + size, g + size, m and m + size, n and n + size) and span[5] == which:
+            size += span[4]
             done[-1] = (p, g, m, n, size, which)
         else:
-            p, g, m, n, size, which = row
+            p, g, m, n, size, which = span
             if size:
-                done.append(row)
+                done.append(span)
     return done
 
 
-def plain(p: Tensor, *others: Tensor | None) -> bool:
+def same_layout(p: Tensor, *others: Tensor | None) -> bool:
     """Whether all lie in memory alike and without gaps, in the dtype and on the device of `p`.
 
     Contiguous, or in one other order as channels_last. A kernel trusts its table: what is not so goes elsewhere.

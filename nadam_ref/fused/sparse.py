@@ -22,11 +22,11 @@ from ..compat import stored
 from ..kernels import Coefficients, Prelude
 from ..memory import is_memory
 from ..rules import Rule
-from ..state import StateKeys
+from ..settings import StateKeys
 from .codegen import spell
 from .cpu import C_TYPES, _library, body, head
 
-__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "Tables", "by_rows", "kernel", "occurring", "source"]
+__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "Tables", "kernel", "occurring", "source"]
 
 #: Which set of numbers a row takes: the one there is, that of its entry in the gradient, that of its count.
 COMMON, BY_ENTRY, BY_COUNT = range(3)
@@ -163,17 +163,6 @@ def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
     return TEMPLATE.format(
         head=head(dtype), count=len(names), by_count=BY_COUNT, limit=LIMIT, numbers=numbers, body=lines
     )
-
-
-def by_rows(grad: Tensor) -> Tensor:
-    """A sparse gradient by its rows alone: what one sparse in further dimensions leaves out of a row is zero there."""
-    if grad.sparse_dim() == 1:
-        return grad
-    grad = grad.coalesce()
-    rows, at = torch.unique(grad.indices()[0], return_inverse=True)
-    values = grad.values().new_zeros(len(rows), *grad.shape[1:])
-    values[(at, *grad.indices()[1:])] = grad.values()
-    return torch.sparse_coo_tensor(rows[None], values, grad.shape, check_invariants=False)
 
 
 # Each check runs over all tensors at once: it is quicker than a loop in Python, which would take as long as the kernel.

@@ -336,7 +336,7 @@ def test_torch_has_the_names_that_the_glossary_says(names: dict[str, Any]) -> No
 
 
 def test_the_glossary_has_every_optimizer_and_its_twin(names: dict[str, Any]) -> None:
-    twins = {name: getattr(getattr(c, "twin", None), "name", "–") for name, c in nadam_ref.OPTIMIZERS.items()}
+    twins = {name: getattr(getattr(c, "counterpart", None), "name", "–") for name, c in nadam_ref.OPTIMIZERS.items()}
     assert {name: torch_ for name, (_, torch_) in names["optimizers"].items()} == twins
 
 

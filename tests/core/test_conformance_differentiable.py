@@ -5,7 +5,7 @@ import torch
 from conformance import configurations, every_configuration, every_optimizer, make
 
 from nadam_ref import OPTIMIZERS
-from nadam_ref.state import COUNTS, state_keys
+from nadam_ref.state import COUNTS
 
 ON = {"differentiable": True, "lr": 0.1}
 #: Values at which to differentiate by a hyperparameter.
@@ -29,10 +29,10 @@ def random(*shape, seed=0, dtype=torch.float64):
 def start_of(name, kwargs, numel):
     """A state in the middle of a run, everything but the step count differentiable."""
     probe = make(name, [torch.zeros(1)], kwargs)
-    keys = state_keys(probe._rule(probe.param_groups[0]), probe.param_groups[0])
+    keys = probe._settings(probe.param_groups[0]).keys
     start = {"step": torch.tensor(10.0, dtype=torch.float64), "mu_product": torch.tensor(0.7, dtype=torch.float64)}
     start["mu_product"].requires_grad_()
-    return {key: start[key] if key in COUNTS else random(numel, seed=i + 2) for i, key in enumerate(keys)}
+    return {key: start[key] if key in COUNTS else random(numel, seed=i + 2) for i, key in enumerate(keys.names)}
 
 
 @every_configuration

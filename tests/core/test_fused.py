@@ -18,7 +18,7 @@ import nadam_ref
 from nadam_ref import OPTIMIZERS, RULES
 from nadam_ref.fused import cpu, cuda
 from nadam_ref.fused.codegen import spell
-from nadam_ref.fused.pointers import merged, plain, rows
+from nadam_ref.fused.pointers import merged, same_layout, spans
 from nadam_ref.kernels import Coefficients, Prelude, expression, prepare
 
 KINDS = {**RULES, "eps_root": replace(RULES["Nadam"], eps_root=True)}
@@ -74,7 +74,7 @@ def test_the_kernel_is_the_expression(name, prelude, dtype):
     exact = Coefficients(*(torch.tensor(x, dtype=dtype) for x in k))
     want = expression(rule, *prepare(prelude, p, g, exact), m, n, exact)
     lists = ([p], [g], [m] if m is not None else [], [n] if n is not None else [])
-    table, rest = rows(lists)
+    table, rest = spans(lists)
     assert len(table) == 1 and not rest[0]
     cpu.kernel(rule, prelude, dtype)(table, [k], p.device)
     for got, expected in zip((p, m, n), want, strict=True):
@@ -220,23 +220,23 @@ def test_a_parameter_that_comes_and_goes_for_long():
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_one_layout_or_the_other_is_one_row(memory_format):
+def test_one_layout_or_the_other_is_one_span(memory_format):
     p = torch.randn(2, 3, 4, 5).to(memory_format=memory_format)
-    table, rest = rows(([p], [torch.randn_like(p)], [], []))
-    assert [row[4] for row in table] == [p.nbytes] and not rest[0]
+    table, rest = spans(([p], [torch.randn_like(p)], [], []))
+    assert [span[4] for span in table] == [p.nbytes] and not rest[0]
 
 
-def test_what_does_not_lie_alike_is_not_plain():
+def test_what_does_not_lie_alike_is_of_another_layout():
     p = torch.randn(4, 6)
-    assert plain(p, p.clone(), None)
-    assert not plain(p, p.t().contiguous().t())
-    assert not plain(p[:, ::2], p[:, ::2].clone())
-    assert not plain(p, p.double())
-    assert not plain(p, p[:2])
-    assert not plain(torch.ones(1), torch.complex(torch.ones(1), torch.ones(1)).conj().imag)
+    assert same_layout(p, p.clone(), None)
+    assert not same_layout(p, p.t().contiguous().t())
+    assert not same_layout(p[:, ::2], p[:, ::2].clone())
+    assert not same_layout(p, p.double())
+    assert not same_layout(p, p[:2])
+    assert not same_layout(torch.ones(1), torch.complex(torch.ones(1), torch.ones(1)).conj().imag)
 
 
-def test_rows_that_touch_are_one():
+def test_spans_that_touch_are_one():
     touching = [(0, 100, 0, 200, 8, 0), (8, 108, 0, 208, 4, 0)]
     assert merged([*touching, (12, 112, 0, 216, 4, 0)]) == [(0, 100, 0, 200, 12, 0), (12, 112, 0, 216, 4, 0)]
     with_numbers_of_its_own = (12, 112, 0, 212, 4, 1)
@@ -344,11 +344,11 @@ def test_flattened_is_unflattened(arm):
 
 
 def table_of(optimizer):
-    (pack,) = optimizer._packs.values()
-    return pack.rows(optimizer.state)
+    (plan,) = optimizer._plans.values()
+    return plan.pack.table(optimizer.state)
 
 
-def test_a_flattened_step_is_one_row():
+def test_a_flattened_step_is_one_span():
     net = nadam_ref.flatten_(network())
     optimizer = nadam_ref.Nadam(net.parameters(), fused=True)
     learn(net, optimizer)
@@ -435,8 +435,8 @@ def test_a_checkpoint_of_packed_state_goes_on(tmp_path):
 
 def test_a_graph_that_may_be_captured_keeps_no_table(monkeypatch):
     """What a step of GD needs are plain numbers, with capturable=True too: a replay would read a table that is gone."""
-    monkeypatch.setattr(nadam_ref.optimizer, "fused_update_", None)
-    monkeypatch.setattr(nadam_ref.optimizer, "dense_kernel", None)
+    monkeypatch.setattr(nadam_ref.cohort, "fused_update_", None)
+    monkeypatch.setattr(nadam_ref.packing, "dense_kernel", None)
     for name, cls in OPTIMIZERS.items():
         of = params()
         train(cls(of, capturable=True, fused=True), of, 1)
@@ -489,7 +489,7 @@ import dataclasses
 import torch
 from nadam_ref import RULES
 from nadam_ref.fused import cuda
-from nadam_ref.fused.table import rows
+from nadam_ref.fused.pointers import spans
 from nadam_ref.kernels import Coefficients, Prelude, expression, prepare
 kinds = {**RULES, "eps_root": dataclasses.replace(RULES["Nadam"], eps_root=True)}
 for name, rule in kinds.items():
@@ -508,7 +508,7 @@ for name, rule in kinds.items():
                 lists[2].append(m) if m is not None else None
                 lists[3].append(n) if n is not None else None
                 wants.append(((p, m, n), expression(rule, *prepare(prelude, p, g, exact), m, n, exact)))
-            cuda.kernel(rule, prelude, dtype)(rows(lists)[0], [k], torch.device("cpu"))
+            cuda.kernel(rule, prelude, dtype)(spans(lists)[0], [k], torch.device("cpu"))
             for got, want in wants:
                 for a, b in zip(got, want):
                     tolerance = 8 * torch.finfo(dtype).eps

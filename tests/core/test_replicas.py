@@ -175,7 +175,7 @@ def test_bad_input():
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3), "b": torch.zeros(3, 3)})
     with pytest.raises(ValueError, match="first dimension of every parameter"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(())})
-    with pytest.raises(ValueError, match="replicas lie on one device; found cpu, meta"):
+    with pytest.raises(ValueError, match="replicas must be on one device, not on cpu, meta"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2), "b": torch.zeros(2, device="meta")})
     with pytest.raises(ValueError, match="Invalid learning rate: -1"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, lr=[0.1, -1.0])

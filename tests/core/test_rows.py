@@ -10,11 +10,11 @@ from test_optimizer import parameter
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, RULES, AdaGrad, Adam, Nadam, paper
+from nadam_ref import rows as row_lazy
 from nadam_ref.fused import sparse as fused
 from nadam_ref.fused.codegen import spell
 from nadam_ref.fused.pointers import NoKernelError
 from nadam_ref.kernels import Prelude
-from nadam_ref.optimizer import PaperOptimizer
 
 ROWS, WIDTH, STEPS = 7, 3, 120
 arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
@@ -293,13 +293,13 @@ def both(dtype):
 @pytest.fixture
 def unfused_rows(monkeypatch):
     """The tables of fused groups whose rows were updated the unfused way."""
-    seen, advance = [], PaperOptimizer._advance_rows
+    seen, advance = [], row_lazy._advance_alone
 
-    def watched(self, rule, group, keys, p):
-        seen.extend([p] if group["fused"] else [])
-        advance(self, rule, group, keys, p)
+    def watched(settings, p, grad, state):
+        seen.extend([p] if settings["fused"] else [])
+        advance(settings, p, grad, state)
 
-    monkeypatch.setattr(PaperOptimizer, "_advance_rows", watched)
+    monkeypatch.setattr(row_lazy, "_advance_alone", watched)
     return seen
 
 
@@ -421,13 +421,13 @@ def test_rows_are_summed_in_the_order_in_which_they_occur():
 
 def test_thousands_of_steps_are_one_table_that_doubles(unfused_rows, monkeypatch):
     """Numbers are made for powers of two, and nothing falls back."""
-    made, numbers = [], PaperOptimizer._rows_numbers
+    made, numbers = [], row_lazy.number_sets
 
-    def watched(self, rule, group, dtype, t, product):
+    def watched(settings, dtype, t, product):
         made.append(len(t))
-        return numbers(self, rule, group, dtype, t, product)
+        return numbers(settings, dtype, t, product)
 
-    monkeypatch.setattr(PaperOptimizer, "_rows_numbers", watched)
+    monkeypatch.setattr(row_lazy, "number_sets", watched)
     runs = []
     for flag in (True, None):
         p = parameter(ROWS, WIDTH)
