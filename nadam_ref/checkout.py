@@ -13,11 +13,12 @@ VARIABLE = "NADAM_REF_CHECKOUT"
 
 
 def find(part: str, start: Path | None = None) -> Path | None:
-    """The checkout from `start` (the working directory) upwards, else the one that holds the package, else None.
+    """The checkout from `start` upwards, else the one that holds the package, else None.
 
-    `part`: what it must have, a path in it. Where ``NADAM_REF_CHECKOUT`` is set, the search starts in that folder.
+    `part`: what it must have, a path in it. `start`: by default the folder that ``NADAM_REF_CHECKOUT`` names, else the
+    working directory.
     """
-    start = Path(os.environ.get(VARIABLE) or start or "").absolute()
+    start = Path(start or os.environ.get(VARIABLE) or "").absolute()
     for folder in (start, *start.parents, *PACKAGE.parents):
         if (folder / "_config.yml").is_file() and (folder / part).exists():
             return folder.resolve()

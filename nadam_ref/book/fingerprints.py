@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nadam_ref
+from nadam_ref import checkout
 
 PACKAGE = Path(nadam_ref.__file__).parent
 #: Variables that a chapter inherits, because programs may not start without them: those that change no result, and
@@ -44,14 +45,13 @@ def surroundings(root: Path) -> dict[str, Any]:
 
     Of the person's environment variables a chapter sees none that is not here, see `execute.kernel_environment`.
     """
-    from nadam_ref.experiments import released
     from nadam_ref.experiments.datasets import registry
 
-    results = root / "book" / "results"
+    shown = checkout.find("book/results", root)  # as the chapters find it
     return {
         "package": package_hash(),
         "data": {name: [file.actual for file in registry.verify(name)] for name in registry.SOURCES},
-        "results": tree_hash(results if results.is_dir() else released.here() or results),
+        "results": tree_hash(shown / "book" / "results") if shown else None,
         "loaded": {name: os.environ[name] for name in LOADED if name in os.environ},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }

@@ -77,6 +77,7 @@ def test_surroundings_see_the_data_at_hand(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_surroundings_see_the_recorded_runs(tmp_path: Path) -> None:
+    (tmp_path / "_config.yml").touch()  # a checkout has one
     before = fingerprints.surroundings(tmp_path)
     (tmp_path / "book" / "results").mkdir(parents=True)
     (tmp_path / "book" / "results" / "runs.csv").write_text("1", encoding="utf-8")

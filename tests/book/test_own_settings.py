@@ -290,6 +290,29 @@ def test_fault_98_chapters_read_the_results_of_their_own_checkout(another: Path)
     assert run(source, another / "out.ipynb") == f"{another / 'book' / 'results'}\n"
 
 
+def test_fault_98_a_notebook_s_own_checkout_goes_before_the_one_that_is_named(
+    another: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(checkout.VARIABLE, str(ROOT))
+    assert find_root(another / "notebooks") == another
+    source = save(
+        make_notebook("from nadam_ref.experiments import released\nprint(released.here())"),
+        another / "notebooks" / "01_only.ipynb",
+    )
+    assert run(source, another / "out.ipynb") == f"{another / 'book' / 'results'}\n"
+
+
+def test_fault_98_results_are_keyed_by_the_recorded_runs_that_chapters_read(
+    another: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by those of the working directory, where the book has none and chapters read the package's."""
+    (tmp_path / "bare").mkdir()
+    bare = make_book(tmp_path / "bare", "01_only")
+    monkeypatch.chdir(another)
+    for root, read in ((another, another), (bare, ROOT)):
+        assert fingerprints.surroundings(root)["results"] == fingerprints.tree_hash(read / "book" / "results")
+
+
 def test_fault_98_the_package_of_another_checkout_is_refused(another: Path) -> None:
     shutil.copytree(ROOT / "nadam_ref", another / "nadam_ref", ignore=shutil.ignore_patterns("__pycache__"))
     driver._require_own_package(another)  # another copy of the same package

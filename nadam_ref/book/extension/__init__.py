@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -34,7 +33,7 @@ class CiteThisBook(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The entry as a code block."""
-        root = find_root(Path(self.env.srcdir))
+        root = find_root()
         self.env.note_dependency(str(root / "CITATION.cff"))
         entry = citation.bibtex(citation.read(root), nadam_ref.__version__)
         return [nodes.literal_block(entry, entry, language="bibtex")]

@@ -195,8 +195,8 @@ def address(app: Sphinx, page: str, anchor: str) -> str:
     return f"{theme['repository_url']}/blob/{theme['repository_branch']}/{page}.ipynb"
 
 
-def _ask_once(app: Sphinx, config: Config) -> None:
-    root = find_root(Path(app.srcdir))
+def _ask_once(_app: Sphinx, config: Config) -> None:
+    root = find_root()
     config.nadam_ref_citation, config.nadam_ref_commit = citation.read(root), citation.commit(root)
 
 
