@@ -37,7 +37,7 @@ def tree_hash(folder: Path, suffixes: Iterable[str] | None = None) -> str:
 
 def package_hash(package: Path | None = None) -> str:
     """One hash of all sources of the package, or of another copy of it."""
-    return tree_hash(package or PACKAGE, (".py", ".yaml", ".csv"))
+    return tree_hash(package or PACKAGE, (".py", ".yaml", ".csv", ".mplstyle"))
 
 
 def surroundings(root: Path) -> dict[str, Any]:

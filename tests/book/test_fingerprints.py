@@ -95,8 +95,9 @@ def test_surroundings_see_every_source_of_the_package(tmp_path: Path, monkeypatc
         "experiments/runs/train.py",
         "experiments/protocol/protocol.yaml",
         "experiments/published.csv",
+        "book/cells/book.mplstyle",
     ):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("x", encoding="utf-8")
         found.append(fingerprints.surroundings(tmp_path)["package"])
-    assert len(set(found)) == 5
+    assert len(set(found)) == 6

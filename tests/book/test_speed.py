@@ -48,11 +48,6 @@ def test_the_roof_is_bandwidth_and_peak(run: speed.Recorded) -> None:
     assert (x, y) == (pytest.approx(0.5), pytest.approx(0.5 * bandwidth / 2 / 1e9))  # twice the floor: half the roof
 
 
-def test_a_ratio_is_to_torchs_fastest_way(run: speed.Recorded) -> None:
-    assert speed.ratio(run, "resnet50", "Nadam", "fused") == pytest.approx(5 / 2)
-    assert speed.ratio(run, "resnet50", "Nadam", "fused", "torch") == pytest.approx(6 / 2)
-
-
 def test_costs_are_nanoseconds_by_size_and_number(run: speed.Recorded) -> None:
     data = speed.cost(run).data
     assert list(data["ours, fused: parameters in one tensor"]) == [10.0**e for e in range(3, 9)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,21 +49,12 @@ LINES = ((0, (1, 1.2)), (0, (5, 2)), "-")
 MARKERS = {"none": "o", "sum": "D", "rms": "s", "max": "^"}
 
 #: Ink and marker of the dialects of Nadam, and of lines that are no optimizers.
-PENS = (
-    ("#8A2F00", "^"),
-    ("#0072B2", "s"),
-    ("#00795A", "o"),
-    ("#A0568A", "D"),
-    ("#57606a", "v"),
-    ("#8a6d00", "P"),
-)
+PENS = (("#8A2F00", "^"), ("#0072B2", "s"), ("#00795A", "o"), ("#A0568A", "D"), ("#57606a", "v"), ("#8a6d00", "P"))
 
 #: Curvatures of the ravine, the quadratic on which the chapters compare paths.
 RAVINE = np.array([1.0, 20.0])
 
-
-#: Resolution of PNG files.
-DPI = 200
+STYLE = Path(__file__).with_name("book.mplstyle")
 
 
 class Picture(Figure):
@@ -91,7 +83,7 @@ class Picture(Figure):
             "alt": self.alt,
             "note": self.note,
             "rows": self.rows(),
-            "png": self._encoded(format="png", dpi=DPI, facecolor="white", metadata={"Software": None}),
+            "png": self._encoded(format="png", dpi=200, facecolor="white", metadata={"Software": None}),
             "pdf": self._encoded(format="pdf", metadata={"CreationDate": None}),
         }
         return {"image/svg+xml": self._repr_svg_(), CARGO: cargo}
@@ -141,28 +133,7 @@ def _spoken(label: str) -> str:
 
 def use_style() -> None:
     """Set matplotlib to the book's style: transparent ground, quiet axes, SVG without anything random in it."""
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (7.0, 3.6),
-            "figure.facecolor": "none",
-            "figure.constrained_layout.use": True,
-            "axes.facecolor": "none",
-            "savefig.facecolor": "none",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.color": "#8c959f",
-            "grid.alpha": 0.25,
-            "font.family": "DejaVu Sans",
-            "font.size": 10.5,
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
-            "lines.markersize": 4.5,
-            "svg.hashsalt": "nadam_ref",
-            "svg.fonttype": "path",
-            "pdf.fonttype": 42,  # TrueType: what publishers take
-        }
-    )
+    mpl.style.use(STYLE)
 
 
 def look(name: str) -> dict[str, Any]:
@@ -175,11 +146,10 @@ def look(name: str) -> dict[str, Any]:
     return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[rule.norm]}
 
 
-def _style(i: int, label: str, looks: Mapping[str, str] | None) -> dict[str, Any]:
-    """The look of the optimizer or dialect that `label` is, or that `looks` gives it; else a pen for the i-th line."""
-    name = (looks or {}).get(label, label)
+def _style(i: int, label: str) -> dict[str, Any]:
+    """The look of the optimizer or dialect that `label` is; else a pen for the i-th line."""
     ink, marker = PENS[i % len(PENS)]
-    return look(name) if name in RULES or name in DIALECTS else {"color": ink, "marker": marker}
+    return look(label) if label in RULES or label in DIALECTS else {"color": ink, "marker": marker}
 
 
 def ravine(θ: Array) -> Array:
@@ -206,20 +176,19 @@ def paths(
     by_label: Mapping[str, Array],
     *,
     f: Callable[[Array], Array] = ravine,
-    looks: Mapping[str, str] | None = None,
     xlim: Point = (-1.4, 4.6),
     ylim: Point = (-1.5, 1.5),
     minima: Sequence[Point] = ((0, 0),),
 ) -> Picture:
     """Paths `[T+1, 2]` over the contours of `f` with its `minima`, by label; beside them f against the step.
 
-    A label that is a class name, or that `looks` gives one, takes the look of that optimizer.
+    A label that is a class name takes the look of that optimizer.
     """
     figure = Picture()
     plane, loss = figure.subplots(1, 2, width_ratios=(3, 2))
     _contours(plane, f, xlim, ylim, minima)
     for i, (label, θ) in enumerate(by_label.items()):
-        style = _style(i, label, looks)
+        style = _style(i, label)
         plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3, markevery=max(1, len(θ) // 40), label=label, alpha=0.9)
         loss.plot(f(θ), **style, markevery=max(1, len(θ) // 8), label=label)
         figure.data |= {f"{label} θ₁": θ[:, 0], f"{label} θ₂": θ[:, 1], f"{label} f": f(θ)}
@@ -238,7 +207,6 @@ def curves(
     by_label: Mapping[str, tuple[Array, Array, Array]],
     *,
     ylabel: str,
-    xlabel: str = "step",
     panels: Mapping[str, Sequence[str]] | None = None,
     looks: Mapping[str, str] | None = None,
     note: str = "",
@@ -251,7 +219,7 @@ def curves(
     """
     groups = panels or {"": list(by_label)}
     figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
-    figure.data[xlabel] = np.asarray(x)
+    figure.data["step"] = np.asarray(x)
     axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for ax, (title, names) in zip(axes, groups.items(), strict=True):
         for name in names:
@@ -260,13 +228,13 @@ def curves(
             style = look((looks or {}).get(name, name))
             ax.plot(x, mean, **style, label=name)
             ax.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-        ax.set(title=title, xlabel=xlabel, yscale="log")
+        ax.set(title=title, xlabel="step", yscale="log")
         ax.legend()
     axes[0].set_ylabel(ylabel)
     figure.supxlabel(note, fontsize=8.5, color="#57606a")
     figure.note = note
     last = {name: mean[-1] for name, (mean, _, _) in by_label.items()}
-    figure.alt = _ranked(f"Mean {_spoken(ylabel)} at {_spoken(xlabel)} {x[-1]:g}", last)
+    figure.alt = _ranked(f"Mean {_spoken(ylabel)} at step {x[-1]:g}", last)
     return figure
 
 
@@ -275,19 +243,18 @@ def lines(
     *,
     xlabel: str,
     ylabel: str,
-    looks: Mapping[str, str] | None = None,
     xscale: str = "linear",
     yscale: str = "linear",
     level: float | None = None,
 ) -> Picture:
     """Lines (x, y) by label in one panel, each with a marker of its own; `level` draws a thin line to compare with.
 
-    A label that is the name of a class or a dialect, or that `looks` gives one, takes its look.
+    A label that is the name of a class or a dialect takes its look.
     """
     figure = Picture()
     ax = figure.subplots()
     for i, (label, (x, y)) in enumerate(by_label.items()):
-        style = _style(i, label, looks)
+        style = _style(i, label)
         places = np.geomspace(1, len(x), 9) if xscale == "log" else np.linspace(1, len(x), 9)
         ax.plot(x, y, **style, markevery=list(np.unique(places.astype(int)) - 1), label=label)
         figure.data |= {f"{label} {xlabel}": np.asarray(x), f"{label} {ylabel}": np.asarray(y)}

@@ -113,13 +113,12 @@ def gaps(verdicts: Sequence[Verdict]) -> Picture:
     return figure
 
 
-def learning(by_task: Evidence, metric: str = "dev_loss") -> Picture:
+def learning(by_task: Evidence) -> Picture:
     """The reported runs of the nine methods at their tuned rates: mean and range over the seeds, by kind of norm."""
     (arms,) = by_task.values()
-    at = {name: curve(arms[name].runs.values(), metric) for name in _methods(arms)}
-    step = next(iter(at.values())).step
+    at = {name: curve(arm.runs.values(), "dev_loss") for name, arm in arms.items() if name in RULES}
     return curves(
-        step.astype(np.float64),
+        next(iter(at.values())).step.astype(np.float64),
         {name: (c.mean, c.low, c.high) for name, c in at.items()},
         ylabel="development loss",
         panels=_panels(arms),
@@ -135,10 +134,8 @@ def rates(records: Sequence[Record]) -> Picture:
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, names) in zip(axes, panels.items(), strict=True):
         for name in names:
-            tried = sorted(
-                (row for row in arms[name].tuning if math.isfinite(row.dev_loss.mean)), key=lambda row: row.lr
-            )
-            x, y = (np.array(column) for column in zip(*((r.lr, r.dev_loss.mean) for r in tried), strict=True))
+            tried = sorted((row.lr, row.dev_loss.mean) for row in arms[name].tuning if math.isfinite(row.dev_loss.mean))
+            x, y = np.array(tried).T
             ax.plot(x, y, **look(name), label=name)
             figure.data |= {f"{name} rate": x, f"{name} development loss": y}
         ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
@@ -146,10 +143,6 @@ def rates(records: Sequence[Record]) -> Picture:
     axes[0].set_ylabel("development loss")
     figure.note = show.provenance_note((r for r in records if planning.tunes(r)), recorded=True)
     return figure
-
-
-def _methods(arms: Mapping[str, Arm]) -> list[str]:
-    return [name for name in arms if name in RULES]
 
 
 def _panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:

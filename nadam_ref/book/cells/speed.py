@@ -17,7 +17,7 @@ from ...kernels import Prelude
 from ...rules import RULES
 from .figures import PENS, Picture, look
 
-__all__ = ["Recorded", "cost", "intensity", "load", "note", "operations", "ratio", "roofline"]
+__all__ = ["Recorded", "cost", "intensity", "load", "note", "operations", "roofline"]
 
 #: Ways of one step, as the figures name them.
 PATHS = {
@@ -63,13 +63,6 @@ def operations(rule: str) -> int:
 def intensity(rule: str) -> float:
     """Operations for each byte that an update of float32 parameters reads or writes."""
     return operations(rule) / (4 * streams(RULES[rule]))
-
-
-def ratio(run: Recorded, what: str, rule: str, ours: str, theirs: str | None = None) -> float:
-    """How many times as long as `ours` another way takes; by default the fastest of torch's own."""
-    by_path = run.of(what, rule)
-    own = [path for path in ("torch", "torch foreach") if path in by_path]
-    return min(by_path[path].median for path in ([theirs] if theirs else own)) / by_path[ours].median
 
 
 def roofline(run: Recorded, what: str = "resnet50") -> Picture:

@@ -34,7 +34,7 @@ class Optimizers(SphinxDirective):
 
     Options: `preset` (default ``landing``); `function` and `show` (names, separated by commas) replace the preset's;
     `height` of the plots in pixels (default 320); `caption`, as MyST; `name`, under which the figure is referred to and
-    links restore its state; `alt` for the picture; `autoplay`, once, for who does not prefer reduced motion.
+    links restore its state; `alt` for the picture; `autoplay`, once, unless the reader prefers reduced motion.
     """
 
     option_spec = {  # noqa: RUF012 - as docutils declares it
@@ -50,13 +50,15 @@ class Optimizers(SphinxDirective):
         figure = nodes.figure(classes=["optimizers"])
         self.set_source_info(figure)
         name = self.options.get("name", f"optimizers-{self.env.new_serialno('optimizers')}")
+        alt = self.options.get("alt", alt)
         self.add_name(figure)
-        drawn = self._draw(state)
+        figures.use_style()
+        drawn = picture(state)._repr_mimebundle_()  # what the widget begins with, and what a reader may download of it
         figure["svg"], figure["cargo"] = drawn["image/svg+xml"], drawn[CARGO]
-        figure += nodes.image(uri=self._save(state, drawn["image/svg+xml"]), alt=self.options.get("alt", alt))
+        figure += nodes.image(uri=self._save(state, drawn["image/svg+xml"]), alt=alt)
         figure += optimizers(
-            told={**knowledge(), "name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
-            label=self.options.get("alt", alt),
+            data={**knowledge(), "name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
+            label=alt,
             height=self.options.get("height", 320),
         )
         if "caption" in self.options:
@@ -80,11 +82,6 @@ class Optimizers(SphinxDirective):
             state = replace(state, show=shown, of=state.of if state.of in shown else shown[-1])
         return alt, state
 
-    def _draw(self, state: State) -> dict[str, Any]:
-        """What the widget begins with, as a picture and as what a reader may download of it."""
-        figures.use_style()
-        return picture(state)._repr_mimebundle_()
-
     def _save(self, state: State, svg: str) -> str:
         """Put the picture among the staged sources, and return its address for an image node of any page."""
         address = f"/_optimizers/{sha256(repr(state))[:16]}.svg"
@@ -95,11 +92,11 @@ class Optimizers(SphinxDirective):
 
 
 def visit_html(self: Any, node: optimizers) -> None:
-    """The place, what the browser is told, and the call that fills the place before the page is first painted."""
-    told, label = (html.escape(x) for x in (json.dumps(node["told"], ensure_ascii=False), node["label"]))
+    """The place with its data, and the call that fills the place before the page is first painted."""
+    data, label = (html.escape(x) for x in (json.dumps(node["data"], ensure_ascii=False), node["label"]))
     height = f"--play-height: {node['height']}px"
     self.body.append(
-        f'<div class="play" role="group" aria-label="{label}" style="{height}" data-told="{told}"></div>'
+        f'<div class="play" role="group" aria-label="{label}" style="{height}" data-told="{data}"></div>'
         "<script>window.nadamWidget?.start(document.currentScript.previousElementSibling)</script>\n"
     )
 

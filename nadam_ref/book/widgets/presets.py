@@ -47,7 +47,7 @@ def on(surface: str, *show: str, **settings: Any) -> State:
     return State(surface, show, **{**SURFACES[surface].begin, "of": show[-1], **settings})
 
 
-#: By name: what it shows, in words for who cannot see it, and its state.
+#: By name: a text alternative, and the state.
 PRESETS: dict[str, tuple[str, State]] = {
     "landing": (
         "Five optimizers in a ravine: their paths over its contours, and the loss at each step",
@@ -65,24 +65,6 @@ PRESETS: dict[str, tuple[str, State]] = {
     "all": ("All ten optimizers on a saddle", on("saddle", *RULES, of="Nadam")),
 }
 
-_BOXES: dict[str, Callable[..., Any]] = {
-    "GD": paper.gradient_descent,
-    "Momentum": paper.momentum,
-    "NAG": paper.nag,
-    "AdaGrad": paper.adagrad,
-    "RMSProp": paper.rmsprop,
-    "MaxProp": paper.maxprop,
-    "Adam": paper.adam,
-    "AdaMax": paper.adamax,
-}
-_DIALECT_BOXES: dict[str, Callable[..., Any]] = {
-    "iclr": paper.nadam_iclr,
-    "constant": paper.nadam_constant,
-    "keras3": paper.nadam_keras3,
-    "choi": paper.nadam_choi,
-    "interpolated": paper.nadam_interpolated,
-}
-
 
 def paths(state: State, steps: int | None = None) -> dict[str, Array]:
     """θ_0 … θ_T, [T+1, 2] float64, of each optimizer that is shown, from the paper's boxes. T is the surface's own."""
@@ -96,41 +78,42 @@ def paths(state: State, steps: int | None = None) -> dict[str, Array]:
 
 
 def _box(name: str, state: State) -> Callable[..., Any]:
-    if name in _BOXES:
-        return _BOXES[name]
-    if state.dialect == "cs229":
-        return paper.nadam if name == "Nadam" else paper.nadamax
-    return _DIALECT_BOXES[state.dialect]
+    if _in_dialect(name) and state.dialect != "cs229":
+        return getattr(paper, f"nadam_{state.dialect}")  # type: ignore[no-any-return]
+    return getattr(paper, "gradient_descent" if name == "GD" else name.lower())  # type: ignore[no-any-return]
+
+
+def _in_dialect(name: str) -> bool:
+    return RULES[name].nesterov and RULES[name].norm != "none"
 
 
 def _settings(name: str, state: State) -> dict[str, Any]:
     """A box's keywords; RMSProp corrects n, as in the report's experiments."""
     rule = RULES[name]
-    found: dict[str, Any] = {"η": state.lr if rule.norm == "none" else state.lrn}
+    settings: dict[str, Any] = {"η": state.lr if rule.norm == "none" else state.lrn}
     if rule.norm != "none":
-        found["ε"] = 1e-8
+        settings["ε"] = 1e-8
     if rule.norm in ("rms", "max"):
-        found["ν"] = state.nu
+        settings["ν"] = state.nu
     if rule.momentum != "none":
-        found["μ"] = state.mu
-        if name in _BOXES or DIALECTS[state.dialect].free_schedule:
-            found["ψ"] = state.psi
+        settings["μ"] = state.mu
+        if not _in_dialect(name) or DIALECTS[state.dialect].free_schedule:
+            settings["ψ"] = state.psi
     if name == "RMSProp":
-        found["corrected"] = True
+        settings["corrected"] = True
     if name == "NadaMax" and state.dialect != "cs229":
-        found["norm"] = paper.max_norm
-    return found
+        settings["norm"] = paper.max_norm
+    return settings
 
 
 def picture(state: State) -> figures.Picture:
     """What the widget shows, for paper and for browsers without JavaScript."""
     surface = SURFACES[state.surface]
-    found = paths(state)
-    return figures.paths(found, f=surface.f, xlim=surface.xlim, ylim=surface.ylim, minima=surface.minima)
+    return figures.paths(paths(state), f=surface.f, xlim=surface.xlim, ylim=surface.ylim, minima=surface.minima)
 
 
 def knowledge() -> dict[str, Any]:
-    """What the browser is told about rules, looks, dialects and surfaces: they are defined in Python, once."""
+    """What the browser gets to know of rules, looks, dialects and surfaces, which are defined in Python alone."""
     shown = ("title", "formula", "xlim", "ylim", "levels", "minima", "steps", "begin")
     return {
         "rules": {name: {**asdict(rule), **_look(name)} for name, rule in RULES.items()},
