@@ -23,7 +23,6 @@ THEME: dict[str, Any] = {
     "use_fullscreen_button": False,
 }
 
-
 #: Code and references, which stay as they are, or else a sign that reStructuredText would take for markup.
 MARKUP = re.compile(r"(``[^`]*``|`[^`]*`_?)|[|*]|(?<=\w)_(?!\w)")
 
@@ -33,9 +32,8 @@ class CiteThisBook(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The entry as a code block."""
-        root = find_root()
-        self.env.note_dependency(str(root / "CITATION.cff"))
-        entry = citation.bibtex(citation.read(root), nadam_ref.__version__)
+        self.env.note_dependency(str(find_root() / "CITATION.cff"))
+        entry = citation.bibtex(self.config.nadam_ref_citation, nadam_ref.__version__)
         return [nodes.literal_block(entry, entry, language="bibtex")]
 
 
@@ -60,7 +58,7 @@ def readable(lines: list[str]) -> list[str]:
                     result += [" " * last + "::", ""]
                     outside = last
                 else:
-                    line = MARKUP.sub(lambda found: found[1] or f"\\{found[0]}", line)
+                    line = MARKUP.sub(lambda markup: markup[1] or f"\\{markup[0]}", line)
             last = indent
         result.append(line)
     return result
@@ -88,7 +86,8 @@ def _process_signature(
     return signature, returns
 
 
-def _set_theme(_app: Sphinx, config: Config) -> None:
+def _configure(_app: Sphinx, config: Config) -> None:
+    config.version = config.release = nadam_ref.__version__
     config.html_theme_options.update(THEME)
 
 
@@ -96,16 +95,7 @@ def _drop_thebe(_app: Sphinx, _page: str, _template: str, context: dict[str, Any
     """Leave out what sphinx_thebe, which Jupyter Book always loads, adds: it fails, and names another host."""
     for kind in ("script_files", "css_files"):
         if kind in context:
-            context[kind] = [file for file in context[kind] if not _is_thebe(file)]
-
-
-def _is_thebe(file: Any) -> bool:
-    return "thebe" in f"{file.filename} {file.attributes.get('body')}"
-
-
-def _set_version(_app: Sphinx, config: Config) -> None:
-    config.version = config.release = nadam_ref.__version__
-    config.myst_substitutions = {**config.myst_substitutions, "version": nadam_ref.__version__}
+            context[kind] = [x for x in context[kind] if "thebe" not in f"{x.filename} {x.attributes.get('body')}"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -114,8 +104,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("nadam_ref.book.extension.typography")
     app.add_directive("cite-this-book", CiteThisBook)
     app.setup_extension("nadam_ref.book.widgets.directive")
-    app.connect("config-inited", _set_version)
-    app.connect("config-inited", _set_theme)
+    app.connect("config-inited", _configure)
     app.connect("html-page-context", _drop_thebe, priority=900)
     app.connect("autodoc-process-signature", _process_signature)
     app.connect("autodoc-process-docstring", _process_docstring)

@@ -25,8 +25,7 @@ SOURCES = ("nadam_ref", "notebooks", "book", "_config.yml", "CITATION.cff")
 
 def read(root: Path) -> dict[str, Any]:
     """The content of CITATION.cff."""
-    content: dict[str, Any] = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
-    return content
+    return yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def commit(root: Path) -> str:

@@ -20,7 +20,7 @@ from nadam_ref import paper
 from nadam_ref.experiments import open_details, published, reproductions
 from nadam_ref.experiments.protocol import definition, planning
 from nadam_ref.experiments.protocol.definition import ArmPlan, load, profile_of
-from nadam_ref.experiments.released import folder, registry
+from nadam_ref.experiments.released import folder
 from nadam_ref.experiments.runs import checkpoints, pack, sweep, train
 from nadam_ref.experiments.runs import record as run_records
 from nadam_ref.experiments.statistics import intervals, significance
@@ -32,15 +32,16 @@ from ..fingerprints import sha256
 
 __all__ = ["BLOCKS", "NUMBERS", "runs"]
 
-DATA = {"protocol.yaml": definition.__file__, "claims.yaml": claims.__file__}
 #: The sizes a reader may run; `smoke` is for the tests alone.
 PROFILES = ("live", "small", "paper")
 #: The task whose arms are those of all three of the report's; `WORDS_OWN` has further ones.
 REPORT = "images"
 WORDS_OWN = "word2vec"
-NO_BREAK = "\u00a0"
+#: The tasks with results in the report, in its order.
+REPORTED = ("word2vec", REPORT, "language_model")
 #: Provenance note for tables generated from package data.
-SAID = "From the package's own data"
+DATA_NOTE = "From the package's own data"
+PRIMARY = [claim for claim in claims.claims() if claim.primary]
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -58,14 +59,14 @@ def _rate(x: float) -> str:
 
 def _span(values: Iterable[int]) -> str:
     """0–9 for whole numbers without a gap, otherwise a list."""
-    found = list(values)
-    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
-        return f"{found[0]}–{found[-1]}"
-    return ", ".join(map(str, found)) or "none"
+    numbers = list(values)
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}–{numbers[-1]}"
+    return ", ".join(map(str, numbers)) or "none"
 
 
 def _table(
-    header: list[str], rows: Iterable[list[Any]], align: str, name: str, caption: str, note: str = SAID
+    header: list[str], rows: Iterable[list[Any]], align: str, name: str, caption: str, note: str = DATA_NOTE
 ) -> Markdown:
     return show.table(header, list(rows), align, name=f"tab-{name}", caption=caption, note=note)
 
@@ -78,19 +79,15 @@ def runs(task: str, profile: str) -> int:
     return sum(planning.expected_runs(task, profile).values())
 
 
-def _last_momentum(task: str, steps: int) -> float:
-    """μ_t of the momentum methods at the last step."""
-    settings = load().task(task).arms["Momentum"].hyperparameters
-    return paper.schedule(settings["momentum"], steps, settings["momentum_decay"])
-
-
 def _sizes() -> Markdown:
     rows = []
-    for task in load().tasks:
+    for task, whole in load().tasks.items():
+        momentum = whole.arms["Momentum"].hyperparameters
         for profile in PROFILES:
-            for data, plan in profile_of(task, profile).data.items():
-                number, μ = f"{runs(task, profile):,}", f"{_last_momentum(task, plan.steps):.3f}"
-                rows.append([_words(task), f"`{profile}`", data, f"{plan.steps:,}", plan.batch, number, μ])
+            for data, plan in whole.profile(profile).data.items():
+                μ = paper.schedule(momentum["momentum"], plan.steps, momentum["momentum_decay"])
+                numbers = [f"{plan.steps:,}", plan.batch, f"{runs(task, profile):,}", f"{μ:.3f}"]
+                rows.append([_words(task), f"`{profile}`", data, *numbers])
     header = ["task", "profile", "data", "steps", "batch", "runs, about", r"last $\mu_t$"]
     caption = "What is run. Of several data sets the first that is at hand is taken."
     return _table(header, rows, "lllrrrr", "sizes", caption)
@@ -99,42 +96,37 @@ def _sizes() -> Markdown:
 def _seeds() -> Markdown:
     rows = []
     for profile in PROFILES:
-        found: dict[tuple[Any, ...], list[str]] = {}
+        alike: dict[tuple[Any, ...], list[str]] = {}
         for task in load().tasks:
             plan = profile_of(task, profile)
-            found.setdefault((plan.most, _span(plan.tuning), _span(plan.reporting)), []).append(task)
-        rows += [[f"`{profile}`", ", ".join(map(_words, tasks)), *said] for said, tasks in found.items()]
+            alike.setdefault((plan.most, _span(plan.tuning), _span(plan.reporting)), []).append(_words(task))
+        rows += [[f"`{profile}`", ", ".join(tasks), *numbers] for numbers, tasks in alike.items()]
     header = ["profile", "tasks", "most rates", "tuning seeds", "reporting seeds"]
     return _table(header, rows, "llrll", "seeds", "Rates and seeds of each profile.")
 
 
 def _arms(task: str, caption: str, without: str | None = None) -> Markdown:
     """The arms of a task, without those that another one has too."""
-    known = {} if without is None else load().task(without).arms
-    rows = []
-    for name, arm in load().task(task).arms.items():
-        if name in known:
-            continue
-        said = arm.hyperparameters
-        μ, ν = said.get("betas", (said.get("momentum"), said.get("alpha")))
-        numbers = ["" if x is None else f"{x:g}" for x in (μ, said.get("momentum_decay"), ν)]
-        ε = f"{_rate(said['eps_root'])} inside" if "eps_root" in said else _rate(said["eps"]) if "eps" in said else ""
-        rows.append([name, arm.family, *numbers, ε, _further(arm, load().task(task).row_lazy)])
+    plan, others = load().task(task), load().task(without).arms if without else ()
     header = ["arm", "family", "μ", "ψ", "ν", "ε", "form or dialect"]
+    rows = [_arm(name, arm, plan.row_lazy) for name, arm in plan.arms.items() if name not in others]
     return _table(header, rows, "llrrrrl", f"arms-{task}", caption)
 
 
-def _further(arm: ArmPlan, row_lazy: bool) -> str:
-    """What an arm has besides its numbers: form or dialect, γ, length of its steps, and how it treats rows."""
-    said = arm.hyperparameters
-    parts = [
-        said.get("form", said.get("dialect")),
-        f"γ = {said['gamma']:g}" if "gamma" in said else None,
-        f"{said['length']} length" if "length" in said else None,
-        f"{said['row_counts']} count" if "row_counts" in said else None,
+def _arm(name: str, arm: ArmPlan, row_lazy: bool) -> list[str]:
+    """An arm's row: its numbers, then form or dialect, γ, the length of its steps, and how it treats rows."""
+    h = arm.hyperparameters
+    μ, ν = h.get("betas", (h.get("momentum"), h.get("alpha")))
+    numbers = ["" if x is None else f"{x:g}" for x in (μ, h.get("momentum_decay"), ν)]
+    ε = f"{_rate(h['eps_root'])} inside" if "eps_root" in h else _rate(h["eps"]) if "eps" in h else ""
+    further = [
+        h.get("form", h.get("dialect")),
+        f"γ = {h['gamma']:g}" if "gamma" in h else None,
+        f"{h['length']} length" if "length" in h else None,
+        f"{h['row_counts']} count" if "row_counts" in h else None,
         "dense" if row_lazy and not arm.row_lazy else None,
     ]
-    return ", ".join(part for part in parts if part)
+    return [name, arm.family, *numbers, ε, ", ".join(filter(None, further))]
 
 
 def _rates() -> Markdown:
@@ -148,19 +140,14 @@ def _rates() -> Markdown:
 
 def _primary() -> Markdown:
     rules, rows = claims.verdict_rules(), []
-    for claim in _family():
+    for claim in PRIMARY:
         (side,) = claim.sides
-        gap, delta = percent(side.gap or 0.0), f"{rules.delta(claim.metric, side.gap):.3f}"
-        order = "<" if side.direction < 0 else ">"
-        sentence = f"{side.first} {order} {side.second}".replace(" ", NO_BREAK)
+        sentence = f"{side.first}\u00a0{'<' if side.direction < 0 else '>'}\u00a0{side.second}"
         printed = ", ".join(map(str, side.printed or ()))
-        rows.append([_words(claim.task), sentence, printed, gap if side.resolved else f"{gap} †", delta])
+        gap = f"{percent(side.gap or 0.0)}{'' if side.resolved else ' †'}"
+        rows.append([_words(claim.task), sentence, printed, gap, f"{rules.delta(claim.metric, side.gap):.3f}"])
     header = ["task", "claim", "printed", "gap", "δ"]
     return _table(header, rows, "llrrr", "primary", "The primary family: the claims that decide the title.")
-
-
-def _family() -> list[claims.Claim]:
-    return [claim for claim in claims.claims() if claim.primary]
 
 
 def _exploratory() -> Markdown:
@@ -187,44 +174,33 @@ def _fingerprints() -> Markdown:
     return _table(["task", *(f"`{name}`" for name in PROFILES)], rows, "llll", "fingerprints", caption)
 
 
-def _file_sha256(name: str) -> str:
-    return sha256(Path(DATA[name]).with_name(name).read_bytes())
-
-
 # ---------------------------------------------------------------- the papers
 
 
 def _open_details(task: str) -> str:
-    parts = [
+    return "\n\n".join(
         f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.certainty}): {row.paper}.\n"
         f": *Here:* {row.chosen}. *Why:* {row.why}."
         for row in open_details.details()
         if row.task == task
-    ]
-    return "\n\n".join(parts)
+    )
 
 
 def _reported() -> Markdown:
-    tasks = [task for task in load().tasks if task != "autoencoder"]
-    tasks.sort(key=["word2vec", "images", "language_model"].index)
-    tables = {task: published.reported("cs229", task) for task in tasks}
-    metric = {task: next(iter(table.values())).metric for task, table in tables.items()}
-    lowest = {task: min(table.values(), key=lambda row: float(row.value)) for task, table in tables.items()}
-    rows = []
-    for name in tables[REPORT]:
-        found = [tables[task][name] for task in tasks]
-        numbers = [f"**{row}**" if row == lowest[row.task] else str(row) for row in found]
-        rows.append([name, *numbers])
-    header = ["method", *(f"{_words(task)}: {_words(metric[task])}" for task in tasks)]
+    tables = {task: published.reported("cs229", task) for task in REPORTED}
+    lowest = [min(table.values(), key=lambda row: float(row.value)) for table in tables.values()]
+    rows = [
+        [name, *(f"**{row}**" if row in lowest else str(row) for row in (table[name] for table in tables.values()))]
+        for name in tables[REPORT]
+    ]
+    header = ["method", *(f"{_words(row.task)}: {_words(row.metric)}" for row in lowest)]
     return _table(header, rows, "lrrr", "reported", "The report's results. The lowest of each column is bold.")
 
 
 def _recalled() -> str:
     """How many of the report's numbers are recalled."""
-    found = [
-        row for task in ("word2vec", "images", "language_model") for row in published.reported("cs229", task).values()
-    ]
-    return f"{sum(row.is_recalled for row in found)} of {len(found)}"
+    recalled = [row.is_recalled for task in REPORTED for row in published.reported("cs229", task).values()]
+    return f"{sum(recalled)} of {len(recalled)}"
 
 
 def _reported_rates() -> Markdown:
@@ -236,21 +212,19 @@ def _reported_rates() -> Markdown:
 
 def _known() -> Markdown:
     """Published results beside those of the recorded runs that were to reach them."""
-    there = any(path.startswith("known/") for path in registry())
-    records = {record.spec.task: record for record in (pack.read(folder("known")) if there else [])}
+    records = {record.spec.task: record for record in pack.read(folder("known"))}
     rows = []
     for name, x in reproductions.REPRODUCTIONS.items():
         record = records.get(x.task)
-        found = x.measured(record) if record else {}
+        ours = x.measured(record) if record else {}
         reached = "yes" if record and x.reached(record) else "not yet"
-        rows += [
-            [f"`{name}`", _words(metric), f"{value:g}", f"{found[metric]:.4g}" if metric in found else "", reached]
-            for metric, value in x.published.items()
-        ]
+        for metric, value in x.published.items():
+            measured = f"{ours[metric]:.4g}" if metric in ours else ""
+            rows.append([f"`{name}`", _words(metric), f"{value:g}", measured, reached])
     caption = (
         "Results of others, for one optimizer each; and those of our recorded runs, made by `nadam-ref reproduce`."
     )
-    note = show.provenance_note(records.values(), recorded=True) if records else ""
+    note = show.provenance_note(records.values(), recorded=True)
     return _table(["run", "metric", "published", "ours", "reached"], rows, "llrrl", "known", caption, note)
 
 
@@ -262,32 +236,27 @@ def _known_sources() -> str:
 
 
 @cache
-def _unit_steps(box: Callable[..., paper.Path], steps: int, **settings: Any) -> Any:
-    """The steps of a Nadam on the constant gradient 1, in units of η, with μ = .99 and ε = 0."""
-    θ = paper.path(box, [0.0], lambda _θ, _t: np.ones(1), steps, η=1.0, μ=0.99, ε=0.0, **settings)
+def _unit_steps(box: Callable[..., paper.Path]) -> Any:
+    """The first 2000 steps of a Nadam on the constant gradient 1, in units of η, with μ = .99 and ε = 0."""
+    θ = paper.path(box, [0.0], lambda _θ, _t: np.ones(1), 2000, η=1.0, μ=0.99, ε=0.0)
     return -np.diff(θ[:, 0])
 
 
 def _extra_nu() -> float:
     """How much longer the printed ν makes every step."""
-    ratio = _unit_steps(paper.nadam_iclr_printed, 100) / _unit_steps(paper.nadam_iclr, 100)
+    ratio = _unit_steps(paper.nadam_iclr_printed) / _unit_steps(paper.nadam_iclr)
     assert np.ptp(ratio) < 1e-9, "the factor is the same at every step"
     return float(ratio[0])
 
 
-def _shortest() -> tuple[int, float]:
-    steps = _unit_steps(paper.nadam, 2000)
-    return int(steps.argmin()) + 1, float(steps.min())
+def _within(box: Callable[..., paper.Path]) -> int:
+    """The first step from which on every step is right to one part in a hundred."""
+    return int(np.flatnonzero(np.abs(_unit_steps(box) - 1) > 0.01)[-1]) + 2
 
 
-def _within(box: Callable[..., paper.Path], share: float) -> int:
-    """The first step from which on every step is right to this share."""
-    return int(np.flatnonzero(np.abs(_unit_steps(box, 2000) - 1) > share)[-1]) + 2
-
-
-def _last_index(steps: int = 1000) -> float:
-    """How the last step changes if μ_T is taken where the list has no μ_{T+1}."""
-    μ = [paper.schedule(0.99, t) for t in range(1, steps + 2)]
+def _last_index() -> float:
+    """How the last of 1000 steps changes if μ_T is taken where the list has no μ_{T+1}."""
+    μ = [paper.schedule(0.99, t) for t in range(1, 1002)]
     P = np.cumprod(μ)
     step = [x * (1 - P[-2]) / (1 - P[-2] * x) + (1 - μ[-2]) / (1 - P[-2]) for x in μ[-2:]]
     return float(abs(step[0] / step[1] - 1))
@@ -298,29 +267,16 @@ def _last_index(steps: int = 1000) -> float:
 
 @cache
 def _names() -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text(encoding="utf-8"))
-    return loaded
-
-
-def _formula(text: str) -> str:
-    return text if text == "–" else f"${text}$"
-
-
-def _papers_names(symbol: Mapping[str, str]) -> str:
-    """What the papers write, said once where they agree."""
-    report, iclr = (_formula(symbol[paper_]) for paper_ in ("report", "iclr"))
-    if report == iclr:
-        return report
-    return f"{report}; at ICLR {iclr}" if iclr != "–" else f"{report}, in the report"
+    return yaml.safe_load(Path(__file__).with_name("names.yaml").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def _symbols() -> Markdown:
     rows = [
         [
-            f"[{_formula(x['symbol'])}]{{#symbol-{x['id']}}}",
+            f"[${x['symbol']}$]{{#symbol-{x['id']}}}",
             x["what"],
             x["range"],
-            _papers_names(x),
+            x["papers"],
             ", ".join(f"`{name}`" for name in x["torch"]) or "–",
         ]
         for x in _names()["symbols"]
@@ -366,49 +322,41 @@ RESAMPLES = inspect.signature(intervals.bootstrap_t).parameters["resamples"].def
 REPLAYS = inspect.signature(seed_luck.seed_luck).parameters["replays"].default
 
 
-def _reporting(profile: str, task: str) -> int:
-    return len(profile_of(task, profile).reporting)
+#: The one profile with a pilot.
+PILOTED = profile_of(REPORT, "small")
+PILOT = PILOTED.pilot or math.nan
+#: The numbers of reporting seeds there, and in `small` where no pilot says how many.
+TRIED, UNTRIED = len(PILOTED.reporting), len(profile_of(WORDS_OWN, "small").reporting)
 
 
-#: The reporting seeds of `small` where no pilot says how many.
-UNTRIED = _reporting("small", WORDS_OWN)
-
-
-def _smallest_p(n: int) -> float:
-    """The sign-flip test's smallest p with so many pairs: all differences have one sign."""
-    return significance.sign_flip(np.arange(1.0, n + 1))
-
-
-def _pilot() -> float:
-    found = profile_of(REPORT, "small").pilot
-    assert found is not None, "the page says what it was"
-    return found
+#: The sign-flip test's smallest p with so many pairs: all differences have one sign.
+SMALLEST_P = significance.sign_flip(np.arange(1.0, UNTRIED + 1))
 
 
 def _seen(n: int) -> str:
     """The smallest difference that so many pairs show, in percent, in the hardest step of the primary family."""
-    least = significance.detectable(_pilot(), n, len(_family()), claims.verdict_rules().alpha)
+    least = significance.detectable(PILOT, n, len(PRIMARY), claims.verdict_rules().alpha)
     return f"{100 * math.expm1(least):.1f} %"
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
     "protocol_version": lambda: str(load().version),
-    "protocol_sha256": lambda: _file_sha256("protocol.yaml"),
-    "claims_sha256": lambda: _file_sha256("claims.yaml"),
+    "protocol_sha256": lambda: sha256(Path(definition.__file__).with_name("protocol.yaml").read_bytes()),
+    "claims_sha256": lambda: sha256(Path(claims.__file__).with_name("claims.yaml").read_bytes()),
     "alpha": lambda: f"{claims.verdict_rules().alpha:g}",
     "delta_share": lambda: f"{claims.verdict_rules().share:.0%}".replace("%", " %"),
     "delta_loss": lambda: f"{claims.verdict_rules().least['loss']:g}",
     "delta_perplexity": lambda: f"{claims.verdict_rules().least['perplexity']:g}",
     "title_most": lambda: str(claims.verdict_rules().most),
-    "family": lambda: WORDS[len(_family())],
-    "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in _family())],
-    "n_images": lambda: str(_reporting("small", REPORT)),
+    "family": lambda: WORDS[len(PRIMARY)],
+    "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in PRIMARY)],
+    "n_images": lambda: str(TRIED),
     "n": lambda: str(UNTRIED),
-    "pilot": lambda: f"{_pilot():g}",
-    "seen_images": lambda: _seen(_reporting("small", REPORT)),
+    "pilot": lambda: f"{PILOT:g}",
+    "seen_images": lambda: _seen(TRIED),
     "seen": lambda: _seen(UNTRIED),
-    "smallest_p": lambda: f"{_smallest_p(UNTRIED):.3g}",
-    "smallest_adjusted_p": lambda: f"{len(_family()) * _smallest_p(UNTRIED):.3g}",
+    "smallest_p": lambda: f"{SMALLEST_P:.3g}",
+    "smallest_adjusted_p": lambda: f"{len(PRIMARY) * SMALLEST_P:.3g}",
     "least": lambda: str(intervals.LEAST),
     "resamples": lambda: f"{RESAMPLES:,}",
     "replays": lambda: f"{REPLAYS:,}",
@@ -423,10 +371,10 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "checkpoint_seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
     "recalled": _recalled,
     "extra_nu": lambda: f"{_extra_nu():.4f}",
-    "warm_up_step": lambda: str(_shortest()[0]),
-    "warm_up_length": lambda: f"{_shortest()[1]:.3f}",
-    "warm_up_over": lambda: str(_within(paper.nadam, 0.01)),
-    "iclr_first": lambda: f"{_unit_steps(paper.nadam_iclr, 2000)[0]:.3f}",
-    "iclr_over": lambda: str(_within(paper.nadam_iclr, 0.01)),
+    "warm_up_step": lambda: str(_unit_steps(paper.nadam).argmin() + 1),
+    "warm_up_length": lambda: f"{_unit_steps(paper.nadam).min():.3f}",
+    "warm_up_over": lambda: str(_within(paper.nadam)),
+    "iclr_first": lambda: f"{_unit_steps(paper.nadam_iclr)[0]:.3f}",
+    "iclr_over": lambda: str(_within(paper.nadam_iclr)),
     "last_index": lambda: f"{_last_index():.2%}".replace("%", " %"),
 }

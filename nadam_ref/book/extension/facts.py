@@ -13,6 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 
+import nadam_ref
+
 from ..cells.show import NamedTable
 from . import fact_tables
 
@@ -31,15 +33,15 @@ class Facts(SphinxDirective):
         if isinstance(block, str):
             return self.parse_text_to_nodes(block)
         content = self.parse_text_to_nodes(block.data)
-        if isinstance(block, NamedTable):
-            for table in (table for node in content for table in node.findall(nodes.table)):
-                table["note"] = block.cargo["note"]
+        assert isinstance(block, NamedTable), "every table of these has a name"
+        for table in (table for node in content for table in node.findall(nodes.table)):
+            table["note"] = block.cargo["note"]
         return content
 
 
 def _substitute(_app: Sphinx, config: Config) -> None:
     numbers = {name: number() for name, number in fact_tables.NUMBERS.items()}
-    config.myst_substitutions = {**config.myst_substitutions, **numbers}
+    config.myst_substitutions = {**config.myst_substitutions, **numbers, "version": nadam_ref.__version__}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
