@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from small_book import ROOT, Built, chapter, make_book, make_notebook, save
 
 import nadam_ref
+from nadam_ref import checkout
 from nadam_ref.book import BookError, find_root
 from nadam_ref.book.build import archive, driver, notebooks, pages
 
@@ -221,7 +222,7 @@ def test_a_missing_tool_is_one_line_that_names_the_extra(monkeypatch: pytest.Mon
 
 
 def test_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver.checkout, "PACKAGE", tmp_path / "site-packages" / "nadam_ref")
+    monkeypatch.setattr(checkout, "PACKAGE", tmp_path / "site-packages" / "nadam_ref")
     with pytest.raises(BookError, match="run this in a checkout"):
         find_root(tmp_path)
 

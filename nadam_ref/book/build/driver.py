@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nadam_ref import __version__, checkout
-
+from ... import __version__
+from ...tables import aligned
 from .. import BookError, find_root, fingerprints
+from ..fingerprints import PACKAGE
 from . import archive, execute, notebooks, pages
 from .execute import Job, Progress
 
@@ -33,9 +35,8 @@ class BuildReport:
 
     def table(self) -> str:
         """Lines for people: the time of each notebook and of the pages."""
-        rows = [*self.notebooks.items(), *([("pages", self.pages)] if self.index else [])]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{n:<{width}}  {'cached' if s is None else f'{s:.1f} s':>8}" for n, s in rows)
+        times = {**self.notebooks, **({"pages": self.pages} if self.index else {})}
+        return "\n".join(aligned([(n, "cached" if s is None else f"{s:.1f} s") for n, s in times.items()], "lr"))
 
 
 def build(
@@ -68,12 +69,7 @@ def build(
     for folder in (work, output):
         _require_usable(folder)
     _require_own_package(root)
-    names = _select(root, only)
-    asked = notebooks.with_whole_paths(parameters or {})
-
-    def plan() -> dict[str, Job]:
-        return _plan(root, work, names, profile, asked)
-
+    plan = partial(_plan, root, work, _select(root, only), profile, notebooks.with_whole_paths(parameters or {}))
     jobs = plan()
     stale = [job for job in jobs.values() if force or notebooks.fault(job.target, job.key)]
     seconds = _execute(stale, progress, still_valid=lambda: plan() == jobs) if stale else {}
@@ -83,8 +79,7 @@ def build(
     staged = output / "src"
     pages.stage(root, staged, {name: job.target for name, job in jobs.items()})
     pages.check_staged(staged, {name: job.key for name, job in jobs.items()})
-    rendered = pages.render(root, staged, output)
-    return BuildReport(output / "html" / "index.html", times, rendered)
+    return BuildReport(output / "html" / "index.html", times, pages.render(root, staged, output))
 
 
 def _require_usable(folder: Path) -> None:
@@ -105,11 +100,11 @@ def _require_usable(folder: Path) -> None:
 
 def _require_own_package(root: Path) -> None:
     """Refuse a book whose checkout has another version of the package than the one that is running."""
-    own = root / fingerprints.PACKAGE.name
+    own = root / PACKAGE.name
     if own.is_dir() and fingerprints.package_hash(own) != fingerprints.package_hash():
         raise BookError(
-            f"this is the book of {root}, but {fingerprints.PACKAGE.name} is imported from {fingerprints.PACKAGE.parent}, and they "
-            "differ: use `make book`, or `pip install -e .` here first"
+            f"this is the book of {root}, but {PACKAGE.name} is imported from {PACKAGE.parent}, and they differ: use "
+            "`make book`, or `pip install -e .` here first"
         )
 
 
@@ -144,15 +139,11 @@ def _execute(jobs: list[Job], progress: Progress, still_valid: Callable[[], bool
         for job in jobs:
             job.target.unlink()
         raise BookError("the notebooks, the package or the data changed while notebooks ran: build again")
-    _forget_old(jobs)
-    return seconds
-
-
-def _forget_old(jobs: Collection[Job]) -> None:
     for job in jobs:
-        kept = sorted(job.target.parent.glob(f"{job.source.stem}-*.ipynb"), key=lambda path: path.stat().st_mtime)
-        for path in kept[:-KEPT]:
+        forms = sorted(job.target.parent.glob(f"{job.source.stem}-*.ipynb"), key=lambda path: path.stat().st_mtime)
+        for path in forms[:-KEPT]:
             path.unlink()
+    return seconds
 
 
 def run_and_report(
@@ -162,13 +153,12 @@ def run_and_report(
 
     `zipped`: also write the book as one file, ``_build/nadam-ref-VERSION.zip``.
     """
-    with ExitStack() as bars:
-        try:
+    try:
+        with ExitStack() as bars:
             report = build(profile=profile, force=force, parameters=parameters, progress=_presenter(bars))
-        except BookError as error:
-            bars.close()
-            print(f"nadam-ref: {error}", file=sys.stderr)
-            return 2
+    except BookError as error:  # printed as it is: the command line makes one line of any other error
+        print(f"nadam-ref: {error}", file=sys.stderr)
+        return 2
     print(report.table())
     print(f"The book is at {report.index}")
     if zipped and report.index:

@@ -1,7 +1,7 @@
 """Execute notebooks through papermill, each in its own process with its own settings.
 
-As a program (``python -m nadam_ref.book.build.execute``) it runs one notebook and reports on standard output, one JSON object
-a line; `execute_all` starts such programs, some at a time, and reads along.
+As a program (``python -m nadam_ref.book.build.execute``) it runs one notebook and reports on standard output, one
+JSON object a line; `execute_all` starts such programs, some at a time, and reads along.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import IO, Any
 from ... import checkout
 from ...files import user_path, write_whole
 from .. import BookError
-from . import notebooks
 from ..fingerprints import INHERITED, LIBRARIES, LOADED, PACKAGE
+from . import notebooks
 
 #: At a time. Each kernel has one thread: two OpenMP threads beside other work cost more than they bring.
 WORKERS = 2
@@ -137,8 +137,8 @@ def _fonts() -> dict[str, str]:
         environment = kernel_environment(Path(home), os.environ)
         command = [sys.executable, "-c", "import matplotlib.font_manager"]
         subprocess.run(command, cwd=home, env=environment, capture_output=True)
-        made = Path(environment["MPLCONFIGDIR"]).glob("fontlist-*.json")
-        return {path.name: path.read_text(encoding="utf-8") for path in made}
+        lists = Path(environment["MPLCONFIGDIR"]).glob("fontlist-*.json")
+        return {path.name: path.read_text(encoding="utf-8") for path in lists}
 
 
 def kernel_environment(home: Path, outside: Mapping[str, str]) -> dict[str, str]:
@@ -210,6 +210,7 @@ def plain(text: str) -> str:
 def main(source: str, target: str, request: str) -> int:
     """Run one notebook: the other side of `_execute`."""
     import papermill
+    from papermill.utils import find_first_tagged_cell_index
     from traitlets.config import Config
 
     parameters, key = json.loads(request)
@@ -223,28 +224,27 @@ def main(source: str, target: str, request: str) -> int:
     def count(cell_index: int, **_: Any) -> None:
         report(done=cell_index + 1, cells=cells)
 
-    options = {
-        "execution_timeout": CELL_TIMEOUT_S,
-        "coalesce_streams": True,
-        "on_cell_complete": count,
-        "config": Config({"KernelManager": SOCKETS}),
-    }
     try:
         executed = papermill.execute_notebook(
-            notebook, None, parameters, kernel_name="python3", progress_bar=False, cwd=str(Path.cwd()), **options
+            notebook,
+            None,
+            parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(Path.cwd()),
+            execution_timeout=CELL_TIMEOUT_S,
+            coalesce_streams=True,
+            on_cell_complete=count,
+            config=Config({"KernelManager": SOCKETS}),
         )
     except papermill.PapermillExecutionError as error:
         # papermill counts from zero, and counts the cell that it injected after the one tagged `parameters`
-        injected = bool(parameters) and error.cell_index > _parameters_index(notebook)
+        injected = bool(parameters) and error.cell_index > find_first_tagged_cell_index(notebook, "parameters")
         report(cell=error.cell_index + 1 - injected, source=error.source, text="\n".join(error.traceback))
         return 1
     write_whole(Path(target), notebooks.stamped(notebooks.normalise(executed), key))
     report(done=cells, cells=cells)
     return 0
-
-
-def _parameters_index(notebook: Any) -> int:
-    return next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def check_source(path: Path) -> None:
     cells = read(path).cells
     tagged = [n for n, cell in enumerate(cells, 1) if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
-        found = f"cells {', '.join(map(str, tagged))} are" if tagged else "none is"
-        raise BookError(f"{path}: exactly one cell must be tagged `parameters`, {found}")
+        cells_are = f"cells {', '.join(map(str, tagged))} are" if tagged else "none is"
+        raise BookError(f"{path}: exactly one cell must be tagged `parameters`, {cells_are}")
     for n, cell in enumerate(cells, 1):
         if cell.get("outputs") or cell.get("execution_count") is not None:
             raise BookError(f"{path}: cell {n} holds outputs; clear all outputs, the build makes them afresh")
@@ -56,7 +56,7 @@ def known_parameters(path: Path) -> dict[str, Any]:
     """The names a notebook's `parameters` cell assigns, with their defaults, as text where one is no literal."""
     import papermill
 
-    return {name: _literal(found["default"]) for name, found in papermill.inspect_notebook(read(path)).items()}
+    return {name: _literal(about["default"]) for name, about in papermill.inspect_notebook(read(path)).items()}
 
 
 def _literal(text: str) -> Any:

@@ -15,9 +15,9 @@ from typing import Any
 from ... import checkout
 from .. import BookError
 from ..extension import citation
+from ..fingerprints import PACKAGE, package_hash, sha256, tree_hash
 from . import notebooks
 from .execute import UTF8, fresh_home, plain
-from ..fingerprints import PACKAGE, package_hash, sha256, tree_hash
 
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 #: The recorded runs are read by notebooks, not by pages.
