@@ -44,23 +44,21 @@ def readable(lines: list[str]) -> list[str]:
     they are. That `x` is code is the ``default_role`` of _config.yml.
     """
     result: list[str] = []
-    last = 0  # indentation of the last line with text
+    last = 0  # indentation of the last line
     outside: int | None = None  # indentation of what surrounds a directive or formula, while inside one
-    for line in lines:
-        indent = len(line) - len(line.lstrip())
-        if line.strip():
-            if outside is not None and indent <= outside:
-                outside = None
-            if outside is None:
-                if line.lstrip().startswith(".. "):
-                    outside = indent
-                elif indent > last and result and not result[-1].strip():
-                    result += [" " * last + "::", ""]
-                    outside = last
-                else:
-                    line = MARKUP.sub(lambda markup: markup[1] or f"\\{markup[0]}", line)
-            last = indent
-        result.append(line)
+    for block in re.split(r"\n\s*\n", "\n".join(lines).strip("\n")):
+        indent = len(block) - len(block.lstrip())
+        if outside is not None and indent <= outside:
+            outside = None
+        if outside is None and block.lstrip().startswith(".. "):
+            outside = indent
+        elif outside is None and indent > last:
+            result += [" " * last + "::", ""]
+            outside = last
+        elif outside is None:
+            block = MARKUP.sub(lambda markup: markup[1] or f"\\{markup[0]}", block)
+        result += [*block.split("\n"), ""]
+        last = len(result[-2]) - len(result[-2].lstrip())
     return result
 
 

@@ -15,10 +15,8 @@ def _glue(app: Sphinx, doctree: nodes.document, _page: str) -> None:
         return
     for formula in list(doctree.findall(nodes.math)):
         parent, at = formula.parent, formula.parent.index(formula)
-        before = _text(parent, at - 1)
-        after = _text(parent, at + 1)
-        left = re.search(r"\S*$", before)[0] if before else ""  # type: ignore[index]
-        right = re.match(r"\S*", after)[0] if after else ""  # type: ignore[index]
+        before, after = _text(parent, at - 1), _text(parent, at + 1)
+        left, right = re.split(r"\s", before)[-1], re.split(r"\s", after)[0]
         if not left and not right:
             continue
         whole = nodes.inline("", "", nodes.Text(left), formula.deepcopy(), nodes.Text(right), classes=["unbroken"])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from ..cells import figures
@@ -30,10 +32,10 @@ class Surface:
     `f` takes θ of shape [..., 2]; `gradient` takes θ of shape [2], and a step number that it does not read.
     """
 
-    title: str
-    formula: str
     f: Callable[[Array], Array]
     gradient: Callable[..., Array]
+    title: str
+    formula: str
     xlim: Point
     ylim: Point
     levels: Point
@@ -88,53 +90,20 @@ def saddle_gradient(θ: Array, t: int = 0) -> Array:
     return np.array([x, (y * y - 1) * y])
 
 
-SURFACES: dict[str, Surface] = {
-    "ravine": Surface(
-        "Ravine",
-        "½ (θ₁² + 20 θ₂²)",
-        figures.ravine,
-        figures.ravine_gradient,
-        (-1.7, 0.9),
-        (-1.4, 1.4),
-        (0.02, 16),
-        ((0, 0),),
-        60,
-        {"start": (-1.2, 1.2), "t": 4, "lr": 0.03, "lrn": 0.1},
-    ),
-    "rosenbrock": Surface(
-        "Rosenbrock",
-        "(1 − θ₁)² + 100 (θ₂ − θ₁²)²",
-        rosenbrock,
-        rosenbrock_gradient,
-        (-2, 2),
-        (-1, 3),
-        (1, 1000),
-        ((1, 1),),
-        300,
-        {"start": (-1.2, 1.0), "t": 12, "lr": 0.0005, "lrn": 0.08},
-    ),
-    "beale": Surface(
-        "Beale",
-        "Σᵢ (bᵢ − θ₁ + θ₁ θ₂ⁱ)², b = 1.5, 2.25, 2.625",
-        beale,
-        beale_gradient,
-        (-1, 4.5),
-        (-2, 2),
-        (0.05, 1000),
-        ((3, 0.5),),
-        300,
-        {"start": (1.0, 1.5), "t": 20, "lr": 0.003, "lrn": 0.08},
-    ),
-    "saddle": Surface(
-        "Saddle",
-        "½ θ₁² + ¼ (θ₂² − 1)²",
-        saddle,
-        saddle_gradient,
-        (-1.8, 1.8),
-        (-1.6, 1.6),
-        (0.01, 3),
-        ((0, 1), (0, -1)),
-        120,
-        {"start": (-1.2, 0.02), "t": 20, "lr": 0.05, "lrn": 0.05},
-    ),
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+FUNCTIONS = {
+    "ravine": (figures.ravine, figures.ravine_gradient),
+    "rosenbrock": (rosenbrock, rosenbrock_gradient),
+    "beale": (beale, beale_gradient),
+    "saddle": (saddle, saddle_gradient),
+}
+#: In the order of `surfaces.yaml`, which says how they are shown.
+SURFACES = {
+    name: Surface(*FUNCTIONS[name], **_tuples(shown))
+    for name, shown in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")).items()
 }
