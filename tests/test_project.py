@@ -297,6 +297,14 @@ def test_files_beside_the_modules_are_installed_with_them(pyproject: dict[str, A
             assert any(fnmatch(str(name.relative_to(package)), pattern) for pattern in patterns), name
 
 
+def test_style_is_checked_in_every_source() -> None:
+    """By default ruff leaves out what git ignores, and every folder that is called build."""
+    command = [sys.executable, "-m", "ruff", "check", "--show-files"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seen = {Path(line).relative_to(ROOT) for line in done.stdout.splitlines()}
+    assert {name for name in tracked() if name.suffix in {".py", ".ipynb"}} <= seen
+
+
 def test_it_imports_where_torch_is_alone() -> None:
     done = run("-c", "import nadam_ref, sys; print(*sorted({name.split('.')[0] for name in sys.modules}))")
     assert done.returncode == 0, done.stderr
