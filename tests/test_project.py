@@ -298,7 +298,7 @@ def test_files_beside_the_modules_are_installed_with_them(pyproject: dict[str, A
 
 
 def test_style_is_checked_in_every_source() -> None:
-    """By default ruff leaves out what git ignores, and every folder that is called build."""
+    """Ruff leaves out what git ignores, tracked or not."""
     command = [sys.executable, "-m", "ruff", "check", "--show-files"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     seen = {Path(line).relative_to(ROOT) for line in done.stdout.splitlines()}
