@@ -33,19 +33,14 @@ __all__ = [
     "warn_of_old_names",
 ]
 
-#: Hyperparameters that are one number: the name in the error text (torch's), and the bound they stay below.
+#: Hyperparameters that are one number, with the bound they stay below.
 BOUNDS = {
-    "lr": ("learning rate", math.inf),
-    "momentum": ("momentum value", 1.0),
-    "alpha": ("alpha value", 1.0),
-    "eps": ("epsilon value", math.inf),
-    "eps_root": ("eps_root value", math.inf),
-    "gamma": ("gamma value", 1.0),
-    "weight_decay": ("weight_decay value", math.inf),
-    "momentum_decay": ("momentum_decay value", math.inf),
-    "lr_decay": ("lr_decay value", math.inf),
-    "initial_accumulator_value": ("initial_accumulator_value value", math.inf),
+    **dict.fromkeys(("lr", "eps", "eps_root", "weight_decay", "momentum_decay", "lr_decay"), math.inf),
+    **dict.fromkeys(("momentum", "alpha", "gamma"), 1.0),
+    "initial_accumulator_value": math.inf,
 }
+#: torch's words for them in errors; "alpha value" and so on for the others.
+LABELS = {"lr": "learning rate", "eps": "epsilon value"}
 #: Those that may be None.
 OPTIONAL = {"gamma", "momentum_decay"}
 
@@ -117,37 +112,38 @@ def warn_of_old_names(keywords: Mapping[str, Any], stacklevel: int) -> None:
 # -- hyperparameters ---------------------------------------------------------------------------------------------------
 
 
-def checked(group: Mapping[str, Any], names: Mapping[str, Any], counterpart: Counterpart | None, ours: str) -> Group:
+def checked(group: Mapping[str, Any], names: Iterable[str], counterpart: Counterpart | None, ours: str) -> Group:
     """The hyperparameters `names` of a group, each checked, the schedule settled by the dialect. Others are not read.
 
     Numbers are ints, floats or tensors of one element; those of other kinds (numpy's, fractions) become floats.
     Raises ValueError or RuntimeError, as torch does, in the name of the class `ours`.
     """
-    found = renamed({name: group[name] for name in names})
-    for name, (label, bound) in BOUNDS.items():
-        if name in found and not (found[name] is None and name in OPTIONAL):
-            unbounded = name == "momentum" and found.get("form") == "sum"
-            found[name] = _number(name, label, found[name], math.inf if unbounded else bound)
-    if "betas" in found:
-        found["betas"] = _pair(found["betas"])
+    own = renamed({name: group[name] for name in names})
+    for name, bound in BOUNDS.items():
+        if name in own and not (own[name] is None and name in OPTIONAL):
+            unbounded = name == "momentum" and own.get("form") == "sum"
+            label = LABELS.get(name, f"{name} value")
+            own[name] = _number(name, label, own[name], math.inf if unbounded else bound)
+    if "betas" in own:
+        own["betas"] = _pair(own["betas"])
     if counterpart:
-        counterpart.check(found, ours)
+        counterpart.check(own, ours)
         if counterpart.name == "Adam":
-            _check_as_torchs_adam(found)
-    if found["fused"] and found["differentiable"]:
+            _check_as_torchs_adam(own)
+    if own["fused"] and own["differentiable"]:
         raise RuntimeError("`fused` does not support `differentiable`")
-    if found["fused"] and found["foreach"]:
+    if own["fused"] and own["foreach"]:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
     for name, choices in CHOICES.items():
-        if name in found and found[name] not in choices:
-            raise ValueError(f"unknown {name} {found[name]!r}: choose one of {', '.join(choices)}")
-    if found.get("length", "own") != "own" and not found["bias_correction"]:
-        text = f"length={found['length']!r} needs bias_correction=True"
+        if name in own and own[name] not in choices:
+            raise ValueError(f"unknown {name} {own[name]!r}: choose one of {', '.join(choices)}")
+    if own.get("length", "own") != "own" and not own["bias_correction"]:
+        text = f"length={own['length']!r} needs bias_correction=True"
         raise ValueError(f"{text}: without it m grows from 0, and no step has the length of the gradient")
-    if "dialect" in found:
-        _check_gamma(found)
-        found["momentum_decay"] = momentum_decay(found["dialect"], found["momentum_decay"])
-    return found
+    if "dialect" in own:
+        _check_gamma(own)
+        own["momentum_decay"] = momentum_decay(own["dialect"], own["momentum_decay"])
+    return own
 
 
 def momentum_decay(dialect: str, given: Any) -> Any:

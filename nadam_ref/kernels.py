@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .rules import Real, Rule, Scalars
+from .rules import Real, Rule
 
 __all__ = [
     "Coefficients",
@@ -23,7 +23,6 @@ __all__ = [
     "arithmetic",
     "expression",
     "expression_update_",
-    "fold",
     "is_on",
     "prepare",
     "prepare_",
@@ -57,24 +56,6 @@ class Prelude(NamedTuple):
 
     maximize: bool = False
     decay: Literal["none", "coupled", "decoupled"] = "none"
-
-    @staticmethod
-    def of(maximize: bool, weight_decay: Real, decoupled: bool) -> Prelude:
-        """From the keywords of an optimizer."""
-        if not is_on(weight_decay):
-            return Prelude(True) if maximize else NO_PRELUDE
-        return Prelude(maximize, "decoupled" if decoupled else "coupled")
-
-
-NO_PRELUDE = Prelude()
-
-
-def fold(k: Scalars, eps: Real, prelude: Prelude, weight_decay: Real, eps_root: Real = 0.0) -> Coefficients:
-    """The numbers that the kernels use, from the six of `rules.scalars`, ε, λ and ε_root."""
-    decay = 1 - k.lr * weight_decay if prelude.decay == "decoupled" else weight_decay
-    under = eps_root / k.d**2 if is_on(eps_root) else 0.0
-    alpha, gamma = k.lr * k.a / k.d, k.lr * k.c / k.d
-    return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, alpha, gamma, eps / k.d, decay, under)
 
 
 def is_on(number: Real) -> bool:
@@ -168,7 +149,7 @@ def _add(ns: list[Tensor], eps: Real, scratch: Tensors) -> Tensors:
 
 def prepare_and_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -> None:
     """One step in place, the unfused way."""
-    update_(rule, lists if prelude == NO_PRELUDE else prepare_(prelude, lists, k), k)
+    update_(rule, lists if prelude == Prelude() else prepare_(prelude, lists, k), k)
 
 
 def prepare(prelude: Prelude, p: Tensor, g: Tensor, k: Coefficients) -> tuple[Tensor, Tensor]:
@@ -210,13 +191,6 @@ def expression(
     return p - step, m, n
 
 
-def write_back(old: tuple[Tensor | None, ...], new: tuple[Tensor | None, ...]) -> None:
-    """Copy what `expression` gave into the tensors it was given."""
-    for to, x in zip(old, new, strict=True):
-        if to is not None and x is not None:
-            to.copy_(x)
-
-
 def expression_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients, clone: bool = False) -> None:
     """`prepare_` and `update_` through `expression`: where numbers are tensors, or autograd is to see the step.
 
@@ -228,4 +202,6 @@ def expression_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficien
     for kept in zip(params, grads, ms or none, ns or none, strict=True):
         p, g, m, n = (x.clone() if clone and x is not None else x for x in kept)
         p, g = prepare(prelude, p.to(dtype), g.to(dtype), k)
-        write_back((kept[0], *kept[2:]), expression(rule, p, g, m, n, k))
+        for old, new in zip((kept[0], *kept[2:]), expression(rule, p, g, m, n, k), strict=True):
+            if old is not None:
+                old.copy_(new)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .fused import run
+from .fused import dense_kernel
 from .fused.pointers import Span, merged, same_layout
 from .kernels import HALF, Coefficients, arithmetic, expression_update_
 from .optimizer import PaperOptimizer
@@ -129,7 +129,10 @@ class Replicas:
         which: dict[Coefficients, int] = {}
         sets = [which.setdefault(Coefficients(*numbers), len(which)) for numbers in of_run]
         table = sorted(span for x in tensors for span in _spans(x, sets))
-        return run(self.settings.rule, self.settings.prelude, merged(table), list(which), first.device, first.dtype)
+        kernel = dense_kernel(self.settings.rule, self.settings.prelude, first.dtype, first.device)
+        if kernel:
+            kernel(merged(table), list(which), first.device)
+        return kernel is not None
 
     def _advance(self, settings: Settings, p: Tensor, g: Tensor, state: State) -> None:
         """Count a step and update `p` in place; numbers and counts lie along its leading dimensions."""

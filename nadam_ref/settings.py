@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .kernels import Coefficients, Prelude, fold, is_on
+from .kernels import Coefficients, Prelude, is_on
 from .rules import Real, Rule, Scalars, scalars
 
 __all__ = ["Settings", "StateKeys", "hyperparameters", "state_keys"]
@@ -92,10 +92,16 @@ class Settings:
 
     def coefficients(self, k: Scalars, dtype: torch.dtype) -> Coefficients:
         """What the kernels take for arithmetic in `dtype`, from the scalars of the step."""
-        eps, tiny = self.values.get("eps", 0.0), torch.finfo(dtype).tiny
+        eps, root, decay = (self.values.get(name, 0.0) for name in ("eps", "eps_root", "weight_decay"))
+        tiny = torch.finfo(dtype).tiny
         eps = eps.clamp(min=tiny) if isinstance(eps, Tensor) else max(eps, tiny)
-        return fold(k, eps, self.prelude, self.values["weight_decay"], self.values.get("eps_root", 0.0))
+        root = root / k.d**2 if is_on(root) else 0.0
+        decay = 1 - k.lr * decay if self.prelude.decay == "decoupled" else decay
+        alpha, gamma = k.lr * k.a / k.d, k.lr * k.c / k.d
+        return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, alpha, gamma, eps / k.d, decay, root)
 
 
 def _prelude(values: dict[str, Any]) -> Prelude:
-    return Prelude.of(values["maximize"], values["weight_decay"], values["decoupled_weight_decay"])
+    if not is_on(values["weight_decay"]):
+        return Prelude(values["maximize"])
+    return Prelude(values["maximize"], "decoupled" if values["decoupled_weight_decay"] else "coupled")

@@ -7,7 +7,7 @@ of pointers, so that nothing is gathered, however many tensors there are; tensor
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -15,9 +15,9 @@ import torch
 from ..kernels import Coefficients, Lists, Prelude, prepare_and_update_
 from ..rules import Rule
 from . import cpu, cuda, sparse
-from .pointers import NoKernelError, Span, spans
+from .pointers import NoKernelError, spans
 
-__all__ = ["compiles", "dense_kernel", "fused_update_", "rows_kernel", "run"]
+__all__ = ["compiles", "dense_kernel", "fused_update_", "rows_kernel"]
 
 Made = TypeVar("Made")
 
@@ -33,32 +33,18 @@ def fused_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -
     float32 and float64. Tensors that are not contiguous are updated unfused, and so is everything, after one warning,
     where no kernel can be compiled.
     """
-    device, dtype = lists[0][0].device, lists[0][0].dtype
-    table, rest = spans(lists)
-    if not run(rule, prelude, table, [k], device, dtype):
-        rest = lists
+    device = lists[0][0].device
+    kernel = dense_kernel(rule, prelude, lists[0][0].dtype, device)
+    table, rest = spans(lists) if kernel else ([], lists)
+    if kernel and table:
+        kernel(table, [k], device)
     if rest[0]:
         prepare_and_update_(rule, prelude, rest, k)
 
 
-def run(
-    rule: Rule,
-    prelude: Prelude,
-    table: list[Span],
-    ks: Sequence[Coefficients],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> bool:
-    """Run the kernel over a table whose spans say which of `ks` they take; False, after one warning, without one."""
-    kernel = dense_kernel(rule, prelude, dtype, device)
-    if kernel and table:
-        kernel(table, ks, device)
-    return kernel is not None
-
-
 def dense_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device: torch.device) -> cpu.Kernel | None:
     """The kernel that walks a table; None, after one warning, where it cannot be compiled."""
-    return _made(device.type, _kernel, rule, prelude, dtype, device.type)
+    return _made(device.type, KERNELS.get(device.type, _no_kernel), rule, prelude, dtype)
 
 
 def compiles(device_type: str) -> bool:
@@ -66,15 +52,13 @@ def compiles(device_type: str) -> bool:
     return device_type not in _WITHOUT_COMPILER
 
 
-def _kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype, device_type: str) -> cpu.Kernel:
-    if device_type not in KERNELS:
-        raise NoKernelError("only a CPU and CUDA have one")
-    return KERNELS[device_type](rule, prelude, dtype)
-
-
 def rows_kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> sparse.Kernel | None:
     """The kernel for rows on a CPU; None, after one warning, where it cannot be compiled."""
     return _made("cpu", sparse.kernel, rule, prelude, dtype)
+
+
+def _no_kernel(*args: Any) -> cpu.Kernel:
+    raise NoKernelError("only a CPU and CUDA have one")
 
 
 def _made(device_type: str, make: Callable[..., Made], *args: Any) -> Made | None:
@@ -83,14 +67,10 @@ def _made(device_type: str, make: Callable[..., Made], *args: Any) -> Made | Non
     try:
         return make(*args)
     except NoKernelError as error:
-        _give_up(device_type, error)
+        _WITHOUT_COMPILER.add(device_type)
+        warnings.warn(
+            f"fused=True: no kernel could be compiled for {device_type} ({error}); going on with the unfused update, "
+            "whose result is the same. Fusing needs a C++ compiler (CPU) or triton (GPU).",
+            stacklevel=2,
+        )
         return None
-
-
-def _give_up(device_type: str, error: Exception) -> None:
-    _WITHOUT_COMPILER.add(device_type)
-    warnings.warn(
-        f"fused=True: no kernel could be compiled for {device_type} ({error}); going on with the unfused update, whose "
-        "result is the same. Fusing needs a C++ compiler (CPU) or triton (GPU).",
-        stacklevel=2,
-    )
