@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from soak_driver import specs
+from soak_driver import runs
 
 from nadam_ref.cli import main
 from nadam_ref.experiments.runs.store import Store
@@ -105,7 +105,7 @@ def soak(folder, number, kills, capsys):
     assert main(["verify", "--store", str(found.store)]) == 0
     assert f"{number:6} images smoke digits finished" in capsys.readouterr().out
     records = {record.spec: record for record in Store(found.store)}
-    assert records.keys() == set(specs(number))
+    assert records.keys() == set(runs(number))
     for spec in chance.sample(sorted(records, key=lambda spec: spec.id), 5):
         assert records[spec].outcome_sha256 == run(spec).outcome_sha256
 

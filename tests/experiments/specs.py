@@ -1,0 +1,37 @@
+"""The specs of tests: one definition of the fields that a test leaves open."""
+
+import dataclasses
+from functools import cache
+
+from nadam_ref.experiments.protocol.definition import load
+from nadam_ref.experiments.runs.spec import RunSpec
+from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters
+from nadam_ref.experiments.tasks import TASKS
+
+#: Each task's data that need no download.
+EMBEDDED = {"images": "digits", "autoencoder": "digits", "word2vec": "clusters", "language_model": "chain"}
+
+
+def spec(optimizer="Nadam", *, task="images", hyper=None, **fields):
+    """A few steps on embedded data, with some fields of one's own; `hyper` is completed by defaults."""
+    usual = {
+        "task_version": TASKS[task].VERSION,
+        "profile": "smoke",
+        "model": dataclasses.asdict(TASKS[task].SIZES["smoke"]),
+        "data": EMBEDDED[task],
+        "data_sha256": sha256(task),
+        "optimizer_version": OPTIMIZER_VERSION,
+        "hyperparameters": hyperparameters(optimizer, {"lr": 0.01, **(hyper or {})}),
+        "row_lazy": load().task(task).row_lazy,
+        "seed": 0,
+        "steps": 7,
+        "batch": 32,
+        "evaluate_every": 3,
+    }
+    return RunSpec(task=task, optimizer=optimizer, **{**usual, **fields})
+
+
+@cache
+def sha256(task):
+    """The sha256 of a task's embedded data."""
+    return TASKS[task].load(EMBEDDED[task]).sha256
