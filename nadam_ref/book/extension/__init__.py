@@ -96,12 +96,22 @@ def _drop_thebe(_app: Sphinx, _page: str, _template: str, context: dict[str, Any
             context[kind] = [x for x in context[kind] if "thebe" not in f"{x.filename} {x.attributes.get('body')}"]
 
 
+def _module_of_source(app: Sphinx, module: str, _: str) -> str | None:
+    """The module in whose source a name is looked for; None: where it is defined.
+
+    A source leads back to its names under one module's name, so it has no links for those that `experiments` hands on.
+    """
+    return module if module == "nadam_ref.experiments" else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.setup_extension("nadam_ref.book.extension.facts")
     app.setup_extension("nadam_ref.book.extension.typography")
     app.add_directive("cite-this-book", CiteThisBook)
     app.setup_extension("nadam_ref.book.widgets.directive")
+    app.setup_extension("sphinx.ext.viewcode")
+    app.connect("viewcode-follow-imported", _module_of_source)
     app.connect("config-inited", _configure)
     app.connect("html-page-context", _drop_thebe, priority=900)
     app.connect("autodoc-process-signature", _process_signature)
