@@ -48,7 +48,7 @@ def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
     assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "reproduction", "ptb", 20)
     assert (spec.steps, spec.evaluate_every) == (13 * 2323, 2323)
     assert (spec.optimizer, spec.lr, spec.clip_norm, spec.anneal) == ("GD", 1.0, 5.0, (0.5, 5))
-    assert spec.model == {"units": 200, "words": 10_000}  # the rest at its default: 2 layers, 20 words, no penalty
+    assert spec.model == {"units": 200, "words": 10_000}  # the rest at its default: 2 layers, 20 words
 
 
 @needs("ptb")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..datasets.images import ImageData
 from .base import Batch, ImageTask, Params, State
+from .initialization import initial, truncated_normal
 
 __all__ = ["Images", "Size"]
 
@@ -63,11 +64,9 @@ class Images(ImageTask):
         }
         params: Params = {}
         for layer, shape in shapes.items():
-            weight = torch.empty(shape, dtype=torch.float64)
-            torch.nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2, generator=generator)
-            bias = torch.full((shape[0],), 0.0 if layer == "conv1" else 0.1, dtype=dtype)
-            params[f"{layer}.weight"] = weight.to(dtype).requires_grad_()
-            params[f"{layer}.bias"] = bias.requires_grad_()
+            params[f"{layer}.weight"] = initial(truncated_normal(0.1), shape, generator, dtype)
+            bias = 0.0 if layer == "conv1" else 0.1
+            params[f"{layer}.bias"] = torch.full((shape[0],), bias, dtype=dtype, requires_grad=True)
         return params
 
     def inputs(self, images: Tensor, white: int, dtype: torch.dtype) -> Tensor:

@@ -6,7 +6,6 @@ some rows of the tables only (`rows`), so that updates may be row-lazy.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +16,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import grad_and_value
 
 from ..datasets.corpora import Int64, TextData, limited, load_words, vocabulary_size
 from ..datasets.registry import Subset
 from .base import Batch, Params, State, Task
-from .initialization import PAPER, initial, penalty, truncated_normal, uniform, zeros
+from .initialization import initial, truncated_normal, uniform, zeros
 
 __all__ = ["Size", "Word2vec"]
 
@@ -33,18 +31,11 @@ BLOCK = 256  # batches drawn at once; with another number a seed gives other bat
 
 @dataclass(frozen=True)
 class Size:
-    """Most words of the vocabulary, dimensions of a vector, negative examples of a batch.
-
-    `init` and `penalty` (with its `strength`; of the rows in use) are named in `choices`; "paper" is U(−1, 1) for the
-    vectors and a truncated normal of σ = 1/√dimensions for the weights of the classifier.
-    """
+    """Most words of the vocabulary, dimensions of a vector, negative examples of a batch."""
 
     words: int
     dimensions: int
     negatives: int
-    init: str = PAPER
-    penalty: str = "none"
-    strength: float = 0.0
 
 
 class Word2vec(Task):
@@ -66,6 +57,7 @@ class Word2vec(Task):
     ) -> Params:
         """Fresh parameters: `embedding` and `nce.weight`, `[words, dimensions]`, and `nce.bias`, 0.
 
+        The vectors are U(−1, 1), the weights of the classifier a truncated normal of σ = 1/√dimensions.
         The vocabulary is that of the text, if it is smaller than the model's. Raises `ValueError` for fewer than two
         words.
         """
@@ -73,8 +65,8 @@ class Word2vec(Task):
         shape = (words, size.dimensions)
         classifier = truncated_normal(1 / math.sqrt(size.dimensions))
         return {
-            "embedding": initial(size.init, uniform(1.0), shape, generator, dtype),
-            "nce.weight": initial(size.init, classifier, shape, generator, dtype),
+            "embedding": initial(uniform(1.0), shape, generator, dtype),
+            "nce.weight": initial(classifier, shape, generator, dtype),
             "nce.bias": zeros(words, dtype),
         }
 
@@ -143,8 +135,6 @@ class Word2vec(Task):
         true = (vectors * weights[:pairs]).sum(1) + bias[:pairs]
         false = torch.addmm(bias[pairs:], vectors, weights[pairs:].t())
         total = F.softplus(-true).mean() + F.softplus(false).sum() / pairs
-        if size.penalty != "none":
-            total = total + penalty(size.penalty, size.strength, params)
         return total, state
 
     @torch.no_grad()
@@ -172,9 +162,6 @@ class Word2vec(Task):
             "nce.weight": of_weights,
             "nce.bias": torch.cat([of_true, of_false.sum(0)]),
         }
-        if size.penalty != "none":
-            more, extra = grad_and_value(functools.partial(penalty, size.penalty, size.strength))(params)
-            total, grads = total + extra, {name: g + more[name] for name, g in grads.items()}
         return total, state, grads
 
     @torch.no_grad()
