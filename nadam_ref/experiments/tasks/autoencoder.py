@@ -13,15 +13,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, float32
 from torch.nn.init import xavier_uniform_
 
 from ..datasets.images import ImageData
 from ..datasets.registry import Subset
 from .base import Batch, ImageTask, Params, State
 from .initialization import initial, zeros
-
-__all__ = ["Autoencoder", "Size"]
 
 KERNEL = 3
 
@@ -62,9 +60,7 @@ class Autoencoder(ImageTask):
             images = _jones_split(images)
         return images if subset is None else images.first(subset)
 
-    def init(
-        self, data: ImageData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: ImageData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: Glorot-uniform weights, biases 0.
 
         Images must be square, of 4·n pixels a side, at least 8 (12 without strides). Raises `ValueError` for others.

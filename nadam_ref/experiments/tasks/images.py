@@ -10,13 +10,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, float32
 
 from ..datasets.images import ImageData
 from .base import Batch, ImageTask, Params, State
 from .initialization import initial, truncated_normal
-
-__all__ = ["Images", "Size"]
 
 CLASSES = 10
 KERNEL = 5
@@ -44,9 +42,7 @@ class Images(ImageTask):
         "paper": Size(32, 64, 512),
     }
 
-    def init(
-        self, data: ImageData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: ImageData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: weights from a normal of σ = .1 cut off at 2σ; biases 0 in the first layer, else .1.
 
         The sides of the images must be multiples of 4. Raises `ValueError` for others.
@@ -73,7 +69,7 @@ class Images(ImageTask):
         """As the base class, but with values in [−.5, .5]."""
         return super().inputs(images, white, dtype).sub_(0.5)
 
-    def targets(self, labels: Tensor, size: Size, noise: torch.Generator) -> Batch:
+    def targets(self, labels: Tensor, size: Size, noise: Generator) -> Batch:
         """Labels `[batch]`, and which units of the dense layer are kept, bool `[batch, dense]`."""
         return labels, torch.rand(len(labels), size.dense, generator=noise, device=noise.device) >= DROPOUT
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import init
 
 Fill = Callable[..., Tensor]  # fills a tensor in place; takes `generator`
@@ -22,7 +22,7 @@ def truncated_normal(sigma: float) -> Fill:
     return functools.partial(init.trunc_normal_, std=sigma, a=-2 * sigma, b=2 * sigma)
 
 
-def initial(fill: Fill, shape: Iterable[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+def initial(fill: Fill, shape: Iterable[int], generator: Generator, dtype: torch.dtype) -> Tensor:
     """A fresh leaf parameter that requires gradients, drawn in float64 and rounded to `dtype`."""
     weight = torch.empty(tuple(shape), dtype=torch.float64)
     fill(weight, generator=generator)

@@ -11,14 +11,12 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, float32
 
 from ..datasets.corpora import Int64, TextData, limited, load_text, vocabulary_size
 from ..datasets.registry import Subset
 from .base import Batch, Params, State, Task
 from .initialization import initial, uniform, zeros
-
-__all__ = ["LanguageModel", "Size"]
 
 SCALE = 0.1
 STREAMS = {"dev": 20, "test": 1}  # pieces that a text is cut into for evaluation
@@ -49,9 +47,7 @@ class LanguageModel(Task):
     def load(self, name: str, subset: Subset | None = None) -> TextData:
         return load_text(name, subset)
 
-    def init(
-        self, data: TextData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: TextData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: U(−.1, .1), the LSTM's biases 0 (the forget gate's too). One bias a gate.
 
         A layer's gates lie one above the other: input, forget, candidate, output.
@@ -83,13 +79,7 @@ class LanguageModel(Task):
         return steps
 
     def batches(
-        self,
-        data: TextData,
-        size: Size,
-        batch: int,
-        order: torch.Generator,
-        noise: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        self, data: TextData, size: Size, batch: int, order: Generator, noise: Generator, dtype: torch.dtype = float32
     ) -> Iterator[Batch]:
         """Batches (words `[unroll, batch]`, next words `[unroll, batch]`, 0 at the start of an epoch and 1 elsewhere).
 
@@ -107,7 +97,7 @@ class LanguageModel(Task):
                 stop = start + size.unroll
                 yield text[start:stop], text[start + 1 : stop + 1], going if step else torch.zeros_like(going)
 
-    def state(self, size: Size, batch: int, dtype: torch.dtype = torch.float32) -> State:
+    def state(self, size: Size, batch: int, dtype: torch.dtype = float32) -> State:
         """Hidden and cell values `[layers, batch, units]` before the first word: 0."""
         return tuple(torch.zeros(size.layers, batch, size.units, dtype=dtype) for _ in range(2))
 

@@ -15,14 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, float32
 
 from ..datasets.corpora import Int64, TextData, limited, load_words, vocabulary_size
 from ..datasets.registry import Subset
 from .base import Batch, Params, State, Task
 from .initialization import initial, truncated_normal, uniform, zeros
-
-__all__ = ["Size", "Word2vec"]
 
 SKIPS = 2  # pairs a word makes: with its left and its right neighbour
 DROPOUT = 0.5
@@ -52,9 +50,7 @@ class Word2vec(Task):
     def load(self, name: str, subset: Subset | None = None) -> TextData:
         return load_words(name, subset)
 
-    def init(
-        self, data: TextData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: TextData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: `embedding` and `nce.weight`, `[words, dimensions]`, and `nce.bias`, 0.
 
         The vectors are U(−1, 1), the weights of the classifier a truncated normal of σ = 1/√dimensions.
@@ -85,13 +81,7 @@ class Word2vec(Task):
         return SKIPS * centres // batch
 
     def batches(
-        self,
-        data: TextData,
-        size: Size,
-        batch: int,
-        order: torch.Generator,
-        noise: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        self, data: TextData, size: Size, batch: int, order: Generator, noise: Generator, dtype: torch.dtype = float32
     ) -> Iterator[Batch]:
         """Batches without end, read from the text in its order, from a place that is drawn once, round and round.
 
@@ -194,7 +184,7 @@ def log_uniform(words: int) -> Tensor:
     return ((k + 2) / (k + 1)).log() / math.log(words + 1)
 
 
-def negatives(words: int, count: int, batches: int, generator: torch.Generator) -> tuple[Int64, Int64]:
+def negatives(words: int, count: int, batches: int, generator: Generator) -> tuple[Int64, Int64]:
     """For each batch `count` different words `[batches, count]`, and how many draws `[batches]` that took.
 
     They are drawn one by one from `log_uniform` until there are as many different ones. Raises `ValueError` where there
