@@ -35,8 +35,8 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with files of MNIST's names and other bytes."""
     folder = tmp_path / "mnist"
     folder.mkdir()
-    for file in registry.SOURCES["mnist"].files:
-        (folder / file.name).write_bytes(b"not these")
+    for name in registry.SOURCES["mnist"].files:
+        (folder / name).write_bytes(b"not these")
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
     return folder
 
@@ -193,7 +193,7 @@ def test_fault_38_verify_prints_both_checksums(mnist: Path, capsys: pytest.Captu
     captured = capsys.readouterr()
     assert captured.out.count("damaged") == 4
     line = one_line(captured.err)
-    assert registry.SOURCES["mnist"].files[0].sha256 in line
+    assert next(iter(registry.SOURCES["mnist"].files.values())) in line
     assert "e5be27a64e06683c6568ca684ab714d94c54e50fa02ba5f159f8d3f13d5836b8" in line  # of "not these"
     assert all(path.read_bytes() == b"not these" for path in mnist.iterdir())
 

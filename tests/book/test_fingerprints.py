@@ -69,7 +69,7 @@ def test_an_absent_folder_is_an_empty_one(tmp_path: Path) -> None:
 def test_surroundings_see_the_data_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
     without = fingerprints.surroundings(tmp_path)
-    file = tmp_path / "mnist" / registry.SOURCES["mnist"].files[0].name
+    file = tmp_path / "mnist" / next(iter(registry.SOURCES["mnist"].files))
     file.parent.mkdir()
     file.write_bytes(b"damaged")
     damaged = fingerprints.surroundings(tmp_path)

@@ -1,6 +1,5 @@
 """The autoencoder against Jones's count, and against arithmetic done another way."""
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -153,15 +152,6 @@ def test_vmapped_gradients_are_those_of_separate_runs(strided):
         assert losses[r].item() == pytest.approx(loss.item(), rel=1e-13)
         for name, g in alone.items():
             torch.testing.assert_close(grads[name][r], g, rtol=1e-10, atol=1e-14)
-
-
-def test_penalty_is_added():
-    batch = next(TASK.batches(DIGITS, SMOKE, 16, generator(), generator(), torch.float64))
-    params = TASK.init(DIGITS, SMOKE, generator(), torch.float64)
-    plain, _ = TASK.loss(SMOKE, params, batch)
-    squares = sum((p.detach().numpy() ** 2).sum() for name, p in params.items() if name.endswith("weight"))
-    found, _ = TASK.loss(dataclasses.replace(SMOKE, penalty="l2", strength=0.3), params, batch)
-    assert (found - plain).item() == pytest.approx(0.3 * squares / 2, rel=1e-12)
 
 
 @pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")

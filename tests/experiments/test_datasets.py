@@ -39,12 +39,12 @@ def tiny(monkeypatch, tmp_path):
     for part, count in (("train", 5012), ("t10k", 7)):
         contents.append((f"{part}-images-idx3-ubyte.gz", random.integers(0, 256, (count, 2, 2), dtype=np.uint8)))
         contents.append((f"{part}-labels-idx1-ubyte.gz", random.integers(0, 10, count, dtype=np.uint8)))
-    files = []
+    files = {}
     for name, array in contents:
         (server / name).write_bytes(idx(array))
-        files.append(registry.File(name, hashlib.sha256(idx(array)).hexdigest()))
+        files[name] = hashlib.sha256(idx(array)).hexdigest()
     source = dataclasses.replace(
-        registry.SOURCES["mnist"], files=tuple(files), mirrors=("https://one.example/", "https://two.example/")
+        registry.SOURCES["mnist"], files=files, mirrors=("https://one.example/", "https://two.example/")
     )
     monkeypatch.setitem(registry.SOURCES, "mnist", source)
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path / "data folder ü"))
@@ -244,7 +244,7 @@ def test_fault_38_wrong_checksum_is_never_used_and_never_touched(tiny, monkeypat
     own = copy_all(tiny) / "train-images-idx3-ubyte.gz"
     own.write_bytes(b"my own file")
     found = hashlib.sha256(b"my own file").hexdigest()
-    expected = registry.SOURCES["mnist"].files[0].sha256
+    expected = registry.SOURCES["mnist"].files[own.name]
     for act in (datasets.load, download.get):
         with pytest.raises(registry.DataError) as error:
             act("mnist")
@@ -474,6 +474,6 @@ def test_an_error_page_with_its_status_is_an_error(wire, tmp_path):
 def test_mirrors_are_https_and_files_have_full_checksums():
     for source in registry.SOURCES.values():
         assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in source.mirrors)
-        assert all(len(file.sha256) == 64 for file in source.files)
+        assert all(len(sha256) == 64 for sha256 in source.files.values())
         assert source.embedded != bool(source.mirrors or source.by_hand)
         assert registry.SOURCES[source.instead].embedded

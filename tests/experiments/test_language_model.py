@@ -165,20 +165,6 @@ def test_evaluation_vectorizes(split):
         assert both["loss"][r].item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_penalty_is_added():
-    batch, state = first_batch(SIZE, 4), TASK.state(SIZE, 4, torch.float64)
-    params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
-    plain, _ = TASK.loss(SIZE, params, batch, state)
-    weights = [x.detach().numpy() for name, x in params.items() if not name.endswith("bias")]
-    for choice, expected in (
-        ("l2", sum((w**2).sum() / 2 for w in weights)),
-        ("l1", sum(abs(w).sum() for w in weights)),
-    ):
-        size = Size(words=30, units=7, unroll=5, penalty=choice, strength=0.25)
-        found, _ = TASK.loss(size, params, batch, state)
-        assert (found - plain).item() == pytest.approx(0.25 * expected, rel=1e-11)
-
-
 def test_entropy_rate_of_a_chain_that_is_solved_by_hand():
     a, b = 0.1, 0.4  # two states: π = (b, a) / (a + b), a mixture of two coins
     coin = lambda p: -p * math.log(p) - (1 - p) * math.log(1 - p)  # noqa: E731
@@ -195,7 +181,7 @@ def test_the_generated_text_has_the_perplexity_of_its_model():
         states = np.array([number[CHAIN.words[i]] for i in CHAIN.split(split)])
         losses = -np.log(matrix[states[:-1], states[1:]])
         error = losses.std() / math.sqrt(len(losses))
-        assert losses.mean() == pytest.approx(math.log(CHAIN.best_perplexity), abs=4 * error)
+        assert losses.mean() == pytest.approx(synthetic.entropy_rate(matrix), abs=4 * error)
         assert error < 0.02
 
 

@@ -17,7 +17,7 @@ from nadam_ref.experiments.runs.pack import PackError
 from nadam_ref.experiments.runs.record import Record, provenance
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.train import failed, run
+from nadam_ref.experiments.runs.train import run, unfinished
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def records(make_spec, made):
     """A finished run, a diverged one, one that failed, one on another machine, one of another task with odd values."""
     if not made:
         finished, diverged = run(make_spec()), run(make_spec("GD", hyper={"lr": 1e30}))
-        crash = failed(make_spec(seed=3), "crashed", 'said "no",\nand died')
+        crash = unfinished(make_spec(seed=3), "crashed", 'said "no",\nand died')
         elsewhere = run(make_spec("AdaMax", dtype="float64"))
         elsewhere = dataclasses.replace(elsewhere, provenance={**elsewhere.provenance, "cpu": "another, quite"})
         spec = make_spec(
@@ -162,14 +162,14 @@ def test_a_sweep_goes_on_from_a_pack(records, tmp_path, capsys):
 
 def test_a_pack_says_which_protocol_planned_a_run(make_spec, tmp_path):
     spec = make_spec(protocol_sha256="f" * 64)
-    pack.write(tmp_path, [failed(spec, "crashed", "")])
+    pack.write(tmp_path, [unfinished(spec, "crashed", "")])
     (record,) = pack.read(tmp_path)
     assert record.spec.protocol_sha256 == record.provenance["protocol_sha256"] == "f" * 64
 
 
 def test_metrics_are_in_the_order_of_the_table(make_spec, tmp_path):
     names = [f"dev_{letter}" for letter in "abcdefgh"]
-    made = failed(make_spec(), "crashed", "")
+    made = unfinished(make_spec(), "crashed", "")
     pack.write(tmp_path, [dataclasses.replace(made, metrics=dict.fromkeys(reversed(names), 1.0))])
     (record,) = pack.read(tmp_path)
     assert list(record.metrics) == names

@@ -11,7 +11,7 @@ from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, reproduce
 from nadam_ref.experiments.runs import checkpoints
 from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.train import Setup, run
+from nadam_ref.experiments.runs.train import Training, run
 from nadam_ref.experiments.verdicts.arms import gather
 
 
@@ -48,15 +48,15 @@ def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
     assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "reproduction", "ptb", 20)
     assert (spec.steps, spec.evaluate_every) == (13 * 2323, 2323)
     assert (spec.optimizer, spec.lr, spec.clip_norm, spec.anneal) == ("GD", 1.0, 5.0, (0.5, 5))
-    assert spec.model == {"units": 200, "words": 10_000}  # the rest at its default: 2 layers, 20 words, no penalty
+    assert spec.model == {"units": 200, "words": 10_000}  # the rest at its default: 2 layers, 20 words
 
 
 @needs("ptb")
 def test_the_last_epoch_has_a_256th_of_the_rate():
     """Five epochs at the full rate, then each at half of the one before: 2⁻⁸ in the thirteenth."""
     spec = REPRODUCTIONS["ptb"].spec()
-    setup = Setup.of(spec)
-    factors = [setup.rate_factor(spec, epoch * 2323 + step) for epoch in range(13) for step in (0, 2322)]
+    training = Training(spec)
+    factors = [training.rate_factor(epoch * 2323 + step) for epoch in range(13) for step in (0, 2322)]
     assert factors == [2.0 ** -max(epoch - 4, 0) for epoch in range(13) for _ in range(2)]
 
 

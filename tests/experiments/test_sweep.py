@@ -20,6 +20,7 @@ from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.runs import checkpoints, worker
 from nadam_ref.experiments.runs import sweep as engine
+from nadam_ref.experiments.runs.locks import Claims
 from nadam_ref.experiments.runs.record import RecordError
 from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
@@ -292,7 +293,7 @@ def test_fault_51_a_run_that_another_driver_makes_is_left_to_it(client, make_spe
 
 
 def hold_and_store(folder, record, ready, go):
-    with engine._Claims(folder) as claims:
+    with Claims(folder) as claims:
         assert claims.take(record.spec)
         ready.set()
         assert go.wait(60)
@@ -322,20 +323,20 @@ def test_fault_91_a_file_system_without_locks_is_named_once_and_the_sweep_goes_o
 def test_fault_91_two_sweeps_of_one_process_exclude_each_other_and_keep_their_locks(make_spec, tmp_path):
     """POSIX locks belong to a process, and all of them go when it closes the file once."""
     ours, theirs = make_spec(), make_spec(seed=1)
-    with engine._Claims(tmp_path) as first:
-        with engine._Claims(tmp_path) as second:
+    with Claims(tmp_path) as first:
+        with Claims(tmp_path) as second:
             assert first.take(ours) and not second.take(ours)
             assert second.take(theirs) and not first.take(theirs)
         assert first.take(theirs)  # with its sweep the claim ends
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             assert pool.apply(can_take, (tmp_path, ours)) is False
         first.drop(ours)
-        with engine._Claims(tmp_path) as third:
+        with Claims(tmp_path) as third:
             assert third.take(ours)
 
 
 def can_take(folder, spec):
-    with engine._Claims(folder) as claims:
+    with Claims(folder) as claims:
         return claims.take(spec)
 
 
@@ -386,7 +387,7 @@ class Future:
 
 @pytest.fixture
 def driver(client, tmp_path):
-    with engine._Claims(tmp_path) as claims:
+    with Claims(tmp_path) as claims:
         yield engine._Driver(client, Store(tmp_path), claims, Control(), None)
 
 

@@ -112,12 +112,3 @@ def test_fault_33_no_steps(name, make_spec):
     record = run(make_spec(task=name, steps=0))
     assert record.status == "finished" and record.curves["train_loss"] == [] and record.curves["dev_step"] == [0]
     assert math.isfinite(record.metrics["test_loss"])
-
-
-@every_task
-def test_a_bad_choice_is_refused_with_the_choices(name, make_spec):
-    if "init" not in make_spec(task=name).model:
-        pytest.skip("the report's network has one initialization")
-    for field, text in (("init", "no initialization is called 'he'"), ("penalty", "no penalty is called 'he'")):
-        with pytest.raises(ValueError, match=text):
-            run(make_spec(task=name, model={**make_spec(task=name).model, field: "he"}))

@@ -29,7 +29,7 @@ class TextData:
     `words[i]` is the word of number i: `<unk>` first, then the others by falling frequency in the training text, so
     that a vocabulary of V words is the numbers below V, and all others are `<unk>`, 0.
     `train` is int64 `[tokens]`. `dev` and `test` are the same, or, where the data are for word vectors, analogies
-    `[questions, 4]`: a is to b as c is to d. `best_perplexity` is that of the true model where one made the text.
+    `[questions, 4]`: a is to b as c is to d.
     """
 
     name: str
@@ -38,7 +38,6 @@ class TextData:
     train: Int64
     dev: Int64
     test: Int64
-    best_perplexity: float | None = None
 
     def __post_init__(self) -> None:
         for part in SPLITS:
@@ -140,28 +139,18 @@ def analogies(text: str, words: Sequence[str]) -> Int64:
 # ---------------------------------------------------------------- the sets
 
 
-def from_texts(name: str, label: str, train: str, dev: str, test: str) -> TextData:
+def from_words(name: str, label: str, train: Sequence[str], dev: Sequence[str], test: Sequence[str]) -> TextData:
     """A language model's data from three texts, with the vocabulary of the first."""
-    return from_words(name, label, tokens(train), tokens(dev), tokens(test))
-
-
-def from_words(
-    name: str, label: str, train: Sequence[str], dev: Sequence[str], test: Sequence[str], best: float | None = None
-) -> TextData:
-    """As `from_texts`, from words; `best` is the best perplexity where it is known."""
     words = vocabulary(train)
-    ids = [numbers(words, part) for part in (train, dev, test)]
-    return TextData(name, label, words, ids[0], ids[1], ids[2], best)
+    return TextData(name, label, words, numbers(words, train), numbers(words, dev), numbers(words, test))
 
 
 def _from_files(name: str, label: str) -> TextData:
-    train, dev, test = map(read_text, paths(name))
-    return from_texts(name, label, train, dev, test)
+    return from_words(name, label, *(tokens(read_text(path)) for path in paths(name)))
 
 
 def _chain() -> TextData:
-    parts, best = synthetic.chain()
-    return from_words("chain", "generated text (Markov chain of 50 words)", parts[0], parts[1], parts[2], best)
+    return from_words("chain", "generated text (Markov chain of 50 words)", *synthetic.chain())
 
 
 def _with_analogies(name: str, label: str, train: list[str], questions: str) -> TextData:

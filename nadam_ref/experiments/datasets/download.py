@@ -36,7 +36,7 @@ def _from_mirrors(source: Source, file: FileState, progress: bool) -> None:
     """Try the mirrors in turn, and all of them a second time: a truncated download starts again."""
     name, place = file.path.name, file.path.parent
     tried: dict[str, DataError] = {}
-    for mirror in source.mirrors * 2:
+    for mirror in [*source.mirrors] * 2:
         try:
             return fetch(mirror + name, file.expected, file.path, progress=progress)
         except DataError as error:

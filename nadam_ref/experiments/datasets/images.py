@@ -101,21 +101,11 @@ MNIST = (55_000, 5_000, 10_000)
 
 def _mnist() -> ImageData:
     """The first 5,000 of the 60,000 training images are the development set."""
+    images_path, labels_path, test_images_path, test_labels_path = paths("mnist")
+    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1).astype(np.int64)
+    test = read_idx(test_images_path, 3), read_idx(test_labels_path, 1).astype(np.int64)
     dev = MNIST[1]
-    train_images, train_labels, test_images, test_labels = (
-        read_idx(path, ndim) for path, ndim in zip(paths("mnist"), (3, 1, 3, 1), strict=True)
-    )
-    return ImageData(
-        name="mnist",
-        label="MNIST",
-        white=255,
-        train_images=train_images[dev:],
-        train_labels=train_labels[dev:].astype(np.int64),
-        dev_images=train_images[:dev],
-        dev_labels=train_labels[:dev].astype(np.int64),
-        test_images=test_images,
-        test_labels=test_labels.astype(np.int64),
-    )
+    return ImageData("mnist", "MNIST", 255, images[dev:], labels[dev:], images[:dev], labels[:dev], *test)
 
 
 def _digits() -> ImageData:
@@ -125,18 +115,8 @@ def _digits() -> ImageData:
     turn = np.empty(len(labels), dtype=np.int64)
     for digit in range(10):
         turn[labels == digit] = np.arange((labels == digit).sum()) % 6
-    train, dev, test = turn < 4, turn == 4, turn == 5
-    return ImageData(
-        name="digits",
-        label="scikit-learn digits",
-        white=16,
-        train_images=images[train],
-        train_labels=labels[train],
-        dev_images=images[dev],
-        dev_labels=labels[dev],
-        test_images=images[test],
-        test_labels=labels[test],
-    )
+    train, dev, test = ((images[part], labels[part]) for part in (turn < 4, turn == 4, turn == 5))
+    return ImageData("digits", "scikit-learn digits", 16, *train, *dev, *test)
 
 
 _READERS: dict[str, Callable[[], ImageData]] = {"mnist": _mnist, "digits": _digits}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,22 +25,15 @@ class DataError(NadamRefError):
     """Data are absent, damaged or out of reach. The message says where they were looked for and what to do."""
 
 
-class File(NamedTuple):
-    """One file of a data set: its name inside the set's folder, and its sha256."""
-
-    name: str
-    sha256: str
-
-
 @dataclass(frozen=True)
 class Source:
-    """One data set; `sources.yaml` has them all, and says what the fields mean."""
+    """One data set; `sources.yaml` has them all, and says what the fields mean. `files`: sha256 by name."""
 
     name: str
     description: str
     licence: str
-    files: tuple[File, ...] = ()
-    mirrors: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    mirrors: Sequence[str] = ()
     embedded: bool = False
     by_hand: str = ""
     instead: str = "digits"
@@ -47,9 +41,6 @@ class Source:
 
 def _sources() -> dict[str, Source]:
     content = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
-    for fields in content.values():
-        fields["files"] = tuple(File(*file) for file in fields.get("files", {}).items())
-        fields["mirrors"] = tuple(fields.get("mirrors", ()))
     return {name: Source(name, **fields) for name, fields in content.items()}
 
 
@@ -127,13 +118,13 @@ def sha256_of(path: Path) -> str | None:
 
 def paths(name: str) -> list[Path]:
     """Where the files of a data set are, or would be. Raises as `folder`."""
-    return [folder(name) / file.name for file in source(name).files]
+    return [folder(name) / file for file in source(name).files]
 
 
 def verify(name: str) -> list[FileState]:
     """The state of every file of a data set, by its hash. Raises `DataError` for an unknown name."""
-    files = zip(paths(name), source(name).files, strict=True)
-    return [FileState(path, file.sha256, sha256_of(path)) for path, file in files]
+    files = zip(paths(name), source(name).files.values(), strict=True)
+    return [FileState(path, sha256, sha256_of(path)) for path, sha256 in files]
 
 
 def state(name: str) -> State:

@@ -50,18 +50,16 @@ def entropy_rate(matrix: Float64) -> float:
     return float(-(stationary(matrix) @ (matrix * logs).sum(axis=1)))
 
 
-def chain() -> tuple[list[list[str]], float]:
-    """Training, development and test text of the chain, as words, and the best perplexity exp(entropy rate)."""
-    matrix = transitions()
-    cumulative = matrix.cumsum(axis=1)
+def chain() -> list[list[str]]:
+    """Training, development and test text of the chain, as words."""
+    cumulative = transitions().cumsum(axis=1)
     cumulative[:, -1] = 1.0
     word, walk = 0, []
     for u in np.random.default_rng(1983).random(sum(CHAIN_TOKENS)):
         word = int(np.searchsorted(cumulative[word], u, side="right"))
         walk.append(f"w{word:02d}")
     ends = list(itertools.accumulate(CHAIN_TOKENS, initial=0))
-    parts = [walk[a:b] for a, b in itertools.pairwise(ends)]
-    return parts, float(np.exp(entropy_rate(matrix)))
+    return [walk[a:b] for a, b in itertools.pairwise(ends)]
 
 
 def clusters() -> tuple[list[str], str]:

@@ -6,10 +6,8 @@ merging the rows that occur asks the device how many there are. The same code ru
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +22,7 @@ from ...checks import renamed
 from ..tasks import pick, scatter
 from .record import Record
 from .spec import RunSpec
-from .train import Log, Setup, failed, record, row_steps, threads
-
-__all__ = ["Batch", "group", "identity", "run_together"]
+from .train import InProgress, Log, record, row_steps, threads, unfinished
 
 WARM_UP = 3  # steps made one by one before the graph is captured: libraries choose their kernels in them
 MOST_UNREAD = 200  # training losses are read from the device at least this often
@@ -71,7 +67,7 @@ def identity(specs: Sequence[RunSpec]) -> str:
     return hashlib.sha256(" ".join(spec.id for spec in specs).encode()).hexdigest()
 
 
-class Batch:
+class Batch(InProgress):
     """R runs in progress: stacked parameters and states, one optimizer, a log for each run.
 
     `done`: updates made. Raises `ValueError` for runs that differ in more than seed and numbers of the optimizer.
@@ -80,41 +76,44 @@ class Batch:
     def __init__(self, specs: Sequence[RunSpec]) -> None:
         if len({_kind(spec) for spec in specs}) != 1:
             raise ValueError("runs that are trained together may differ only in seed and in numbers of the optimizer")
-        self.specs, self.spec = specs, specs[0]
-        self.setup = Setup.of(self.spec)
-        starts = [self.setup.start(spec) for spec in specs]
+        super().__init__(identity(specs), specs[0])
+        self.specs = specs
+        starts = [self.start(spec.seed) for spec in specs]
         self.params = {name: torch.stack([start[0][name].detach() for start in starts]) for name in starts[0][0]}
         self.batches = [start[1] for start in starts]
         self.state = tuple(torch.stack(parts) for parts in zip(*(start[2] for start in starts), strict=True))
         optimizer = nadam_ref.OPTIMIZERS[self.spec.optimizer]
         self.optimizer = Replicas(optimizer, self.params, **renamed(_keywords(specs)))
-        self.rates = torch.tensor([spec.lr for spec in specs], dtype=torch.float64, device=self.setup.device)
+        self.rates = torch.tensor([spec.lr for spec in specs], dtype=torch.float64, device=self.device)
         self.optimizer.numbers["lr"] = self.rates.clone()
         self.logs = [Log() for _ in specs]
         self.inputs: tuple[Tensor, ...] = ()
-        self.losses = torch.zeros(len(specs), dtype=self.setup.dtype, device=self.setup.device)
+        self.losses = torch.zeros(len(specs), dtype=self.dtype, device=self.device)
         self.graph: Any = None
         self.warm_ups = 0
         self.done = 0
-        self.seconds = 0.0  # spent, those before a resumption included
 
     @property
-    def running(self) -> list[Log]:
-        """Logs of the runs that have not diverged."""
-        return [log for log in self.logs if not log.reason]
+    def running(self) -> bool:
+        """Whether there is a run that has not diverged."""
+        return not all(log.reason for log in self.logs)
+
+    @property
+    def ended(self) -> bool:
+        return self.done == self.spec.steps or not self.running
 
     # ---------------------------------------------------------------- one step
 
     def _objective(self, params: Mapping[str, Tensor], batch: Any, state: Any) -> tuple[Tensor, Any]:
-        task = self.setup.task
+        task = self.task
         used = dict(params) if self.spec.row_lazy else pick(params, task.rows(batch))
-        return task.loss(self.setup.size, used, batch, state)
+        return task.loss(self.size, used, batch, state)
 
     def _compute(self) -> None:
         """The update of all replicas from `inputs`; everything it leaves behind is written in place."""
         rows = {}
         if self.spec.row_lazy:
-            rows = vmap(self.setup.task.rows)(self.inputs)
+            rows = vmap(self.task.rows)(self.inputs)
         used = pick(self.params, rows)
         objective = grad_and_value(self._objective, has_aux=True)
         grads, (losses, state) = vmap(objective)(used, self.inputs, self.state)
@@ -132,7 +131,7 @@ class Batch:
         drawn = zip(*(next(batches) for batches in self.batches), strict=True)
         inputs = tuple(torch.stack(parts) for parts in drawn)
         if self.spec.anneal is not None:
-            self.optimizer.numbers["lr"].copy_(self.rates * self.setup.rate_factor(self.spec, self.done))
+            self.optimizer.numbers["lr"].copy_(self.rates * self.rate_factor(self.done))
         self.done += 1
         if self.graph is not None:
             for old, new in zip(self.inputs, inputs, strict=True):
@@ -140,7 +139,7 @@ class Batch:
             self.graph.replay()
             return
         self.inputs = inputs
-        if self.setup.device.type != "cuda" or self.spec.row_lazy:
+        if self.device.type != "cuda" or self.spec.row_lazy:
             self._compute()
         elif self.warm_ups < WARM_UP:
             self._warm_up()
@@ -158,13 +157,24 @@ class Batch:
             self._compute()
         torch.cuda.current_stream().wait_stream(stream)
 
+    def advance(self) -> None:
+        """Update up to the next evaluation, or until losses are to be read before that."""
+        left = min(self.spec.steps - self.done, self.spec.evaluate_every - self.done % self.spec.evaluate_every)
+        losses = self.losses.new_empty(min(left, MOST_UNREAD), len(self.specs))
+        for row in losses:
+            self.step()
+            row.copy_(self.losses)
+        self.read_losses(losses)
+        if left <= MOST_UNREAD and self.running:
+            self.read_dev()
+
     # ---------------------------------------------------------------- what the runs show
 
     def evaluate(self, split: str) -> list[dict[str, float]]:
         """Metrics of every replica on `dev` or `test`."""
 
         def of_one(params: dict[str, Tensor]) -> dict[str, Tensor]:
-            return self.setup.task.evaluate(params, self.setup.data, split)
+            return self.task.evaluate(params, self.data, split)
 
         with torch.no_grad():
             metrics = {name: values.tolist() for name, values in vmap(of_one)(self.params).items()}
@@ -191,30 +201,27 @@ class Batch:
                 log.train(value)
                 log.step += not log.reason
 
+    def records(self, late: str) -> list[Record]:
+        """The records; those of runs that have not diverged are timeouts where it is `late`."""
+        test = self.evaluate("test") if self.running and not late else [{} for _ in self.specs]
+        seconds, records = self.seconds / len(self.specs), []
+        for spec, log, metrics, steps in zip(self.specs, self.logs, test, self.row_steps(), strict=True):
+            if late and not log.reason:
+                made = unfinished(spec, "timeout", late, log, seconds)
+            else:
+                made = record(spec, log, seconds, metrics, steps)
+            records.append(dataclasses.replace(made, provenance={**made.provenance, "replicas": len(self.specs)}))
+        return records
+
     # ---------------------------------------------------------------- checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the runs depends on, for `load_state_dict`, once the losses have been read."""
-        return {
-            "run": identity(self.specs),
-            "done": self.done,
-            "logs": [log.state_dict() for log in self.logs],
-            "params": {name: x.clone() for name, x in self.params.items()},
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
-            "state": [x.clone() for x in self.state],
-            "seconds": self.seconds,
-        }
+        """As the base class, once the losses have been read."""
+        return {**super().state_dict(), "done": self.done, "logs": [log.state_dict() for log in self.logs]}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken. Raises `ValueError` for the state of another batch."""
-        if saved["run"] != identity(self.specs):
-            raise ValueError(f"the checkpoint is of {saved['run'][:12]}, not of {identity(self.specs)[:12]}")
-        self.logs = [Log.of(log) for log in saved["logs"]]
-        for name, x in self.params.items():
-            x.copy_(saved["params"][name])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = tuple(x.to(self.setup.device, copy=True) for x in saved["state"])
-        self.done, self.seconds = saved["done"], saved["seconds"]
+        super().load_state_dict(saved)
+        self.done, self.logs = saved["done"], [Log.of(log) for log in saved["logs"]]
         for batches in self.batches:
             for _ in range(self.done):  # every draw of the generators, so that the next one is the next
                 next(batches)
@@ -235,40 +242,10 @@ def run_together(
 
     Raises `ValueError` for runs that differ in more, and as `run`, also where memory runs out.
     """
-    started = time.perf_counter()
     with threads(specs[0].threads):
         batch = Batch(specs)
         if resume is None:
             batch.read_dev()
         else:
             batch.load_state_dict(resume)
-        end, every, before = specs[0].steps, specs[0].evaluate_every, batch.seconds
-        while batch.running and batch.done < end:
-            evaluation = min(end, batch.done + every - batch.done % every)
-            unread = batch.losses.new_empty(min(evaluation - batch.done, MOST_UNREAD), len(specs))
-            for row in unread:
-                batch.step()
-                row.copy_(batch.losses)
-            batch.read_losses(unread)
-            if batch.done == evaluation and batch.running:
-                batch.read_dev()
-            batch.seconds = before + time.perf_counter() - started
-            if progress:
-                progress(batch)
-            if limit_seconds is not None and batch.seconds > limit_seconds and batch.done < end:
-                return _ended(batch, f"longer than {limit_seconds:g} s")
-        test = batch.evaluate("test") if batch.running else None
-        batch.seconds = before + time.perf_counter() - started
-        return _ended(batch, "", test)
-
-
-def _ended(batch: Batch, late: str, test: list[dict[str, float]] | None = None) -> list[Record]:
-    """The records; those of runs that have not diverged are timeouts where it is `late`."""
-    seconds = batch.seconds / len(batch.specs)
-    records = []
-    of_each = zip(batch.specs, batch.logs, test or [{}] * len(batch.specs), batch.row_steps(), strict=True)
-    for spec, log, metrics, steps in of_each:
-        timed_out = late and not log.reason
-        made = failed(spec, "timeout", late, log, seconds) if timed_out else record(spec, log, metrics, seconds, steps)
-        records.append(dataclasses.replace(made, provenance={**made.provenance, "replicas": len(batch.specs)}))
-    return records
+        return batch.records(batch.train(progress, limit_seconds))

@@ -8,13 +8,12 @@ import io
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from ...files import write_whole
-
-__all__ = ["CHECKPOINT_SECONDS", "Saved", "Saver", "load", "save"]
+from .train import InProgress
 
 #: A run that takes longer than this is saved again and again, so that it can go on after a crash.
 CHECKPOINT_SECONDS = 60.0
@@ -23,14 +22,7 @@ CHECKPOINT_SECONDS = 60.0
 APART = 20
 
 
-class Saved(Protocol):
-    """What can be saved: its state says under `run` whose it is."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers, strings and containers of these."""
-
-
-def save(training: Saved, path: Path) -> None:
+def save(training: InProgress, path: Path) -> None:
     """Write the state of a run whole or not at all: a line with the sha256 of the rest, then the rest."""
     buffer = io.BytesIO()
     torch.save(training.state_dict(), buffer)
@@ -45,7 +37,7 @@ class Saver:
         self.path = path
         self.due = time.monotonic() + CHECKPOINT_SECONDS
 
-    def __call__(self, training: Saved, *, now: bool = False) -> bool:
+    def __call__(self, training: InProgress, *, now: bool = False) -> bool:
         """Save the run if it is time, or `now`; whether it was time."""
         started = time.monotonic()
         if not now and started <= self.due:

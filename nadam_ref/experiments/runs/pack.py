@@ -23,9 +23,7 @@ import numpy.typing as npt
 from ...errors import NadamRefError
 from ...files import write_whole
 from .record import Record
-from .spec import CONFIG, RunSpec
-
-__all__ = ["PackError", "read", "write"]
+from .spec import CONFIG, RunSpec, canonical
 
 SCHEMA = 1
 RUNS, CURVES, MANIFEST = "runs.csv", "curves.npz", "manifest.json"
@@ -54,7 +52,8 @@ def write(folder: Path, records: Iterable[Record]) -> list[Path]:
     if not ordered:
         raise PackError("there are no records to pack")
     _check_protocols(ordered)
-    places = _places(ordered)
+    by_text = {canonical(_place(record)): _place(record) for record in ordered}
+    places = [by_text[text] for text in sorted(by_text)]
     contents = {RUNS: _table(ordered, places), CURVES: _npz(_arrays(ordered))}
     manifest = {
         "schema": SCHEMA,
@@ -64,16 +63,15 @@ def write(folder: Path, records: Iterable[Record]) -> list[Path]:
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     contents[MANIFEST] = (json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    for name, content in contents.items():
-        _write(folder / name, content)
-    return [folder / name for name in contents]
+    return [_write(folder / name, content) for name, content in contents.items()]
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> Path:
     try:
         write_whole(path, lambda file: file.write(content))
     except OSError as error:
         raise PackError(f"cannot write {path}: {error.strerror}") from error
+    return path
 
 
 def _check_protocols(records: Sequence[Record]) -> None:
@@ -87,23 +85,14 @@ def _check_protocols(records: Sequence[Record]) -> None:
         )
 
 
-def _places(records: Sequence[Record]) -> list[Mapping[str, Any]]:
-    """The different surroundings that the records were made in."""
-    places = {_json(_place(record)): _place(record) for record in records}
-    return [places[text] for text in sorted(places)]
-
-
 def _place(record: Record) -> dict[str, Any]:
+    """The surroundings that a record was made in."""
     return {name: value for name, value in record.provenance.items() if name not in OWN}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> bytes:
     metrics = sorted({name for record in records for name in record.metrics})
-    number = {_json(place): index for index, place in enumerate(places)}
+    number = {canonical(place): index for index, place in enumerate(places)}
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["id", *CONFIG, *ENDING, *metrics, *OWN, "made"])
@@ -112,11 +101,11 @@ def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> by
         lines.writerow(
             [
                 record.spec.id,
-                *(value if name in TEXTS else _json(value) for name, value in config.items()),
+                *(value if name in TEXTS else canonical(value) for name, value in config.items()),
                 *(getattr(record, name) for name in ENDING),
                 *(repr(record.metrics[name]) if name in record.metrics else "" for name in metrics),
-                *(_json(record.provenance[name]) for name in OWN),
-                number[_json(_place(record))],
+                *(canonical(record.provenance[name]) for name in OWN),
+                number[canonical(_place(record))],
             ]
         )
     return text.getvalue().encode()

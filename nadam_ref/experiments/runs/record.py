@@ -22,8 +22,6 @@ from ...fused import compiles
 from ...machine import checkout, processor
 from .spec import CONFIG, RunSpec, canonical, digest
 
-__all__ = ["FAILED", "Record", "RecordError", "Status", "provenance"]
-
 SCHEMA = 1
 
 Status = Literal["finished", "diverged", "crashed", "timeout", "out_of_memory"]

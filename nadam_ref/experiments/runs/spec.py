@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["CONFIG", "RunSpec", "canonical", "digest"]
-
 #: Fields of a spec that came later. At their default they are not in its name, so older records keep theirs.
 LATER = ("clip_norm", "anneal", "row_lazy", "device")
 

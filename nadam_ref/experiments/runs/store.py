@@ -11,8 +11,6 @@ from ...files import write_whole
 from .record import FAILED, Record, RecordError
 from .spec import RunSpec
 
-__all__ = ["Store"]
-
 
 class Store:
     """A folder of records. Several processes may use one at once; it may be moved or copied."""

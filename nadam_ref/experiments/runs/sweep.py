@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import sys
 import tempfile
-import threading
 import time
 import uuid
 import warnings
@@ -19,20 +18,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, ClassVar
+from typing import Any
 
 from ...errors import NadamRefError
 from . import worker
 from .batched import group
-from .record import FAILED, Record, RecordError
+from .locks import Claims
+from .record import FAILED, Record
 from .spec import RunSpec
 from .store import Store
-from .train import failed
-
-try:
-    import fcntl
-except ImportError:  # Windows: two drivers on one store may then make the same run twice; nothing is lost
-    fcntl = None  # type: ignore[assignment]
+from .train import unfinished
 
 
 class SweepError(NadamRefError):
@@ -51,10 +46,6 @@ except Exception as error:  # it reads its settings as it is imported
         f"Dask cannot use its settings: {error}; correct or remove them: variables {variables}, and files "
         "~/.config/dask/*.yaml"
     ) from error
-
-__all__ = ["Control", "SweepError", "executor", "sweep"]
-
-Progress = Callable[[int, int, Record], None]
 
 #: A run whose worker process dies this often, or leaves with its result, is given up as `crashed`.
 DEATHS = 3
@@ -203,96 +194,6 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield where, value
 
 
-class _Locks:
-    """The runs of one store that this process is making, and a byte lock in a file of the store for each.
-
-    One for all sweeps of the process: its locks do not exclude itself, and all go as it closes the file once. They
-    vanish with the process, whatever ends it. Some file systems have none.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.file = (folder / ".running").open("ab")
-        self.works = fcntl is not None
-        self.taken: set[str] = set()
-        self.users = 0
-
-    def take(self, run: str) -> bool:
-        """Lock a run; False where it is locked."""
-        if run in self.taken:
-            return False
-        if self.works:
-            try:
-                fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte(run))
-            except (BlockingIOError, PermissionError):
-                return False
-            except OSError as error:
-                self.works = False
-                _warn(
-                    f"the file system of {Path(self.file.name).parent} locks no files ({error.strerror}): two sweeps "
-                    "on this store may make the same run twice"
-                )
-        self.taken.add(run)
-        return True
-
-    def drop(self, run: str) -> None:
-        """Unlock a run."""
-        self.taken.discard(run)
-        if self.works:
-            with contextlib.suppress(OSError):
-                fcntl.lockf(self.file, fcntl.LOCK_UN, 1, _byte(run))
-
-
-def _byte(run: str) -> int:
-    return int(run[:15], 16)
-
-
-class _Claims:
-    """Which runs a sweep is making, so that sweeps on one store, here and in other processes, share the work."""
-
-    _guard = threading.Lock()
-    _stores: ClassVar[dict[tuple[int, int], _Locks]] = {}
-
-    def __init__(self, folder: Path) -> None:
-        self.mine: set[str] = set()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            status = folder.stat()
-            self.key = status.st_dev, status.st_ino
-            with self._guard:
-                if self.key not in self._stores:
-                    self._stores[self.key] = _Locks(folder)
-                self.locks = self._stores[self.key]
-                self.locks.users += 1
-        except OSError as error:
-            raise RecordError(f"cannot write to the store {folder}: {error.strerror}; name another folder") from error
-
-    def __enter__(self) -> _Claims:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._guard:
-            for run in self.mine:
-                self.locks.drop(run)
-            self.locks.users -= 1
-            if not self.locks.users:
-                del self._stores[self.key]
-                self.locks.file.close()
-
-    def take(self, spec: RunSpec) -> bool:
-        """Claim a run; False where another sweep has."""
-        with self._guard:
-            claimed = self.locks.take(spec.id)
-        if claimed:
-            self.mine.add(spec.id)
-        return claimed
-
-    def drop(self, spec: RunSpec) -> None:
-        """Give a claim back."""
-        with self._guard:
-            self.locks.drop(spec.id)
-        self.mine.discard(spec.id)
-
-
 Job = tuple[RunSpec, ...]
 
 _AGAIN = "then give the same command again: what is finished is kept"
@@ -334,7 +235,7 @@ class _Driver:
     Its thread never waits long for Dask, so that it hears when it is to stop, and sees what does not come.
     """
 
-    def __init__(self, client: Client, store: Store, claims: _Claims, control: Control, limit: float | None) -> None:
+    def __init__(self, client: Client, store: Store, claims: Claims, control: Control, limit: float | None) -> None:
         self.client, self.store, self.claims, self.control, self.limit = client, store, claims, control, limit
         self.name = uuid.uuid4().hex
         self.address = client.scheduler.address
@@ -481,7 +382,7 @@ class _Driver:
         self.losses[job] += 1
         if self.losses[job] >= DEATHS:
             reason = f"its result was lost {DEATHS} times: the worker left before it handed it over"
-            yield from self._done(future, [failed(spec, "crashed", reason) for spec in job])
+            yield from self._done(future, [unfinished(spec, "crashed", reason) for spec in job])
         else:
             _warn(f"the result of {_named(job)} was lost: its worker left before it handed it over; it is made again")
 
@@ -523,7 +424,7 @@ def _answer(future: Future, job: Job) -> list[Record] | None:
     except (TimeoutError, asyncio.TimeoutError):
         return None
     except KilledWorker:
-        return [failed(spec, "crashed", f"its worker process died {DEATHS} times") for spec in job]
+        return [unfinished(spec, "crashed", f"its worker process died {DEATHS} times") for spec in job]
     except Exception as error:
         if future.status != "cancelled":
             raise SweepError(f"a worker could not take {_named(job)}: {error}") from error
@@ -538,7 +439,7 @@ def sweep(
     *,
     workers: int = 1,
     client: Client | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int, Record], None] | None = None,
     control: Control | None = None,
     limit_seconds: float | None = None,
 ) -> list[Record]:
@@ -568,7 +469,7 @@ def sweep(
     missing.sort(key=lambda spec: spec.id in stored)  # those that failed before come last
     if missing:
         local = executor(min(workers, len(missing))) if client is None else contextlib.nullcontext(client)
-        with _Claims(store.folder) as claims, local as dask_client:
+        with Claims(store.folder) as claims, local as dask_client:
             driver = _Driver(dask_client, store, claims, control or Control(), limit_seconds)
             try:
                 for record in driver.records(missing):

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -25,8 +26,6 @@ from ...rules import DIALECTS
 from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
 from .record import Record, Status, provenance
 from .spec import RunSpec
-
-__all__ = ["OPTIMIZER_VERSION", "DeviceError", "Log", "RunSpec", "Training", "hyperparameters", "run", "stream"]
 
 OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its old records are not taken for new ones
 
@@ -103,52 +102,6 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-# ---------------------------------------------------------------- what a run is given
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a spec names: the task, its data, the sizes of its network, the dtype and device of all tensors."""
-
-    task: Task
-    data: Any
-    size: Any
-    dtype: torch.dtype
-    device: torch.device
-
-    @classmethod
-    def of(cls, spec: RunSpec) -> Setup:
-        """Look up and load what `spec` names; raises as `run`."""
-        task: Task = chosen("task", spec.task, TASKS)
-        hyperparameters(spec.optimizer, spec.hyperparameters)
-        here = (task.VERSION, OPTIMIZER_VERSION)
-        if here != (spec.task_version, spec.optimizer_version):
-            asked = (spec.task_version, spec.optimizer_version)
-            raise ValueError(f"this package runs task and optimizer versions {here}; the spec asks for {asked}")
-        check_device(spec.device, spec.profile, spec.task)
-        data = task.load_verified(spec.data, spec.subset, spec.data_sha256)
-        if spec.profile != REPRODUCTION:
-            chosen("profile", spec.profile, task.SIZES)
-        return cls(task, data, task.size(spec.model), getattr(torch, spec.dtype), torch.device(spec.device))
-
-    def start(self, spec: RunSpec) -> tuple[Params, Iterator[Any], State]:
-        """Fresh parameters (the same on every device), the run's batches, and what the first batch is handed."""
-        params = self.task.init(self.data, self.size, stream(spec.seed, "init"), self.dtype)
-        params = {name: x.detach().to(self.device).requires_grad_() for name, x in params.items()}
-        order, noise = (stream(spec.seed, name, spec.device) for name in ("order", "dropout"))
-        batches = self.task.batches(self.data, self.size, spec.batch, order, noise, self.dtype)
-        state = self.task.state(self.size, spec.batch, self.dtype)
-        return params, batches, tuple(x.to(self.device) for x in state)
-
-    def rate_factor(self, spec: RunSpec, step: int) -> float:
-        """What `spec.anneal` multiplies the learning rate by at an update, counted from 0."""
-        if spec.anneal is None:
-            return 1.0
-        factor, full = spec.anneal
-        epoch = step // self.task.epoch(self.data, self.size, spec.batch)
-        return float(factor ** max(epoch + 1 - full, 0))
-
-
 def check_device(device: str, profile: str, task: str) -> None:
     """Raise `DeviceError` where CUDA is asked for and not there."""
     if device == "cuda" and not torch.cuda.is_available():
@@ -205,15 +158,20 @@ class Log:
 
 
 def record(
-    spec: RunSpec, log: Log, test: Mapping[str, float], seconds: float, row_steps: Mapping[str, float] | None = None
+    spec: RunSpec, log: Log, seconds: float, test: Mapping[str, float], row_steps: Mapping[str, float]
 ) -> Record:
-    """The record of a run that came to its end, with the metrics on the test set where it has not diverged."""
-    status: Status = "diverged" if log.reason else "finished"
-    parts = {} if log.reason else {"dev": log.latest, "test": test}
-    metrics = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}
-    if not log.reason:
-        metrics |= row_steps or {}
-    return Record(spec, status, log.reason, log.step, _kept(spec, log), metrics, provenance(spec, seconds))
+    """The record of a run that ended or diverged, with its metrics in the first case."""
+    if log.reason:
+        return unfinished(spec, "diverged", log.reason, log, seconds)
+    metrics = {f"dev_{name}": value for name, value in log.latest.items()}
+    metrics |= {f"test_{name}": value for name, value in test.items()} | dict(row_steps)
+    return Record(spec, "finished", "", log.step, _kept(spec, log), metrics, provenance(spec, seconds))
+
+
+def unfinished(spec: RunSpec, status: Status, reason: str, log: Log | None = None, seconds: float = 0.0) -> Record:
+    """The record of a run that did not come to its end: a row, with what it has shown and no metrics."""
+    log = log or Log()
+    return Record(spec, status, reason, log.step, _kept(spec, log), {}, provenance(spec, seconds))
 
 
 def _kept(spec: RunSpec, log: Log) -> dict[str, list[float]]:
@@ -228,23 +186,112 @@ def _kept(spec: RunSpec, log: Log) -> dict[str, list[float]]:
 # ---------------------------------------------------------------- the loop
 
 
-class Training:
+class InProgress(ABC):
+    """One run, or several side by side that differ in seed and in numbers of the optimizer.
+
+    `name`: theirs in a checkpoint. `spec`: that of the first. `task`, `data`, `size` (of the network), `dtype` and
+    `device` (of all tensors) are what it names.
+    """
+
+    params: Params
+    optimizer: Any
+    state: State
+
+    def __init__(self, name: str, spec: RunSpec) -> None:
+        """Look up and load what `spec` names; raises as `run`."""
+        self.started = time.perf_counter()
+        self.name, self.spec = name, spec
+        self.task: Task = chosen("task", spec.task, TASKS)
+        hyperparameters(spec.optimizer, spec.hyperparameters)
+        here = (self.task.VERSION, OPTIMIZER_VERSION)
+        if here != (spec.task_version, spec.optimizer_version):
+            asked = (spec.task_version, spec.optimizer_version)
+            raise ValueError(f"this package runs task and optimizer versions {here}; the spec asks for {asked}")
+        check_device(spec.device, spec.profile, spec.task)
+        self.data = self.task.load_verified(spec.data, spec.subset, spec.data_sha256)
+        if spec.profile != REPRODUCTION:
+            chosen("profile", spec.profile, self.task.SIZES)
+        self.size = self.task.size(spec.model)
+        self.dtype, self.device = getattr(torch, spec.dtype), torch.device(spec.device)
+
+    def start(self, seed: int) -> tuple[Params, Iterator[Any], State]:
+        """Fresh parameters (the same on every device), a run's batches, and what the first batch is handed."""
+        params = self.task.init(self.data, self.size, stream(seed, "init"), self.dtype)
+        params = {name: x.detach().to(self.device).requires_grad_() for name, x in params.items()}
+        order, noise = (stream(seed, name, self.spec.device) for name in ("order", "dropout"))
+        batches = self.task.batches(self.data, self.size, self.spec.batch, order, noise, self.dtype)
+        state = self.task.state(self.size, self.spec.batch, self.dtype)
+        return params, batches, tuple(x.to(self.device) for x in state)
+
+    def rate_factor(self, step: int) -> float:
+        """What `spec.anneal` multiplies the learning rate by at an update, counted from 0."""
+        if self.spec.anneal is None:
+            return 1.0
+        factor, full = self.spec.anneal
+        epoch = step // self.task.epoch(self.data, self.size, self.spec.batch)
+        return float(factor ** max(epoch + 1 - full, 0))
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time spent, that before a resumption included."""
+        return time.perf_counter() - self.started
+
+    @property
+    @abstractmethod
+    def ended(self) -> bool:
+        """Whether the last development value has been taken, or all have diverged."""
+
+    @abstractmethod
+    def advance(self) -> None:
+        """Make one update or more, and evaluate where it is due."""
+
+    def train(self, progress: Callable[[Any], None] | None, limit_seconds: float | None) -> str:
+        """Go on to the end. Why it was not reached; empty where it was."""
+        while not self.ended:
+            self.advance()
+            if limit_seconds is not None and self.seconds > limit_seconds and not self.ended:
+                return f"longer than {limit_seconds:g} s"
+            if progress:
+                progress(self)
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest depends on, for `load_state_dict`; batches and noise are drawn again there."""
+        return {
+            "run": self.name,
+            "params": {name: x.detach().clone() for name, x in self.params.items()},
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "state": [x.clone() for x in self.state],
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, bit for bit on a CPU. Raises `ValueError` for the state of other runs."""
+        if saved["run"] != self.name:
+            raise ValueError(f"the checkpoint is of run {saved['run'][:12]}, not of {self.name[:12]}")
+        with torch.no_grad():
+            for name, x in self.params.items():
+                x.copy_(saved["params"][name])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state = tuple(x.to(self.device, copy=True) for x in saved["state"])
+        self.started -= saved["seconds"]
+
+
+class Training(InProgress):
     """A run in progress: `params`, the optimizer, and the log of what it has shown."""
 
     def __init__(self, spec: RunSpec) -> None:
-        self.spec = spec
-        self.setup = Setup.of(spec)
-        self.params, self.batches, self.state = self.setup.start(spec)
+        super().__init__(spec.id, spec)
+        self.params, self.batches, self.state = self.start(spec.seed)
         optimizer: Any = nadam_ref.OPTIMIZERS[spec.optimizer]
         fused = spec.row_lazy and spec.device == "cpu"  # the same bits, in less time
         self.optimizer = optimizer(list(self.params.values()), **renamed(spec.hyperparameters), fused=fused)
         self.log = Log()
-        self.seconds = 0.0  # spent before this process took over
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Metrics on `dev` or `test`."""
         with torch.no_grad():
-            metrics = self.setup.task.evaluate(self.params, self.setup.data, split)
+            metrics = self.task.evaluate(self.params, self.data, split)
         return {name: float(value) for name, value in metrics.items()}
 
     def advance(self) -> None:
@@ -263,13 +310,12 @@ class Training:
 
     @property
     def ended(self) -> bool:
-        """Whether the last development value has been taken, or the run has diverged."""
         last = self.log.curves["dev_step"][-1:]
         return bool(self.log.reason) or last == [float(self.spec.steps)]
 
     def _backward(self) -> tuple[float, State]:
         """The loss of the next batch and the state after it; gradients are left in the parameters."""
-        task, size, batch = self.setup.task, self.setup.size, next(self.batches)
+        task, size, batch = self.task, self.size, next(self.batches)
         rows = task.rows(batch)
         for x in self.params.values():
             x.grad = None
@@ -290,7 +336,7 @@ class Training:
         if self.spec.clip_norm is not None:
             clip([x.grad for x in self.params.values() if x.grad is not None], self.spec.clip_norm)
         if self.spec.anneal is not None:
-            factor = self.setup.rate_factor(self.spec, self.log.step)
+            factor = self.rate_factor(self.log.step)
             self.optimizer.param_groups[0]["lr"] = self.spec.lr * factor
         self.optimizer.step()
 
@@ -300,27 +346,11 @@ class Training:
         return row_steps(self.optimizer.state[table].get("step") if self.spec.row_lazy else None)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, for `load_state_dict`; batches and noise are drawn again there."""
-        return {
-            "run": self.spec.id,
-            **self.log.state_dict(),
-            "params": {name: x.detach().clone() for name, x in self.params.items()},
-            "optimizer": self.optimizer.state_dict(),
-            "state": list(self.state),
-            "seconds": self.seconds,
-        }
+        return {**super().state_dict(), **self.log.state_dict()}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken, bit for bit. Raises `ValueError` for the state of another run."""
-        if saved["run"] != self.spec.id:
-            raise ValueError(f"the checkpoint is of run {saved['run'][:12]}, not of {self.spec.id[:12]}")
+        super().load_state_dict(saved)
         self.log = Log.of(saved)
-        with torch.no_grad():
-            for name, x in self.params.items():
-                x.copy_(saved["params"][name])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = tuple(x.to(self.setup.device) for x in saved["state"])
-        self.seconds = saved["seconds"]
         for _ in range(self.log.step):  # every draw of the generators, so that the next one is the next
             next(self.batches)
 
@@ -340,13 +370,10 @@ def clip(grads: list[Tensor], norm: float) -> None:
         g.mul_(scale)
 
 
-Progress = Callable[[Training], None]
-
-
 def run(
     spec: RunSpec,
     *,
-    progress: Progress | None = None,
+    progress: Callable[[Training], None] | None = None,
     resume: Mapping[str, Any] | None = None,
     limit_seconds: float | None = None,
 ) -> Record:
@@ -364,34 +391,22 @@ def run(
     this package's, `DataError` where the data are absent or are not those of the spec, and `DeviceError` where CUDA is
     asked for and absent.
     """
-    started = time.perf_counter()
-    log = Log()
+    log, started = Log(), time.perf_counter()
     keep_freed_memory()
     try:
         with threads(spec.threads):
             training = Training(spec)
             if resume is not None:
                 training.load_state_dict(resume)
-            log, before = training.log, training.seconds
-            while not training.ended:
-                training.advance()
-                training.seconds = before + time.perf_counter() - started
-                if limit_seconds is not None and training.seconds > limit_seconds and not training.ended:
-                    return failed(spec, "timeout", f"longer than {limit_seconds:g} s", log, training.seconds)
-                if progress:
-                    progress(training)
+            log = training.log
+            if late := training.train(progress, limit_seconds):
+                return unfinished(spec, "timeout", late, log, training.seconds)
             test = {} if log.reason else training.evaluate("test")
-            return record(spec, log, test, before + time.perf_counter() - started, training.row_steps())
+            return record(spec, log, training.seconds, test, training.row_steps())
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return failed(spec, "out_of_memory", str(error).split("\n")[0], log, time.perf_counter() - started)
-
-
-def failed(spec: RunSpec, status: Status, reason: str, log: Log | None = None, seconds: float = 0.0) -> Record:
-    """The record of a run that could not come to its end: a row, with what it has shown and no metrics."""
-    log = log or Log()
-    return Record(spec, status, reason, log.step, _kept(spec, log), {}, provenance(spec, seconds))
+        return unfinished(spec, "out_of_memory", str(error).split("\n")[0], log, time.perf_counter() - started)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

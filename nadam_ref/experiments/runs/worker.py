@@ -14,12 +14,10 @@ from typing import Any
 import torch
 
 from .batched import identity, run_together
-from .checkpoints import Saved, Saver, load
+from .checkpoints import Saver, load
 from .record import Record
 from .spec import RunSpec
-from .train import failed, is_out_of_memory, run
-
-__all__ = ["dask_setup", "stop", "work"]
+from .train import InProgress, is_out_of_memory, run, unfinished
 
 #: Environment variable with the niceness of a worker process.
 NICENESS = "NADAM_REF_NICENESS"
@@ -68,7 +66,7 @@ def work(job: tuple[RunSpec, ...], sweep: str, checkpoint: Path, limit_seconds: 
     except _StoppedError:
         return []
     except Exception as error:
-        crashed = [failed(spec, "crashed", f"{type(error).__name__}: {error}") for spec in job]
+        crashed = [unfinished(spec, "crashed", f"{type(error).__name__}: {error}") for spec in job]
         trace = {"traceback": traceback.format_exc()}
         return [dataclasses.replace(x, provenance={**x.provenance, **trace}) for x in crashed]
 
@@ -81,11 +79,11 @@ def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | N
     return record
 
 
-def _saving(sweep: str, checkpoint: Path) -> Callable[[Saved], None]:
+def _saving(sweep: str, checkpoint: Path) -> Callable[[InProgress], None]:
     """What is called as runs go on: saves them now and then, and where they are asked to stop."""
     saver = Saver(checkpoint)
 
-    def progress(training: Saved) -> None:
+    def progress(training: InProgress) -> None:
         stopped = sweep in _stopped
         saver(training, now=stopped)
         if stopped:
@@ -111,7 +109,7 @@ def _together(job: tuple[RunSpec, ...], sweep: str, folder: Path, limit_seconds:
         if not is_out_of_memory(error):
             raise
         if len(job) == 1:
-            return [failed(job[0], "out_of_memory", str(error).split("\n")[0])]
+            return [unfinished(job[0], "out_of_memory", str(error).split("\n")[0])]
     torch.cuda.empty_cache()
     half = len(job) // 2
     _remove(checkpoint)

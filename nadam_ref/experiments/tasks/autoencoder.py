@@ -13,14 +13,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, float32
+from torch.nn.init import xavier_uniform_
 
 from ..datasets.images import ImageData
 from ..datasets.registry import Subset
 from .base import Batch, ImageTask, Params, State
-from .initialization import INITIALIZATIONS, PAPER, initial, penalty, zeros
-
-__all__ = ["Autoencoder", "Size"]
+from .initialization import initial, zeros
 
 KERNEL = 3
 
@@ -29,8 +28,7 @@ KERNEL = 3
 class Size:
     """Channels of the outer and inner convolutions, units of the dense layers, numbers in the code.
 
-    `strided`: a stride of 2 in place of pooling. `init` and `penalty` (with its `strength`) are named in `choices`;
-    "paper" is Glorot's uniform initialization.
+    `strided`: a stride of 2 in place of pooling.
     """
 
     outer: int
@@ -38,9 +36,6 @@ class Size:
     dense: int
     code: int = 16
     strided: bool = True
-    init: str = PAPER
-    penalty: str = "none"
-    strength: float = 0.0
 
 
 class Autoencoder(ImageTask):
@@ -65,9 +60,7 @@ class Autoencoder(ImageTask):
             images = _jones_split(images)
         return images if subset is None else images.first(subset)
 
-    def init(
-        self, data: ImageData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: ImageData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: Glorot-uniform weights, biases 0.
 
         Images must be square, of 4·n pixels a side, at least 8 (12 without strides). Raises `ValueError` for others.
@@ -80,7 +73,7 @@ class Autoencoder(ImageTask):
             )
         params: Params = {}
         for layer, shape in _shapes(size, height).items():
-            params[f"{layer}.weight"] = initial(size.init, INITIALIZATIONS["xavier_uniform"], shape, generator, dtype)
+            params[f"{layer}.weight"] = initial(xavier_uniform_, shape, generator, dtype)
             params[f"{layer}.bias"] = zeros(shape[0], dtype)
         return params
 
@@ -104,16 +97,13 @@ class Autoencoder(ImageTask):
         return _conv(params, "deconv3", x, padding=full)
 
     def loss(self, size: Size, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
-        """Mean squared error over all pixels, plus the penalty."""
+        """Mean squared error over all pixels."""
         (images,) = batch
-        error = F.mse_loss(self.reconstruct(params, images), images)
-        if size.penalty != "none":
-            error = error + penalty(size.penalty, size.strength, params)
-        return error, state
+        return F.mse_loss(self.reconstruct(params, images), images), state
 
     @torch.no_grad()
     def evaluate(self, params: Params, data: ImageData, split: str) -> dict[str, Tensor]:
-        """Mean squared error over all pixels (`loss`) of a part of the data, without the penalty."""
+        """Mean squared error over all pixels (`loss`) of a part of the data."""
         bias = params["code.bias"]
         total, count = bias.new_zeros((), dtype=torch.float64), 0
         for images, _ in self.blocks(data, split, bias):

@@ -22,13 +22,11 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, float32
 
 from .. import datasets
 from ..datasets import DataError, ImageData
 from ..datasets.registry import Subset
-
-__all__ = ["Batch", "ImageTask", "Params", "State", "Task", "chosen", "model_of", "pick", "scatter"]
 
 Params = dict[str, Tensor]
 Batch = tuple[Tensor, ...]  # same shapes at every step
@@ -69,25 +67,19 @@ class Task(ABC):
         """Number of batches in one pass over the training data. Raises `ValueError` where a batch does not fit."""
 
     @abstractmethod
-    def init(self, data: Any, size: Any, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Params:
+    def init(self, data: Any, size: Any, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh leaf parameters that require gradients."""
 
     @abstractmethod
     def batches(
-        self,
-        data: Any,
-        size: Any,
-        batch: int,
-        order: torch.Generator,
-        noise: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        self, data: Any, size: Any, batch: int, order: Generator, noise: Generator, dtype: torch.dtype = float32
     ) -> Iterator[Batch]:
         """Training batches without end. `order` draws which examples, `noise` dropout and negative examples.
 
         The streams of a seed that a run gives here are called "order" and "dropout": records depend on the names.
         """
 
-    def state(self, size: Any, batch: int, dtype: torch.dtype = torch.float32) -> State:
+    def state(self, size: Any, batch: int, dtype: torch.dtype = float32) -> State:
         """What the first batch is handed, on the CPU: nothing. A batch that begins an epoch resets it by itself."""
         return ()
 
@@ -138,18 +130,12 @@ class ImageTask(Task):
         """Images `[N, H, W]` as `[N, 1, H, W]` with values in [0, 1], laid out as convolutions on a CPU are fastest."""
         return images.to(dtype).unsqueeze(1).div_(white).to(memory_format=torch.channels_last)
 
-    def targets(self, labels: Tensor, size: Any, noise: torch.Generator) -> Batch:
+    def targets(self, labels: Tensor, size: Any, noise: Generator) -> Batch:
         """What a batch holds after its inputs: nothing by default."""
         return ()
 
     def batches(
-        self,
-        data: ImageData,
-        size: Any,
-        batch: int,
-        order: torch.Generator,
-        noise: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        self, data: ImageData, size: Any, batch: int, order: Generator, noise: Generator, dtype: torch.dtype = float32
     ) -> Iterator[Batch]:
         """Batches (inputs `[batch, 1, H, W]`, and the `targets`) without end, reshuffled every epoch.
 

@@ -10,12 +10,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, float32
 
 from ..datasets.images import ImageData
 from .base import Batch, ImageTask, Params, State
-
-__all__ = ["Images", "Size"]
+from .initialization import initial, truncated_normal
 
 CLASSES = 10
 KERNEL = 5
@@ -43,9 +42,7 @@ class Images(ImageTask):
         "paper": Size(32, 64, 512),
     }
 
-    def init(
-        self, data: ImageData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: ImageData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: weights from a normal of σ = .1 cut off at 2σ; biases 0 in the first layer, else .1.
 
         The sides of the images must be multiples of 4. Raises `ValueError` for others.
@@ -63,18 +60,16 @@ class Images(ImageTask):
         }
         params: Params = {}
         for layer, shape in shapes.items():
-            weight = torch.empty(shape, dtype=torch.float64)
-            torch.nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2, generator=generator)
-            bias = torch.full((shape[0],), 0.0 if layer == "conv1" else 0.1, dtype=dtype)
-            params[f"{layer}.weight"] = weight.to(dtype).requires_grad_()
-            params[f"{layer}.bias"] = bias.requires_grad_()
+            params[f"{layer}.weight"] = initial(truncated_normal(0.1), shape, generator, dtype)
+            bias = 0.0 if layer == "conv1" else 0.1
+            params[f"{layer}.bias"] = torch.full((shape[0],), bias, dtype=dtype, requires_grad=True)
         return params
 
     def inputs(self, images: Tensor, white: int, dtype: torch.dtype) -> Tensor:
         """As the base class, but with values in [−.5, .5]."""
         return super().inputs(images, white, dtype).sub_(0.5)
 
-    def targets(self, labels: Tensor, size: Size, noise: torch.Generator) -> Batch:
+    def targets(self, labels: Tensor, size: Size, noise: Generator) -> Batch:
         """Labels `[batch]`, and which units of the dense layer are kept, bool `[batch, dense]`."""
         return labels, torch.rand(len(labels), size.dense, generator=noise, device=noise.device) >= DROPOUT
 

@@ -11,14 +11,12 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, float32
 
 from ..datasets.corpora import Int64, TextData, limited, load_text, vocabulary_size
 from ..datasets.registry import Subset
 from .base import Batch, Params, State, Task
-from .initialization import PAPER, initial, penalty, uniform, zeros
-
-__all__ = ["LanguageModel", "Size"]
+from .initialization import initial, uniform, zeros
 
 SCALE = 0.1
 STREAMS = {"dev": 20, "test": 1}  # pieces that a text is cut into for evaluation
@@ -26,18 +24,12 @@ STREAMS = {"dev": 20, "test": 1}  # pieces that a text is cut into for evaluatio
 
 @dataclass(frozen=True)
 class Size:
-    """Most words of the vocabulary, units of a layer, layers, words from one cut of the gradient to the next.
-
-    `init` and `penalty` (with its `strength`) are named in `choices`; "paper" is U(−.1, .1).
-    """
+    """Most words of the vocabulary, units of a layer, layers, words from one cut of the gradient to the next."""
 
     words: int
     units: int
     layers: int = 2
     unroll: int = 20
-    init: str = PAPER
-    penalty: str = "none"
-    strength: float = 0.0
 
 
 class LanguageModel(Task):
@@ -55,9 +47,7 @@ class LanguageModel(Task):
     def load(self, name: str, subset: Subset | None = None) -> TextData:
         return load_text(name, subset)
 
-    def init(
-        self, data: TextData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: TextData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: U(−.1, .1), the LSTM's biases 0 (the forget gate's too). One bias a gate.
 
         A layer's gates lie one above the other: input, forget, candidate, output.
@@ -67,7 +57,7 @@ class LanguageModel(Task):
         words = vocabulary_size(data, size.words)
 
         def weight(*shape: int) -> Tensor:
-            return initial(size.init, uniform(SCALE), shape, generator, dtype)
+            return initial(uniform(SCALE), shape, generator, dtype)
 
         params = {"embedding": weight(words, size.units)}
         for layer in range(size.layers):
@@ -75,7 +65,7 @@ class LanguageModel(Task):
             params[f"lstm{layer}.hidden"] = weight(4 * size.units, size.units)
             params[f"lstm{layer}.bias"] = zeros(4 * size.units, dtype)
         params["output.weight"] = weight(words, size.units)
-        params["output.bias"] = initial(PAPER, uniform(SCALE), (words,), generator, dtype)
+        params["output.bias"] = weight(words)
         return params
 
     def epoch(self, data: TextData, size: Size, batch: int) -> int:
@@ -89,13 +79,7 @@ class LanguageModel(Task):
         return steps
 
     def batches(
-        self,
-        data: TextData,
-        size: Size,
-        batch: int,
-        order: torch.Generator,
-        noise: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        self, data: TextData, size: Size, batch: int, order: Generator, noise: Generator, dtype: torch.dtype = float32
     ) -> Iterator[Batch]:
         """Batches (words `[unroll, batch]`, next words `[unroll, batch]`, 0 at the start of an epoch and 1 elsewhere).
 
@@ -113,20 +97,18 @@ class LanguageModel(Task):
                 stop = start + size.unroll
                 yield text[start:stop], text[start + 1 : stop + 1], going if step else torch.zeros_like(going)
 
-    def state(self, size: Size, batch: int, dtype: torch.dtype = torch.float32) -> State:
+    def state(self, size: Size, batch: int, dtype: torch.dtype = float32) -> State:
         """Hidden and cell values `[layers, batch, units]` before the first word: 0."""
         return tuple(torch.zeros(size.layers, batch, size.units, dtype=dtype) for _ in range(2))
 
     def loss(self, size: Size, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
-        """Cross-entropy summed over time and averaged over the batch, plus the penalty; and the state after it.
+        """Cross-entropy summed over time and averaged over the batch, and the state after it.
 
         Clipping and rates refer to this sum. The state is handed on as values: gradients stop at the batch's beginning.
         """
         words, following, going = batch
         scores, after = _forward(params, words, tuple(x * going for x in state))
         total = F.cross_entropy(scores, following.flatten(), reduction="sum") / words.shape[1]
-        if size.penalty != "none":
-            total = total + penalty(size.penalty, size.strength, params)
         return total, tuple(x.detach() for x in after)
 
     @torch.no_grad()

@@ -6,7 +6,6 @@ some rows of the tables only (`rows`), so that updates may be row-lazy.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,15 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.func import grad_and_value
+from torch import Generator, Tensor, float32
 
 from ..datasets.corpora import Int64, TextData, limited, load_words, vocabulary_size
 from ..datasets.registry import Subset
 from .base import Batch, Params, State, Task
-from .initialization import PAPER, initial, penalty, truncated_normal, uniform, zeros
-
-__all__ = ["Size", "Word2vec"]
+from .initialization import initial, truncated_normal, uniform, zeros
 
 SKIPS = 2  # pairs a word makes: with its left and its right neighbour
 DROPOUT = 0.5
@@ -33,18 +29,11 @@ BLOCK = 256  # batches drawn at once; with another number a seed gives other bat
 
 @dataclass(frozen=True)
 class Size:
-    """Most words of the vocabulary, dimensions of a vector, negative examples of a batch.
-
-    `init` and `penalty` (with its `strength`; of the rows in use) are named in `choices`; "paper" is U(−1, 1) for the
-    vectors and a truncated normal of σ = 1/√dimensions for the weights of the classifier.
-    """
+    """Most words of the vocabulary, dimensions of a vector, negative examples of a batch."""
 
     words: int
     dimensions: int
     negatives: int
-    init: str = PAPER
-    penalty: str = "none"
-    strength: float = 0.0
 
 
 class Word2vec(Task):
@@ -61,11 +50,10 @@ class Word2vec(Task):
     def load(self, name: str, subset: Subset | None = None) -> TextData:
         return load_words(name, subset)
 
-    def init(
-        self, data: TextData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> Params:
+    def init(self, data: TextData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: `embedding` and `nce.weight`, `[words, dimensions]`, and `nce.bias`, 0.
 
+        The vectors are U(−1, 1), the weights of the classifier a truncated normal of σ = 1/√dimensions.
         The vocabulary is that of the text, if it is smaller than the model's. Raises `ValueError` for fewer than two
         words.
         """
@@ -73,8 +61,8 @@ class Word2vec(Task):
         shape = (words, size.dimensions)
         classifier = truncated_normal(1 / math.sqrt(size.dimensions))
         return {
-            "embedding": initial(size.init, uniform(1.0), shape, generator, dtype),
-            "nce.weight": initial(size.init, classifier, shape, generator, dtype),
+            "embedding": initial(uniform(1.0), shape, generator, dtype),
+            "nce.weight": initial(classifier, shape, generator, dtype),
             "nce.bias": zeros(words, dtype),
         }
 
@@ -93,13 +81,7 @@ class Word2vec(Task):
         return SKIPS * centres // batch
 
     def batches(
-        self,
-        data: TextData,
-        size: Size,
-        batch: int,
-        order: torch.Generator,
-        noise: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        self, data: TextData, size: Size, batch: int, order: Generator, noise: Generator, dtype: torch.dtype = float32
     ) -> Iterator[Batch]:
         """Batches without end, read from the text in its order, from a place that is drawn once, round and round.
 
@@ -143,8 +125,6 @@ class Word2vec(Task):
         true = (vectors * weights[:pairs]).sum(1) + bias[:pairs]
         false = torch.addmm(bias[pairs:], vectors, weights[pairs:].t())
         total = F.softplus(-true).mean() + F.softplus(false).sum() / pairs
-        if size.penalty != "none":
-            total = total + penalty(size.penalty, size.strength, params)
         return total, state
 
     @torch.no_grad()
@@ -172,9 +152,6 @@ class Word2vec(Task):
             "nce.weight": of_weights,
             "nce.bias": torch.cat([of_true, of_false.sum(0)]),
         }
-        if size.penalty != "none":
-            more, extra = grad_and_value(functools.partial(penalty, size.penalty, size.strength))(params)
-            total, grads = total + extra, {name: g + more[name] for name, g in grads.items()}
         return total, state, grads
 
     @torch.no_grad()
@@ -207,7 +184,7 @@ def log_uniform(words: int) -> Tensor:
     return ((k + 2) / (k + 1)).log() / math.log(words + 1)
 
 
-def negatives(words: int, count: int, batches: int, generator: torch.Generator) -> tuple[Int64, Int64]:
+def negatives(words: int, count: int, batches: int, generator: Generator) -> tuple[Int64, Int64]:
     """For each batch `count` different words `[batches, count]`, and how many draws `[batches]` that took.
 
     They are drawn one by one from `log_uniform` until there are as many different ones. Raises `ValueError` where there
