@@ -285,12 +285,14 @@ def test_fault_75_results_of_sources_that_changed_meanwhile_are_not_kept(
     assert list((root / "_build" / "executed").iterdir()) == []
 
 
-def test_old_executed_forms_are_forgotten(tmp_path: Path) -> None:
+def test_old_executed_forms_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "n.ipynb"
     folder = tmp_path / "executed"
     folder.mkdir()
     for n in range(8):
         (folder / f"n-{n}.ipynb").touch()
         os.utime(folder / f"n-{n}.ipynb", (n, n))
-    driver._forget_old([driver.Job(source, folder / "n-7.ipynb", {}, "k")])
+    monkeypatch.setattr(driver.execute, "execute_all", lambda jobs, _progress: {"n": 1.0})
+    job = driver.Job(source, folder / "n-7.ipynb", {}, "k")
+    assert driver._execute([job], lambda *_: None, still_valid=lambda: True) == {"n": 1.0}
     assert sorted(path.stem for path in folder.iterdir()) == ["n-3", "n-4", "n-5", "n-6", "n-7"]
