@@ -4,6 +4,8 @@
 choose how a step is computed (foreach, fused, differentiable): each test sets those itself.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

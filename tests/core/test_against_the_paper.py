@@ -1,26 +1,30 @@
 """Every optimizer, form and dialect, on every execution path, against its box in `paper.py`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
-from variants import every_followed_path, every_variant_with_box, flags
+from variants import Variant, every_followed_path, every_variant_with_box, flags
 
 T = 300
 
 
-def gradients(shape, T=T, seed=0):
+def gradients(shape: Any, T: Any = T, seed: int = 0) -> Any:
     """Random gradients that do not depend on θ, of scales from 1e-3 to 1e2 and with zeros: the box gets the same."""
     rng = np.random.default_rng(seed)
     scale = 10.0 ** rng.uniform(-3, 2, size=(T + 1, *shape))
     return rng.standard_normal((T + 1, *shape)) * scale * (rng.uniform(size=(T + 1, *shape)) > 0.05)
 
 
-def distance(ours, box):
+def distance(ours: Any, box: Any) -> Any:
     return np.abs(ours - box).max() / np.abs(box).max()
 
 
 @every_followed_path
 @every_variant_with_box
-def test_agrees_with_its_box(variant, path):
+def test_agrees_with_its_box(variant: Variant, path: str) -> None:
     shapes = [(3, 4), (5,), ()]
     G = [gradients(s, seed=i) for i, s in enumerate(shapes)]
     start = [np.random.default_rng(9).standard_normal(s) for s in shapes]
@@ -36,7 +40,7 @@ def test_agrees_with_its_box(variant, path):
 
 
 @every_variant_with_box
-def test_agrees_with_its_box_where_the_gradient_follows_the_parameters(variant):
+def test_agrees_with_its_box_where_the_gradient_follows_the_parameters(variant: Variant) -> None:
     A = np.array([[3.0, 0.4], [0.4, 0.7]])
     θ = torch.tensor([1.5, -2.0], dtype=torch.float64, requires_grad=True)
     optimizer = variant.optimizer([θ])

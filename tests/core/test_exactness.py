@@ -1,6 +1,9 @@
 """Every optimizer on every execution path against 50 digits: float64 parameters stay within 1e-14 over 1,000 steps."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import Any
 
 import numpy as np
 import oracle
@@ -44,7 +47,7 @@ A = np.array([[3.0, 0.4, 0, 0], [0.4, 0.07, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 START = np.array([1.5, -2.0, 0.7, -0.3])
 
 
-def noise():
+def noise() -> Any:
     """G[0] … G[T]: of order 1 where the gradient follows θ; elsewhere of scales from 1e-3 to 1e2, some of them zero."""
     rng = np.random.default_rng(0)
     shape = (T + 1, 2)
@@ -53,18 +56,18 @@ def noise():
 
 
 @cache
-def exact_path(number):
+def exact_path(number: int) -> Any:
     variant = CASES[number]
     valley, G = oracle.exact(A[:2, :2]), oracle.exact(noise())
     sign = -1 if variant.keywords.get("maximize") else 1
 
-    def gradient(θ, t):
+    def gradient(θ: Any, t: Any) -> Any:
         return np.concatenate([valley @ (θ[:2] - 1) * sign + G[t, :2], G[t, 2:]])
 
     return oracle.trajectory(variant.settings(**NUMBERS), START, gradient, T)
 
 
-def our_path(variant, path):
+def our_path(variant: Variant, path: str) -> Any:
     θ = torch.tensor(START, requires_grad=True)
     optimizer = variant.optimizer([θ], **{**numbers(variant.name, **NUMBERS), **variant.keywords, **flags(path, η)})
     slope, path = torch.tensor(-A if variant.keywords.get("maximize") else A), [START]
@@ -75,23 +78,23 @@ def our_path(variant, path):
     return np.stack(path)
 
 
-def distance(ours, exact):
+def distance(ours: Any, exact: Any) -> Any:
     """max|θ−θ*| / max|θ*| over the trajectory, for the elements with and without feedback; the larger of the two."""
     return max(np.abs(ours[:, i] - exact[:, i]).max() / np.abs(exact[:, i]).max() for i in (slice(2), slice(2, 4)))
 
 
-def cases(count):
+def cases(count: int) -> Any:
     return pytest.mark.parametrize("number", range(count), ids=[variant.id for variant in CASES[:count]])
 
 
 @cases(len(CASES))
-def test_every_setting_stays_within_1e14_of_the_exact_trajectory(number):
+def test_every_setting_stays_within_1e14_of_the_exact_trajectory(number: int) -> None:
     assert distance(our_path(CASES[number], "for-loop"), exact_path(number)) <= 1e-14
 
 
 @pytest.mark.parametrize("path", FOLLOWED[1:])
 @cases(len(WITH_BOX))
-def test_every_path_stays_within_1e14_of_the_exact_trajectory(number, path):
+def test_every_path_stays_within_1e14_of_the_exact_trajectory(number: int, path: str) -> None:
     assert distance(our_path(CASES[number], path), exact_path(number)) <= 1e-14
 
 
@@ -112,7 +115,7 @@ def test_every_path_stays_within_1e14_of_the_exact_trajectory(number, path):
     ],
     ids=lambda variant: variant.id,
 )
-def test_rows_are_exact_under_their_own_and_under_common_counts(variant, path, counts):
+def test_rows_are_exact_under_their_own_and_under_common_counts(variant: Variant, path: str, counts: str) -> None:
     """Row i occurs in every (i + 1)-th step; ψ is large, so that the counts matter."""
     rows, steps = 3, 60
     G, table = noise()[1 : steps + 1, None] * [[1], [-2], [0.5]], np.stack([START, -START, 2 * START])
@@ -148,14 +151,14 @@ def test_rows_are_exact_under_their_own_and_under_common_counts(variant, path, c
     ],
     ids=str,
 )
-def test_the_oracle_gives_the_known_multipliers_of_a_constant_gradient(settings, expected):
+def test_the_oracle_gives_the_known_multipliers_of_a_constant_gradient(settings: Any, expected: Any) -> None:
     """Steps for g = 1 in units of η; the figures were read off the libraries, not off this project."""
     s = Settings("Nadam", **{"η": 1.0, "ε": 0.0, **settings})
     θ = oracle.trajectory(s, np.zeros(1), lambda θ, t: oracle.exact(np.ones(1)), 500)[:, 0]
     assert np.allclose(-np.diff(θ)[np.array([1, 2, 5, 10, 50, 100, 200, 500]) - 1], expected, rtol=0, atol=6e-4)
 
 
-def test_what_the_oracle_sums_is_what_the_recursions_sum_to():
+def test_what_the_oracle_sums_is_what_the_recursions_sum_to() -> None:
     """Against the sums written out, Σ_i q_i g_i ∏_{i<j≤t} μ_j, which take T² terms."""
     rng = np.random.default_rng(3)
     g, f = oracle.exact(rng.standard_normal(40)), oracle.exact(rng.uniform(0.1, 1, 40))
@@ -171,7 +174,7 @@ def test_what_the_oracle_sums_is_what_the_recursions_sum_to():
 
 
 @pytest.mark.parametrize("near_one", [0.999, 0.9999, 0.999999, 1 - 1e-9])
-def test_corrections_keep_all_digits_where_the_decay_rates_are_near_one(near_one):
+def test_corrections_keep_all_digits_where_the_decay_rates_are_near_one(near_one: float) -> None:
     """At t = 2 and μ = 0.999999, 1 − μᵗ as it stands would keep eleven digits."""
     for t in [*range(1, 100), 1000, 10**5, 10**7]:
         mp = oracle.mp
@@ -188,7 +191,7 @@ def test_corrections_keep_all_digits_where_the_decay_rates_are_near_one(near_one
 @pytest.mark.parametrize("path", ["for-loop", "capturable"])
 @pytest.mark.parametrize("name", ["RMSProp", "Adam", "Nadam"])
 @pytest.mark.parametrize("betas", [(0.99, 0.9999), (0.9999, 0.999999), (0.999999, 0.999999)], ids=str)
-def test_trajectories_are_exact_where_the_decay_rates_are_near_one(name, betas, path):
+def test_trajectories_are_exact_where_the_decay_rates_are_near_one(name: str, betas: Any, path: str) -> None:
     G = noise()[:201]
     exactG = oracle.exact(G)
     more = {"dialect": "constant"} if name == "Nadam" else {}
@@ -203,7 +206,7 @@ def test_trajectories_are_exact_where_the_decay_rates_are_near_one(name, betas, 
     assert np.abs(θ.detach().numpy() - exact[-1]).max() / np.abs(exact).max() <= 1e-14
 
 
-def product_of_multipliers(μ, ψ, T):
+def product_of_multipliers(μ: Any, ψ: float | None, T: int) -> Any:
     """∏_{t≤T} μ (1 − ½ qᵗ), q = 0.96^ψ, from the series of its logarithm: Σ_t log(1 − ½ qᵗ) = −Σ_k Σ_t (½ qᵗ)ᵏ / k."""
     mp = oracle.mp
     q = mp.power(mp.fdiv(96, 100), mp.mpf(ψ))
@@ -212,7 +215,7 @@ def product_of_multipliers(μ, ψ, T):
 
 
 @pytest.mark.parametrize(("dialect", "ψ"), [("keras3", 1.0), ("cs229", 0.004)])
-def test_fault_26_the_product_of_a_million_multipliers(dialect, ψ):
+def test_fault_26_the_product_of_a_million_multipliers(dialect: str, ψ: float | None) -> None:
     """It keeps twelve digits, or has fallen below the smallest float64, as the report's has after 1,100 steps."""
     μ = 1 - 1e-7
     product = 1.0
@@ -226,7 +229,7 @@ def test_fault_26_the_product_of_a_million_multipliers(dialect, ψ):
     assert abs(k.a * (1 - exact * ahead) / ahead - 1) <= 1e-15
 
 
-def test_the_closed_form_of_the_product_is_the_product():
+def test_the_closed_form_of_the_product_is_the_product() -> None:
     for ψ in (0.004, 1.0, 3.0):
         product = oracle.mp.fprod(oracle.multiplier(0.99, ψ, t) for t in range(1, 301))
         assert abs(product_of_multipliers(0.99, ψ, 300) / product - 1) < 1e-45

@@ -1,16 +1,20 @@
 """Bad input and bad luck (the numbers are those of the project's fault list), and the habits of a torch optimizer."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import io
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 from conformance import every_path_of_leaves
-from variants import PATHS, TEN, ten
+from torch import Tensor
+from variants import PATHS, TEN, Variant, ten
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, scalars
@@ -18,24 +22,24 @@ from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, scalars
 NAMES = list(OPTIMIZERS)
 
 
-def step(optimizer, *grads):
+def step(optimizer: Any, *grads: Any) -> None:
     params = [p for group in optimizer.param_groups for p in group["params"]]
     for p, g in zip(params, grads, strict=True):
         p.grad = g
     optimizer.step()
 
 
-def parameter(*shape, dtype=torch.float64, seed=0):
+def parameter(*shape: Any, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, dtype=dtype, generator=generator).requires_grad_()
 
 
-def values(p):
+def values(p: Tensor) -> Any:
     return p.detach().clone()
 
 
 @ten
-def test_fault_01_nan_and_inf_propagate(variant):
+def test_fault_01_nan_and_inf_propagate(variant: Variant) -> None:
     p = parameter(3)
     step(variant.optimizer([p]), torch.tensor([float("nan"), 1.0, float("inf")], dtype=torch.float64))
     assert p[0].isnan()
@@ -44,7 +48,7 @@ def test_fault_01_nan_and_inf_propagate(variant):
 
 
 @ten
-def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(variant):
+def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(variant: Variant) -> None:
     p = parameter(2, dtype=torch.float32)
     q = values(p)[1:].requires_grad_()
     both, alone = variant.optimizer([p]), variant.optimizer([q])
@@ -60,7 +64,7 @@ def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(variant):
 
 @ten
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_fault_03_denormal_gradients_stay_finite(variant, dtype):
+def test_fault_03_denormal_gradients_stay_finite(variant: Variant, dtype: torch.dtype) -> None:
     p = parameter(3, dtype=dtype)
     optimizer = variant.optimizer([p])
     for _ in range(10):
@@ -71,7 +75,9 @@ def test_fault_03_denormal_gradients_stay_finite(variant, dtype):
 @ten
 @every_path_of_leaves
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
-def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(variant, path, dtype):
+def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(
+    variant: Variant, path: str, dtype: torch.dtype
+) -> None:
     p = parameter(3, dtype=dtype)
     before = values(p)
     no_eps = {"eps": 0.0} if "eps" in variant.optimizer([p]).defaults else {}
@@ -82,7 +88,7 @@ def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(variant, pa
 
 
 @ten
-def test_fault_05_zero_for_a_thousand_steps_and_then_not(variant):
+def test_fault_05_zero_for_a_thousand_steps_and_then_not(variant: Variant) -> None:
     p = parameter(3)
     optimizer = variant.optimizer([p])
     for _ in range(1000):
@@ -94,7 +100,7 @@ def test_fault_05_zero_for_a_thousand_steps_and_then_not(variant):
 
 
 @ten
-def test_fault_06_parameters_without_gradient_are_skipped(variant):
+def test_fault_06_parameters_without_gradient_are_skipped(variant: Variant) -> None:
     p, q = parameter(3), parameter(2, seed=1)
     optimizer = variant.optimizer([p, q])
     before = values(q)
@@ -110,7 +116,7 @@ def test_fault_06_parameters_without_gradient_are_skipped(variant):
 
 @ten
 @every_path_of_leaves
-def test_fault_07_08_scalars_and_empty_tensors(variant, path):
+def test_fault_07_08_scalars_and_empty_tensors(variant: Variant, path: str) -> None:
     p, q = parameter(), torch.empty(0, 3, dtype=torch.float64, requires_grad=True)
     optimizer = variant.optimizer([p, q], **PATHS[path])
     before = values(p)
@@ -121,7 +127,7 @@ def test_fault_07_08_scalars_and_empty_tensors(variant, path):
 
 @ten
 @pytest.mark.parametrize("path", ["for-loop", "foreach", "fused"])
-def test_fault_09_layout_does_not_matter(variant, path):
+def test_fault_09_layout_does_not_matter(variant: Variant, path: str) -> None:
     base = parameter(6, 4)
     grads = [torch.randn(4, 6, dtype=torch.float64) for _ in range(3)]
     layouts = {
@@ -141,13 +147,13 @@ def test_fault_09_layout_does_not_matter(variant, path):
 
 
 @ten
-def test_fault_10_overlapping_parameters_are_refused(variant):
+def test_fault_10_overlapping_parameters_are_refused(variant: Variant) -> None:
     with pytest.raises(ValueError, match=r"shape \(3, 4\) whose elements overlap"):
         variant.optimizer([torch.zeros(1, 4).expand(3, 4)])
 
 
 @ten
-def test_fault_11_complex_parameters_are_pairs_of_reals(variant):
+def test_fault_11_complex_parameters_are_pairs_of_reals(variant: Variant) -> None:
     z = parameter(3, dtype=torch.complex128)
     x = torch.view_as_real(values(z)).requires_grad_()
     a, b = variant.optimizer([z]), variant.optimizer([x])
@@ -159,12 +165,12 @@ def test_fault_11_complex_parameters_are_pairs_of_reals(variant):
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool], ids=str)
-def test_fault_12_integers_are_refused(dtype):
+def test_fault_12_integers_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=str(dtype)):
         Nadam([torch.zeros(3, dtype=dtype)])
 
 
-def test_fault_13_non_leaf_is_refused():
+def test_fault_13_non_leaf_is_refused() -> None:
     with pytest.raises(ValueError, match="non-leaf"):
         Nadam([parameter(3) * 2])
 
@@ -172,7 +178,7 @@ def test_fault_13_non_leaf_is_refused():
 @ten
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("path", ["for-loop", "foreach", "fused", "capturable"])
-def test_fault_14_half_precision_is_float32_arithmetic(variant, dtype, path):
+def test_fault_14_half_precision_is_float32_arithmetic(variant: Variant, dtype: torch.dtype, path: str) -> None:
     p = parameter(4, 3, dtype=dtype)
     optimizer = variant.optimizer([p], **PATHS[path])
     for i in range(10):
@@ -195,13 +201,13 @@ def test_fault_14_half_precision_is_float32_arithmetic(variant, dtype, path):
 
 @ten
 @pytest.mark.parametrize("lr", [-1.0, float("nan"), float("inf"), "0.1x", torch.tensor([1.0, 2.0])], ids=str)
-def test_fault_16_rates(variant, lr):
+def test_fault_16_rates(variant: Variant, lr: Any) -> None:
     with pytest.raises(ValueError, match=r"Invalid learning rate: |Tensor lr must be 1-element"):
         variant.optimizer([parameter(3)], lr=lr)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
-def test_fault_17_decay_rates(value):
+def test_fault_17_decay_rates(value: Any) -> None:
     p = parameter(3)
     for make, label in [
         (lambda: Adam([p], betas=(value, 0.9)), "beta parameter at index 0"),
@@ -215,12 +221,12 @@ def test_fault_17_decay_rates(value):
 
 @pytest.mark.parametrize("keyword", ["eps", "weight_decay", "momentum_decay"])
 @pytest.mark.parametrize("value", [-1e-3, float("nan")])
-def test_fault_18_other_numbers(keyword, value):
+def test_fault_18_other_numbers(keyword: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"Invalid {keyword.replace('eps', 'epsilon')} value: {value}"):
         Nadam([parameter(3)], **{keyword: value})
 
 
-def test_fault_19_empty_generator_used_twice_and_duplicates():
+def test_fault_19_empty_generator_used_twice_and_duplicates() -> None:
     with pytest.raises(ValueError, match="empty parameter list"):
         Nadam([])
     used = (p for p in [parameter(3)])
@@ -234,7 +240,7 @@ def test_fault_19_empty_generator_used_twice_and_duplicates():
         Nadam([{"params": [p]}, {"params": [p]}])
 
 
-def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked():
+def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked() -> None:
     p, q = parameter(3), parameter(3)
     optimizer = Nadam([p])
     step(optimizer, torch.ones_like(p))
@@ -252,11 +258,11 @@ def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked():
 
 
 @ten
-def test_fault_22_closure(variant):
+def test_fault_22_closure(variant: Variant) -> None:
     p = parameter(3)
     optimizer = variant.optimizer([p])
 
-    def closure():
+    def closure() -> Any:
         optimizer.zero_grad()
         loss = (p**2).sum()
         loss.backward()
@@ -271,7 +277,7 @@ def test_fault_22_closure(variant):
 @ten
 @pytest.mark.parametrize("steps", [0, 1, 7])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
-def test_fault_23_24_resumed_runs_go_on_bitwise(variant, steps, dtype):
+def test_fault_23_24_resumed_runs_go_on_bitwise(variant: Variant, steps: Any, dtype: torch.dtype) -> None:
     """Through state_dict and a weights_only file, deepcopy and pickle, at any step; half precision keeps its state."""
     p = parameter(4, 3, dtype=dtype)
     optimizer = variant.optimizer([p], weight_decay=0.01)
@@ -294,7 +300,7 @@ def test_fault_23_24_resumed_runs_go_on_bitwise(variant, steps, dtype):
             assert all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a | b)
 
 
-def test_fault_23_schedules_do_not_hide_another_rule():
+def test_fault_23_schedules_do_not_hide_another_rule() -> None:
     """Adam under the schedule keeps what Nadam keeps; the keywords in the groups tell them apart."""
     p, q = parameter(3), parameter(3)
     adam, nadam = Adam([p], momentum_decay=0.004), Nadam([q])
@@ -305,7 +311,7 @@ def test_fault_23_schedules_do_not_hide_another_rule():
             ours.load_state_dict(other.state_dict())
 
 
-def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing():
+def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing() -> None:
     made = {}
     for variant in TEN:
         p = parameter(3)
@@ -319,7 +325,7 @@ def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing():
         assert str(made[ours].state_dict()) == str(before)
 
 
-def test_fault_25_26_long_runs_keep_counting_and_correcting():
+def test_fault_25_26_long_runs_keep_counting_and_correcting() -> None:
     p = parameter(1)
     optimizer = Nadam([p], betas=(0.99999, 0.999))
     step(optimizer, torch.ones_like(p))
@@ -332,7 +338,7 @@ def test_fault_25_26_long_runs_keep_counting_and_correcting():
 
 
 @ten
-def test_fault_27_schedulers_change_the_rate_between_steps(variant):
+def test_fault_27_schedulers_change_the_rate_between_steps(variant: Variant) -> None:
     p, q = parameter(3), parameter(3)
     optimizer = variant.optimizer([p], lr=0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
@@ -345,7 +351,7 @@ def test_fault_27_schedulers_change_the_rate_between_steps(variant):
     assert torch.equal(p, q)
 
 
-def test_fault_28_unknown_choices_list_the_known_ones():
+def test_fault_28_unknown_choices_list_the_known_ones() -> None:
     p = [parameter(3)]
     with pytest.raises(ValueError, match=r"unknown dialect 'torch': choose one of cs229, iclr, constant, keras3, choi"):
         Nadam(p, dialect="torch")
@@ -368,7 +374,7 @@ def test_fault_28_unknown_choices_list_the_known_ones():
         Nadam(p, 1e-3, (0.9, 0.999), 1e-8, 0, 4e-3, False, "iclr")  # our own keywords are keyword-only
 
 
-def test_the_old_name_of_a_dialect_works_with_a_warning():
+def test_the_old_name_of_a_dialect_works_with_a_warning() -> None:
     p, q, r = parameter(3), parameter(3), parameter(3)
     with pytest.warns(DeprecationWarning, match="dialect 'radam' is now called 'interpolated'") as seen:
         old = Nadam([p], dialect="radam")
@@ -382,7 +388,7 @@ def test_the_old_name_of_a_dialect_works_with_a_warning():
     assert torch.equal(p, q)
 
 
-def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence():
+def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence() -> None:
     p, q = parameter(3), parameter(3)
     first = Nadam([p], dialect="interpolated")
     step(first, torch.ones_like(p))
@@ -394,7 +400,7 @@ def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence():
 
 
 @ten
-def test_a_rate_of_zero_moves_nothing(variant):
+def test_a_rate_of_zero_moves_nothing(variant: Variant) -> None:
     p = parameter(3)
     before = values(p)
     step(variant.optimizer([p], lr=0.0), torch.ones_like(p))
@@ -402,11 +408,11 @@ def test_a_rate_of_zero_moves_nothing(variant):
 
 
 @ten
-def test_step_is_differentiable(variant):
+def test_step_is_differentiable(variant: Variant) -> None:
     """The gradient of the updated parameter by the first gradient, against central differences."""
     start = parameter(3)
 
-    def updated(g):
+    def updated(g: Any) -> Any:
         p = start.detach().clone().requires_grad_().clone()
         optimizer = variant.optimizer([p], differentiable=True)
         p.grad = g
@@ -417,7 +423,7 @@ def test_step_is_differentiable(variant):
     assert torch.autograd.gradcheck(updated, (g,))
 
 
-def test_flags_that_exclude_each_other():
+def test_flags_that_exclude_each_other() -> None:
     for flags, text in [
         ({"fused": True, "differentiable": True}, "`fused` does not support `differentiable`"),
         ({"fused": True, "foreach": True}, "`fused` and `foreach` cannot be `True` together"),
@@ -428,7 +434,7 @@ def test_flags_that_exclude_each_other():
         Adam([parameter(3)], lr=torch.tensor(0.1), foreach=True)
 
 
-def test_without_a_compiler_fused_warns_once_and_gives_the_same():
+def test_without_a_compiler_fused_warns_once_and_gives_the_same() -> None:
     code = """
 import os, warnings, torch
 os.environ["CXX"] = "no-such-compiler"
@@ -447,7 +453,7 @@ print([str(w.message) for w in caught if "fused" in str(w.message)])
     assert out.count("no kernel could be compiled for cpu") == 1
 
 
-def test_the_vocabulary():
+def test_the_vocabulary() -> None:
     assert list(nadam_ref.RULES) == list(OPTIMIZERS) == [c.__name__ for c in OPTIMIZERS.values()]
     for name, cls in OPTIMIZERS.items():
         assert cls.rule is nadam_ref.RULES[name]
@@ -455,14 +461,14 @@ def test_the_vocabulary():
         assert set(nadam_ref.__all__) >= {name}
 
 
-def test_the_docstring_describes_every_dialect_as_it_describes_itself():
+def test_the_docstring_describes_every_dialect_as_it_describes_itself() -> None:
     words = " ".join(Nadam.__doc__.split())
     for name, dialect in nadam_ref.DIALECTS.items():
         default = " (default)" if name == inspect.signature(Nadam).parameters["dialect"].default else ""
         assert f'"{name}"{default}: {dialect.summary} ({dialect.users})' in words
 
 
-def test_one_default_dialect():
+def test_one_default_dialect() -> None:
     """Also where the scalars are asked for without an optimizer."""
     defaults = {inspect.signature(f).parameters["dialect"].default for f in (Nadam.__init__, NadaMax.__init__, scalars)}
     assert defaults == {"cs229"}
@@ -472,10 +478,10 @@ def test_one_default_dialect():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)
 @pytest.mark.parametrize("name", ["AdaGrad", "RMSProp", "MaxProp", "Adam", "AdaMax", "Nadam", "NadaMax"])
-def test_a_large_tensor_in_parts_is_updated_as_in_one_piece(name, dtype):
+def test_a_large_tensor_in_parts_is_updated_as_in_one_piece(name: str, dtype: torch.dtype) -> None:
     """By default a tensor of more than 2^19 elements is cut; foreach=True takes it whole: the same bits."""
 
-    def trained(**keywords):
+    def trained(**keywords: Any) -> Any:
         torch.manual_seed(0)
         large, image = torch.randn(9, 70_001), torch.randn(2, 3, 320, 320)
         of = [torch.randn(5), large, image.to(memory_format=torch.channels_last), torch.randn(7)]
