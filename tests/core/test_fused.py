@@ -353,7 +353,7 @@ def test_flattened_is_unflattened(variant: Variant) -> None:
 
 def table_of(optimizer: Any) -> Any:
     (plan,) = optimizer._plans.values()
-    return plan.pack.table(optimizer.state)
+    return plan.flat_state.table(optimizer.state)
 
 
 def test_a_flattened_step_is_one_span() -> None:
