@@ -185,7 +185,7 @@ class AdaGrad(PaperOptimizer):
     .. math:: n \leftarrow n + g^2, \qquad \theta \leftarrow \theta - \eta \frac{g}{\sqrt n + \varepsilon}
 
     `lr_decay`
-        η / (1 + (t−1) · lr_decay) stands for η. Default 0.
+        The rate of step t is η / (1 + (t−1) · lr_decay). Default 0.
     `initial_accumulator_value`
         n before the first step. Default 0.
     """
@@ -292,7 +292,7 @@ class Adam(PaperOptimizer):
         \theta &\leftarrow \theta - \eta \frac{\hat m}{\sqrt{\hat n} + \varepsilon}
 
     `bias_correction`
-        False: m and n stand for their corrected forms. Default True.
+        False: m and n are used uncorrected. Default True.
     `momentum_decay`
         None (default): μ is constant. A number ψ: the report's schedule, m ← μ_t m + (1−μ_t) g and
         m / (1 − ∏_{i≤t} μ_i), as in the report's experiments.
@@ -325,7 +325,7 @@ class Adam(PaperOptimizer):
 
 
 class AdaMax(PaperOptimizer):
-    r"""AdaMax, Adam with the max norm (Kingma and Ba, 2015, Algorithm 2); torch.optim.Adamax up to where ε stands.
+    r"""AdaMax, Adam with the max norm (Kingma and Ba, 2015, Algorithm 2); torch.optim.Adamax but for the place of ε.
 
     .. math::
         m &\leftarrow \mu m + (1-\mu) g, & \hat m &= m / (1-\mu^t) \\

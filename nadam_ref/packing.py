@@ -1,7 +1,7 @@
 """Flat memory: the state of a fused group in one tensor a name, and parameters in one (`flatten_`).
 
-Both only choose where numbers lie. Kernels walk addresses that are looked at in every step, so a tensor that was moved
-or replaced costs time, never a wrong result.
+Both only choose where numbers lie. Addresses are looked at again in every step, so a tensor that was moved or replaced
+costs time, and never gives a wrong result.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .memory import cut, is_memory, is_shared
 from .settings import Settings, StateKeys
 from .state import State
 
-__all__ = ["Pack", "flatten_"]
+__all__ = ["FlatState", "flatten_"]
 
 NBYTES, DTYPE = attrgetter("nbytes"), attrgetter("dtype")
 
 
-class Pack:
+class FlatState:
     """Parameters that step together, their state flat and permanent: their state dicts show pieces of `flat`.
 
-    Raises ValueError for parameters that do not fit one pack: of several dtypes or devices, half precision or complex,
+    Raises ValueError for parameters that do not fit together: of several dtypes or devices, half precision or complex,
     with gaps in memory, with counts that differ, or with state that other processes share.
     """
 
@@ -139,7 +139,7 @@ def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...
         if any(x.shape != p.shape for x in tensors if x is not None):
             raise ValueError(f"gradient or state have another shape than their parameter's, {tuple(p.shape)}")
         if not same_layout(p, *tensors) or not p.numel() or any(state[name].dim() for name in counts):
-            raise ValueError(f"a parameter of shape {tuple(p.shape)} does not lie in memory as a pack needs it")
+            raise ValueError(f"a parameter of shape {tuple(p.shape)} does not lie in memory as flat state needs it")
     if any(len({state[name].item() for state in states}) > 1 for name in counts):
         raise ValueError("the parameters have made different numbers of steps")
 
@@ -157,7 +157,7 @@ def flatten_(module: nn.Module) -> nn.Module:
     owns its storage: it is saved, shared and moved without its neighbours. (torch cannot resize such a storage.)
 
     Keep the gradients where they are with `zero_grad(set_to_none=False)`. Whatever moves them or the parameters
-    (`zero_grad()`, which lets go of gradients, `.to()`, `share_memory()`, `load_state_dict(assign=True)`) undoes the
+    (`zero_grad()`, which drops the gradients, `.to()`, `share_memory()`, `load_state_dict(assign=True)`) undoes the
     layout and nothing else: steps stay right and cost what they cost unflattened, until `flatten_` is called again.
 
     Raises ValueError for parameters that overlap in memory, that are shared with other processes, that are not yet

@@ -8,7 +8,7 @@ from typing import Any
 
 from .cohort import cohorts
 from .compat import check_for_fused
-from .packing import Pack
+from .packing import FlatState
 from .rows import Rows
 from .settings import Settings
 from .state import Begun
@@ -32,7 +32,7 @@ class Plan:
         #: The settings, and what the group held when they were read.
         self.settings: Settings | None = None
         self.given: list[Any] = []
-        self.pack: Pack | None = None
+        self.flat_state: FlatState | None = None
         self._packings = 0
         self._rows = Rows()
 
@@ -41,7 +41,7 @@ class Plan:
 
         Raises whatever a step may raise, and has then changed nothing but the state that `states` can take back.
         """
-        return self._prepare_packed(settings, states) or self._prepare_cohorts(settings, states, alone)
+        return self._prepare_flat(settings, states) or self._prepare_cohorts(settings, states, alone)
 
     def _prepare_cohorts(self, settings: Settings, states: Begun, alone: bool) -> Advance:
         dense, sparse = cohorts(settings, states)
@@ -58,21 +58,21 @@ class Plan:
 
         return advance
 
-    def _prepare_packed(self, settings: Settings, states: Begun) -> Advance | None:
+    def _prepare_flat(self, settings: Settings, states: Begun) -> Advance | None:
         """The step of a fused group at once, from flat state; None where the group does not lie in memory for that."""
-        if not settings["fused"] or settings.symbolic or (self.pack is None and self._packings >= PACKINGS):
+        if not settings["fused"] or settings.symbolic or (self.flat_state is None and self._packings >= PACKINGS):
             return None
         params = [p for p in settings.params if p.grad is not None]
-        if self.pack and not (self.pack.keys == settings.keys and self.pack.holds(params)):
-            self.pack = None
-        if self.pack is None and params and self._packings < PACKINGS:
+        if self.flat_state and not (self.flat_state.keys == settings.keys and self.flat_state.holds(params)):
+            self.flat_state = None
+        if self.flat_state is None and params and self._packings < PACKINGS:
             self._packings += 1
             for p in params:
                 if p.is_floating_point():
                     check_for_fused(p)
             with contextlib.suppress(ValueError):
-                self.pack = Pack(params, [states.of(p, settings) for p in params], settings.keys)
-        advance = self.pack.prepare(settings, states.optimizer.state) if self.pack else None
+                self.flat_state = FlatState(params, [states.of(p, settings) for p in params], settings.keys)
+        advance = self.flat_state.prepare(settings, states.optimizer.state) if self.flat_state else None
         if advance is None:
-            self.pack = None
+            self.flat_state = None
         return advance

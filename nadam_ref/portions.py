@@ -58,5 +58,5 @@ def _parts(lists: Lists) -> list[Lists]:
     rest = len(lists[0]) - 1
     parts = [[torch.split(x.view(-1), PORTION) for x in tensors[rest:]] for tensors in lists]
     pieces = range(len(parts[0][0]))
-    before = [_cut(lists, 0, rest)] if rest else []
-    return before + [cast(Lists, tuple([x[i] for x in tensors] for tensors in parts)) for i in pieces]
+    head = [_cut(lists, 0, rest)] if rest else []
+    return head + [cast(Lists, tuple([x[i] for x in tensors] for tensors in parts)) for i in pieces]

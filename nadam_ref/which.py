@@ -1,6 +1,6 @@
 """Which Nadam a library runs: its own code steps a fixed stream of gradients, and so does every Nadam of this package.
 
-No formula stands here. The candidates are `Nadam` in each dialect, the same class with other numbers for its near
+There is no formula here. The candidates are `Nadam` in each dialect, the same class with other numbers for its near
 relatives, and `Adam`. Only torch is needed; every other library is imported when it is stepped.
 """
 
@@ -50,7 +50,7 @@ MEANING = {
     "none": "no published Nadam; {nearest} is nearest, at distance {distance:.1g}",
 }
 
-#: What is said of a near relative, by what its name adds to the dialect's.
+#: Descriptions of near relatives, by the suffix that their name adds to the dialect's.
 RELATIVES = {
     "extra nu": "with the unexplained nu that ICLR printed in the norm",
     "uncorrected": "without bias correction",
@@ -328,7 +328,7 @@ def _step_keras(make: Any, gradients: Tensor, numbers: Numbers) -> tuple[Tensor,
     return torch.tensor(path, dtype=torch.float64), numbers
 
 
-#: Every Nadam that is looked for, and how it is stepped. Those of other versions of a library stand here too.
+#: Every Nadam that is looked for, and how it is stepped. Those of other versions of a library are among them.
 LIBRARIES: dict[str, Stepper] = {
     "torch.optim:NAdam": _step_torch,
     "nadam_ref:Nadam": _step_torch,
@@ -356,21 +356,21 @@ def _load(target: str) -> Any:
     if not (module and name):
         raise WhichError(f"{target!r} is not of the form module:Class, as torch.optim:NAdam is")
     try:
-        found = import_module(module)
+        named = import_module(module)
         for part in name.split("."):
-            if not hasattr(found, part):
-                classes = [key for key, value in vars(found).items() if isinstance(value, type)]
+            if not hasattr(named, part):
+                classes = [key for key, value in vars(named).items() if isinstance(value, type)]
                 close = difflib.get_close_matches(part, classes)
                 there = f"; it has {', '.join(close)}" if close else ""
                 raise NoSuchClassError(f"{module} has no {name}{there}")
-            found = getattr(found, part)
+            named = getattr(named, part)
     except WhichError:
         raise
     except (Exception, SystemExit) as error:
         raise WhichError(f"{module} cannot be imported: {_brief(error)}") from error
-    if not callable(found):
-        raise WhichError(f"{target} is {found!r}, not a class")
-    return found
+    if not callable(named):
+        raise WhichError(f"{target} is {named!r}, not a class")
+    return named
 
 
 def _brief(error: BaseException) -> str:

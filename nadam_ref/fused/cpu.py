@@ -36,7 +36,7 @@ FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-
 NATIVE = "-march=native" if platform.machine() in ("x86_64", "AMD64", "i386", "i686") else "-mcpu=native"
 #: A kernel takes a second or two to compile.
 COMPILER_TIMEOUT_S = 120
-#: What one thread is given at least: less is not worth waking another for. Shares are whole cache lines.
+#: The least that a thread is given: below this a second thread does not pay. Shares are whole cache lines.
 BYTES_A_THREAD = 1 << 18
 LINE = 64
 
@@ -110,7 +110,7 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
         shares = _shares(table, torch.get_num_threads())
         if len(shares) == 1:
             work(shares[0])
-        else:  # ctypes lets go of the interpreter, so they run at once
+        else:  # ctypes releases the interpreter's lock, so they run in parallel
             list(_threads(os.getpid(), len(shares)).map(work, shares))
 
     return run
@@ -189,12 +189,12 @@ def _file_name(name: str, content: bytes) -> str:
 def _compile(compiler: tuple[str, ...], text: str) -> bytes:
     """The shared library that the compiler makes of the text."""
     with tempfile.TemporaryDirectory(prefix="nadam_ref-") as folder:
-        made = Path(folder, "kernel.so")
-        done = _run([*compiler, *FLAGS, NATIVE, "-x", "c++", "-", "-o", str(made), "-lm"], text)
+        library = Path(folder, "kernel.so")
+        done = _run([*compiler, *FLAGS, NATIVE, "-x", "c++", "-", "-o", str(library), "-lm"], text)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise NoKernelError(f"{shlex.join(compiler)}: {said[0]}")
-        return made.read_bytes()
+            first, *_ = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise NoKernelError(f"{shlex.join(compiler)}: {first}")
+        return library.read_bytes()
 
 
 def _compiler() -> tuple[str, ...]:

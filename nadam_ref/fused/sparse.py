@@ -116,9 +116,9 @@ extern "C" int64_t update(
     for (int64_t i = 0; i < tables; ++i) ask_for_first_lines(table[i]);
     int64_t needed = 0;
     for (int64_t i = 0; i < tables; ++i) {{
-        const int64_t found = missing(table[i], by, known, sets);
-        if (found < 0) return found;
-        needed = found > needed ? found : needed;
+        const int64_t counts = missing(table[i], by, known, sets);
+        if (counts < 0) return counts;
+        needed = counts > needed ? counts : needed;
     }}
     if (needed) return needed;
 
@@ -272,11 +272,11 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
     number, address = ctypes.c_int64, ctypes.c_void_p
     update.argtypes, update.restype = (number, address, number, number, address, ctypes.c_double), number
 
-    def run(found: Occurring, firsts: list[int], by: int, sets: Tensor, rate: float) -> int:
-        table = array("q", chain.from_iterable((*fields, at) for fields, at in zip(found.fields, firsts, strict=True)))
+    def run(part: Occurring, firsts: list[int], by: int, sets: Tensor, rate: float) -> int:
+        table = array("q", chain.from_iterable((*fields, at) for fields, at in zip(part.fields, firsts, strict=True)))
         missing = int(update(len(firsts), table.buffer_info()[0], by, len(sets), sets.data_ptr(), rate))
         if missing == -2:
-            for p in found.params:
+            for p in part.params:
                 check_rows(p, cast(Tensor, p.grad))
         return missing
 

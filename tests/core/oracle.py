@@ -8,6 +8,8 @@ and a corrected mean is what it means, an average whose weights sum to one; so a
 misread here in the same way. Vectors are NumPy arrays of mpmath numbers; a float goes in with its exact value.
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace

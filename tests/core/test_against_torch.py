@@ -1,10 +1,14 @@
 """The optimizers against torch.optim's, where torch has the method: parameters, checkpoints, signatures."""
 
+from __future__ import annotations
+
 import inspect
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import nadam_ref
 
@@ -23,14 +27,14 @@ TOLERANCE = {"AdaMax": 1e-7, "Nadam": 5e-9}
 EXTRAS = [{}, {"weight_decay": 0.1}, {"maximize": True}, {"weight_decay": 0.1, "foreach": True}]
 
 
-def pair(name, twin, ours, theirs, dtype=torch.float64):
+def pair(name: str, twin: Any, ours: Any, theirs: Any, dtype: torch.dtype = torch.float64) -> Any:
     torch.manual_seed(0)
     p = torch.randn(4, 3, dtype=dtype).requires_grad_()
     q = p.detach().clone().requires_grad_()
     return p, q, getattr(nadam_ref, name)([p], **ours), getattr(torch.optim, twin)([q], **{**ours, **theirs})
 
 
-def run(p, q, ours, theirs, steps=300, seed=1):
+def run(p: Tensor, q: Tensor, ours: Any, theirs: Any, steps: int = 300, seed: int = 1) -> Any:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         p.grad = torch.randn(p.shape, dtype=p.dtype, generator=generator)
@@ -42,13 +46,13 @@ def run(p, q, ours, theirs, steps=300, seed=1):
 
 @pytest.mark.parametrize("extra", EXTRAS, ids=str)
 @pytest.mark.parametrize(("name", "twin", "ours", "theirs"), TWINS, ids=lambda x: x if isinstance(x, str) else "")
-def test_agrees_with_torch(name, twin, ours, theirs, extra):
+def test_agrees_with_torch(name: str, twin: Any, ours: Any, theirs: Any, extra: Any) -> None:
     assert run(*pair(name, twin, {**ours, **extra}, theirs)) <= TOLERANCE.get(name, 1e-14)
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("name", ["Adam", "Nadam"])
-def test_agrees_with_torch_in_decoupled_weight_decay(name, decoupled):
+def test_agrees_with_torch_in_decoupled_weight_decay(name: str, decoupled: bool) -> None:
     twin = {"Adam": "Adam", "Nadam": "NAdam"}[name]
     if "decoupled_weight_decay" not in inspect.signature(getattr(torch.optim, twin)).parameters:
         pytest.skip(f"the {twin} of torch {torch.__version__} does not decouple it")
@@ -56,7 +60,7 @@ def test_agrees_with_torch_in_decoupled_weight_decay(name, decoupled):
     assert run(*pair(name, twin, extra, {})) <= TOLERANCE.get(name, 1e-14)
 
 
-def test_nadam_agrees_to_rounding_where_torch_keeps_its_product_in_float64():
+def test_nadam_agrees_to_rounding_where_torch_keeps_its_product_in_float64() -> None:
     torch.set_default_dtype(torch.float64)
     try:
         assert run(*pair("Nadam", "NAdam", {}, {})) <= 1e-14
@@ -64,12 +68,12 @@ def test_nadam_agrees_to_rounding_where_torch_keeps_its_product_in_float64():
         torch.set_default_dtype(torch.float32)
 
 
-def test_adamax_differs_from_torch_only_by_where_epsilon_stands():
+def test_adamax_differs_from_torch_only_by_where_epsilon_stands() -> None:
     assert run(*pair("AdaMax", "Adamax", {"eps": 1e-300}, {})) <= 1e-14
 
 
 @pytest.mark.parametrize(("name", "twin", "ours", "theirs"), TWINS, ids=lambda x: x if isinstance(x, str) else "")
-def test_signature_and_defaults_are_torchs(name, twin, ours, theirs):
+def test_signature_and_defaults_are_torchs(name: str, twin: Any, ours: Any, theirs: Any) -> None:
     mine = inspect.signature(getattr(nadam_ref, name)).parameters
     torchs = inspect.signature(getattr(torch.optim, twin)).parameters
     own_default = {("Momentum", "momentum"), ("NAG", "momentum")}
@@ -82,7 +86,7 @@ def test_signature_and_defaults_are_torchs(name, twin, ours, theirs):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize(("name", "twin", "ours", "theirs"), TWINS, ids=lambda x: x if isinstance(x, str) else "")
-def test_checkpoints_interchange_both_ways(name, twin, ours, theirs, dtype):
+def test_checkpoints_interchange_both_ways(name: str, twin: Any, ours: Any, theirs: Any, dtype: torch.dtype) -> None:
     """After k steps of one class the other loads its state and goes on as the first would have."""
     tolerance = max(TOLERANCE.get(name, 0), 1e-13 if dtype == torch.float64 else 2e-6)
     p, q, mine, torchs = pair(name, twin, ours, theirs, dtype)
@@ -108,7 +112,7 @@ def test_checkpoints_interchange_both_ways(name, twin, ours, theirs, dtype):
         ("Adam", "Adam", {"amsgrad": True}),
     ],
 )
-def test_what_the_update_cannot_do_names_torchs_class(name, twin, on):
+def test_what_the_update_cannot_do_names_torchs_class(name: str, twin: Any, on: Any) -> None:
     p = torch.zeros(2, requires_grad=True)
     theirs = getattr(torch.optim, twin)([p], **on)
     p.grad = torch.ones(2)
@@ -124,7 +128,7 @@ def test_what_the_update_cannot_do_names_torchs_class(name, twin, on):
         getattr(nadam_ref, name)([p], **{keyword: True})
 
 
-def test_a_schedule_on_a_checkpoint_of_sgd_starts_at_one_with_a_warning():
+def test_a_schedule_on_a_checkpoint_of_sgd_starts_at_one_with_a_warning() -> None:
     p = torch.zeros(2, requires_grad=True)
     sgd = torch.optim.SGD([p], lr=0.1, momentum=0.9)
     p.grad = torch.ones(2)

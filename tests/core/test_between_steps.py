@@ -1,20 +1,23 @@
 """What people do between steps, in random sequences: all paths keep the same parameters, or raise the same error."""
 
+from __future__ import annotations
+
 import copy
 import io
 import pickle
 import random
+from typing import Any
 
 import pytest
 import torch
-from conformance import IMPLEMENTATIONS
+import variants
 from torch import nn
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS
 
 PATHS = {
-    **{path: IMPLEMENTATIONS[path] for path in ("for-loop", "foreach", "fused")},
+    **{path: variants.PATHS[path] for path in ("for-loop", "foreach", "fused")},
     "flattened": {"fused": True},
 }
 #: How near the paths stay, by the least dtype that a parameter has had.
@@ -24,7 +27,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-4}
 class Side:
     """A module and its optimizer on one path. Every operation takes its choices from a generator of its own."""
 
-    def __init__(self, path, name, keywords):
+    def __init__(self, path: str, name: str, keywords: dict[str, Any]) -> None:
         self.path = path
         generator = torch.Generator().manual_seed(1)
         sizes = [(3, 4), (), (5,), (6, 2), (2, 1, 3)]
@@ -35,18 +38,18 @@ class Side:
         self.optimizer = OPTIMIZERS[name](groups, **keywords, **PATHS[path])
 
     @property
-    def params(self):
+    def params(self) -> list[Any]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def some(self, rng):
+    def some(self, rng: random.Random) -> Any:
         return rng.choice(self.params)
 
-    def states(self, rng):
+    def states(self, rng: random.Random) -> Any:
         return self.optimizer.state.get(self.some(rng), {})
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
-    def step(self, rng, kinds=("new", "new", "in place", "none", "kept")):
+    def step(self, rng: random.Random, kinds: Any = ("new", "new", "in place", "none", "kept")) -> None:
         for p in self.params:
             kind = rng.choice(kinds)
             generator = torch.Generator().manual_seed(rng.randrange(1 << 30))
@@ -64,43 +67,43 @@ class Side:
                 p.grad = g
         self.optimizer.step()
 
-    def steps(self, rng):
+    def steps(self, rng: random.Random) -> None:
         for _ in range(3):
             self.step(rng, ("new",))
 
-    def sparse_step(self, rng):
+    def sparse_step(self, rng: random.Random) -> None:
         self.step(rng, ("new", "none", "sparse", "sparse", "sparse in all dimensions"))
 
-    def closure_that_fails(self, rng):
-        def closure():
+    def closure_that_fails(self, rng: random.Random) -> None:
+        def closure() -> None:
             raise ZeroDivisionError
 
         self.optimizer.step(closure)
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
-    def share(self, rng):
+    def share(self, rng: random.Random) -> None:
         self.net.share_memory()
 
-    def share_state(self, rng):
+    def share_state(self, rng: random.Random) -> None:
         for x in self.states(rng).values():
             x.share_memory_()
 
-    def reassign(self, rng):
+    def reassign(self, rng: random.Random) -> None:
         p = self.some(rng)
         p.data = p.data.clone()
 
-    def reassign_gradient(self, rng):
+    def reassign_gradient(self, rng: random.Random) -> None:
         p = self.some(rng)
         if p.grad is not None:
             p.grad = p.grad.clone()
 
-    def transpose(self, rng):
+    def transpose(self, rng: random.Random) -> None:
         p = self.some(rng)
         if p.dim() == 2:
             p.data = p.data.t().contiguous().t()
 
-    def reassign_state(self, rng):
+    def reassign_state(self, rng: random.Random) -> None:
         state = self.states(rng)
         for name, x in state.items():
             if rng.random() < 0.5:
@@ -108,15 +111,15 @@ class Side:
             else:
                 x.data = x.data.clone()
 
-    def write_state(self, rng):
+    def write_state(self, rng: random.Random) -> None:
         for name, x in self.states(rng).items():
             if name not in ("step", "mu_product"):
                 x.mul_(0.5)
 
-    def forget_state(self, rng):
+    def forget_state(self, rng: random.Random) -> None:
         self.optimizer.state.pop(self.some(rng), None)
 
-    def flatten(self, rng):
+    def flatten(self, rng: random.Random) -> None:
         """Which gives gradients of zero to all, and makes sparse ones dense."""
         if any(p.is_shared() or (p.grad is not None and p.grad.shape != p.shape) for p in self.net.parameters()):
             return
@@ -126,34 +129,34 @@ class Side:
             if p.requires_grad:
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad.to_dense().to(p.dtype)
 
-    def swap(self, rng):
+    def swap(self, rng: random.Random) -> None:
         p = self.some(rng)
         other = nn.Parameter(p.detach().clone() + 1)
         p.data, other.data = other.data, p.data
 
     # -- dtypes, shapes, flags -----------------------------------------------------------------------------------------
 
-    def cast(self, rng):
+    def cast(self, rng: random.Random) -> None:
         self.net.to(rng.choice([torch.float32, torch.float64]))
 
-    def cast_one(self, rng):
+    def cast_one(self, rng: random.Random) -> None:
         p = self.some(rng)
         p.data = p.data.to(rng.choice([torch.float32, torch.float64]))
 
-    def reshape(self, rng):
+    def reshape(self, rng: random.Random) -> None:
         p = self.some(rng)
         p.data = p.data.reshape(-1)
 
-    def freeze(self, rng):
+    def freeze(self, rng: random.Random) -> None:
         p = self.some(rng)
         p.requires_grad_(not p.requires_grad)
 
-    def zero_grad(self, rng):
+    def zero_grad(self, rng: random.Random) -> None:
         self.optimizer.zero_grad(set_to_none=rng.random() < 0.5)
 
     # -- groups --------------------------------------------------------------------------------------------------------
 
-    def edit(self, rng):
+    def edit(self, rng: random.Random) -> None:
         group = rng.choice(self.optimizer.param_groups)
         name, choices = rng.choice(list(EDITS.items()))
         value = rng.choice(choices)
@@ -162,7 +165,7 @@ class Side:
         if name in group:
             group[name] = value() if callable(value) else value
 
-    def edit_badly(self, rng):
+    def edit_badly(self, rng: random.Random) -> None:
         group = rng.choice(self.optimizer.param_groups)
         name, value = rng.choice(list(WRONG.items()))
         old = group.get(name)
@@ -174,28 +177,28 @@ class Side:
             if old is None:
                 del group[name]
 
-    def rate(self, rng):
+    def rate(self, rng: random.Random) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = float(group["lr"]) * 0.9
 
-    def add_group(self, rng):
+    def add_group(self, rng: random.Random) -> None:
         p = nn.Parameter(torch.linspace(-1, 1, rng.randrange(1, 5), dtype=self.params[0].dtype))
         extra = rng.choice([{}, {"lr": 0.03}, {"nesterov": "x", "alpha2": 1}, {"lr": "0.1"}, {"weight_decay": -1}])
         self.optimizer.add_param_group({"params": [p], **extra})
         self.net.append(p)
 
-    def move_between_groups(self, rng):
+    def move_between_groups(self, rng: random.Random) -> None:
         first, *_, last = self.optimizer.param_groups
         if first is not last and len(first["params"]) > 1:
             last["params"].append(first["params"].pop())
 
-    def reverse(self, rng):
+    def reverse(self, rng: random.Random) -> None:
         group = rng.choice(self.optimizer.param_groups)
         group["params"] = group["params"][::-1]
 
     # -- copies --------------------------------------------------------------------------------------------------------
 
-    def load(self, rng):
+    def load(self, rng: random.Random) -> None:
         saved = self.optimizer.state_dict()
         if rng.random() < 0.5:
             file = io.BytesIO()
@@ -204,16 +207,16 @@ class Side:
             saved = torch.load(file, weights_only=True)
         self.optimizer.load_state_dict(saved)
 
-    def load_assign(self, rng):
+    def load_assign(self, rng: random.Random) -> None:
         self.net.load_state_dict({k: x.clone() for k, x in self.net.state_dict().items()}, assign=rng.random() < 0.3)
 
-    def deepcopy(self, rng):
+    def deepcopy(self, rng: random.Random) -> None:
         self.net, self.optimizer = copy.deepcopy((self.net, self.optimizer))
 
-    def pickle(self, rng):
+    def pickle(self, rng: random.Random) -> None:
         self.net, self.optimizer = pickle.loads(pickle.dumps((self.net, self.optimizer)))
 
-    def seen(self):
+    def seen(self) -> Any:
         """Everything that a step may change."""
         params = self.params
         states = [self.optimizer.state.get(p, {}) for p in params]
@@ -245,7 +248,7 @@ OPERATIONS = [
 ]
 
 
-def sequence(seed, length=10):
+def sequence(seed: int, length: int = 10) -> Any:
     """The class, its keywords, and operations, each with the seed of its choices; every other one is a step."""
     rng = random.Random(seed)
     name = rng.choice(list(OPTIMIZERS))
@@ -261,7 +264,7 @@ def sequence(seed, length=10):
     return name, keywords, [(operation, rng.randrange(1 << 30)) for operation in chosen]
 
 
-def act(side, operation, seed):
+def act(side: Any, operation: Any, seed: int) -> Any:
     """The error that an operation raises; it must have changed nothing that a step changes."""
     before = side.seen()
     try:
@@ -273,7 +276,7 @@ def act(side, operation, seed):
     return None
 
 
-def agree(found, wanted, tolerance):
+def agree(found: Any, wanted: Any, tolerance: float) -> None:
     """The same parameters and the same state, to rounding."""
     for x, y in zip(found[0], wanted[0], strict=True):
         alike(x, y, tolerance)
@@ -283,12 +286,12 @@ def agree(found, wanted, tolerance):
             alike(x, other[name], tolerance)
 
 
-def alike(x, y, tolerance):
+def alike(x: Any, y: Any, tolerance: float) -> None:
     if x.dtype != y.dtype or not torch.equal(x, y):  # which is quick
         torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
-def check(seed):
+def check(seed: int) -> None:
     name, keywords, operations = sequence(seed)
     sides = [Side(path, name, keywords) for path in PATHS]
     tolerance, done = TOLERANCE[torch.float64], []
@@ -311,13 +314,13 @@ BLOCK = 20
 
 
 @pytest.mark.parametrize("block", range(10))
-def test_all_paths_agree_whatever_is_done_between_steps(block):
+def test_all_paths_agree_whatever_is_done_between_steps(block: Any) -> None:
     for seed in range(BLOCK * block, BLOCK * (block + 1)):
         check(seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(10, 510))
-def test_all_paths_agree_in_many_more_sequences(block):
+def test_all_paths_agree_in_many_more_sequences(block: Any) -> None:
     for seed in range(BLOCK * block, BLOCK * (block + 1)):
         check(seed)

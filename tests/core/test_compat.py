@@ -1,10 +1,13 @@
 """Torch's private names: one module reaches them, and the optimizers are the same without them."""
 
+from __future__ import annotations
+
 import ast
 import itertools
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,7 +70,7 @@ def private(tree: ast.AST) -> set[str]:
     return found
 
 
-def test_one_module_reaches_private_names():
+def test_one_module_reaches_private_names() -> None:
     folder = Path(nadam_ref.__file__).parent
     found = {
         str(path.relative_to(folder)): private(ast.parse(path.read_text("utf-8"))) for path in folder.rglob("*.py")
@@ -79,24 +82,24 @@ def test_one_module_reaches_private_names():
     "code",
     ["torch._C._nn.x", "from torch.optim.optimizer import _x", "import torch._dynamo", "p._base", "torch.optim._x"],
 )
-def test_private_names_are_found(code):
+def test_private_names_are_found(code: str) -> None:
     assert private(ast.parse(code))
 
 
-def test_compat_looks_up_these_names():
+def test_compat_looks_up_these_names() -> None:
     tree = ast.parse(Path(compat.__file__).read_text("utf-8"))
     literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     own = {name for name in literals if name.startswith("_")}
     assert own == {name for names in NAMES.values() for name in names}
 
 
-def printed(code):
+def printed(code: str) -> Any:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_the_same_without_private_names():
+def test_the_same_without_private_names() -> None:
     gone = "\n".join(
         f"if hasattr({owner}, {name!r}): del {owner}.{name}"
         for owner, names in NAMES.items()
@@ -110,14 +113,14 @@ def test_the_same_without_private_names():
 
 
 @pytest.mark.parametrize("size", [(), (0,), (1,), (3,), (2, 3), (0, 2), (2, 1), (1, 1), (2, 3, 2)], ids=str)
-def test_overlap_is_torchs(size):
+def test_overlap_is_torchs(size: Any) -> None:
     base = torch.zeros(200)
     for strides in itertools.product([0, 1, 2, 3, 6, 7], repeat=len(size)):
         x = base.as_strided(size, strides)
         assert compat._internal_overlap(x) == compat.internal_overlap(x), (size, x.stride())
 
 
-def test_what_is_stored_is_the_same_tensor():
+def test_what_is_stored_is_the_same_tensor() -> None:
     x = torch.sparse_coo_tensor([[2, 0, 2]], [[1.0, 2], [3, 4], [5, 6]], (4, 2), check_invariants=True)
     indices, values = compat.stored(x)
     assert indices.tolist() == [[2, 0, 2]]
@@ -129,7 +132,7 @@ def test_what_is_stored_is_the_same_tensor():
 
 @pytest.mark.parametrize("differentiable", [False, True])
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_foreach_is_torchs_default(device, differentiable):
+def test_foreach_is_torchs_default(device: Any, differentiable: bool) -> None:
     for params in [nn.Parameter(torch.ones(2, device=device))], [torch.ones(2, device=device)], []:
         assert compat._default_to_fused_or_foreach(params, differentiable)[1] == compat.defaults_to_foreach(
             params, differentiable

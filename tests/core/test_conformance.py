@@ -4,11 +4,14 @@ Every configuration of every optimizer (see `conformance.py`) takes part. Each f
 in parameters and state.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from conformance import (
     CONFIGURATIONS,
-    IMPLEMENTATIONS,
     INFOS,
     configurations,
     every_configuration,
@@ -25,6 +28,7 @@ from conformance import (
 )
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum
+from variants import PATHS
 
 from nadam_ref import OPTIMIZERS, Adam
 
@@ -41,18 +45,18 @@ UNIT = {torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float32: 2e-6, torch.co
 
 @faster
 @every_configuration
-def test_every_path_is_the_for_loop(name, kwargs, path):
+def test_every_path_is_the_for_loop(name: str, kwargs: dict[str, Any], path: str) -> None:
     """Seven steps, some without gradients: parameters that were skipped count fewer steps."""
-    truth = run(make(name, parameters(), kwargs, IMPLEMENTATIONS["for-loop"]))
-    same(run(make(name, parameters(), kwargs, IMPLEMENTATIONS[path])), truth, ROUNDING[path])
+    truth = run(make(name, parameters(), kwargs, PATHS["for-loop"]))
+    same(run(make(name, parameters(), kwargs, PATHS[path])), truth, ROUNDING[path])
 
 
 @every_path_one_fused
-def test_every_path_takes_parameters_of_every_dtype_together(name, path):
+def test_every_path_takes_parameters_of_every_dtype_together(name: str, path: str) -> None:
     dtypes = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
     params = [p for dtype in dtypes for p in parameters((4, 3), (5,), dtype=dtype)]
-    together = make(name, params, {"weight_decay": 0.1}, IMPLEMENTATIONS[path])
-    alone = [make(name, [p.clone()], {"weight_decay": 0.1}, IMPLEMENTATIONS["for-loop"]) for p in params]
+    together = make(name, params, {"weight_decay": 0.1}, PATHS[path])
+    alone = [make(name, [p.clone()], {"weight_decay": 0.1}, PATHS["for-loop"]) for p in params]
     for step in range(5):
         grads = gradients(params, step)
         take_step(together, grads)
@@ -69,15 +73,15 @@ def test_every_path_takes_parameters_of_every_dtype_together(name, path):
 @pytest.mark.parametrize("count", [1, 2, 300])
 @pytest.mark.parametrize("path", ["foreach", "capturable foreach"])
 @every_optimizer
-def test_lists_of_any_length_with_scalars_and_empty_tensors(name, path, count):
+def test_lists_of_any_length_with_scalars_and_empty_tensors(name: str, path: str, count: int) -> None:
     shapes = [((), (0,), (3,), (0, 2), (1,), (2, 2))[i % 6] for i in range(count)]
     truth = run(make(name, parameters(*shapes), {"foreach": False}), range(2))
-    same(run(make(name, parameters(*shapes), IMPLEMENTATIONS[path]), range(2)), truth, 1e-12)
+    same(run(make(name, parameters(*shapes), PATHS[path]), range(2)), truth, 1e-12)
 
 
 @pytest.mark.slow
 @every_optimizer
-def test_fused_takes_scalars_and_empty_tensors(name):
+def test_fused_takes_scalars_and_empty_tensors(name: str) -> None:
     shapes = ((), (0,), (1,), (0, 2), (1, 1), (2, 3))
     truth = run(make(name, parameters(*shapes), {"foreach": False}))
     same(run(make(name, parameters(*shapes), {"fused": True})), truth, 1e-12)
@@ -85,14 +89,14 @@ def test_fused_takes_scalars_and_empty_tensors(name):
 
 @pytest.mark.slow
 @every_configuration
-def test_fused_in_single_and_half_precision(name, kwargs):
+def test_fused_in_single_and_half_precision(name: str, kwargs: dict[str, Any]) -> None:
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         truth = run(make(name, parameters(dtype=dtype), kwargs, {"foreach": False}))
         same(run(make(name, parameters(dtype=dtype), kwargs, {"fused": True})), truth, UNIT[dtype])
 
 
 @every_optimizer
-def test_a_capturable_step_reads_no_tensor_back(name, monkeypatch):
+def test_a_capturable_step_reads_no_tensor_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the meta device no tensor has a value: whatever asks for one, and would break a CUDA graph, raises.
 
     A rate that is a tensor must stay one, too: a graph would go on with the number that it was when captured.
@@ -108,7 +112,7 @@ def test_a_capturable_step_reads_no_tensor_back(name, monkeypatch):
 
 
 @every_optimizer
-def test_fused_on_the_meta_device_is_torchs_error(name):
+def test_fused_on_the_meta_device_is_torchs_error(name: str) -> None:
     p = torch.empty(3, device="meta")
     optimizer = make(name, [p], {"fused": True})
     text = "`fused=True` requires all the params to be floating point Tensors of supported devices"
@@ -124,7 +128,7 @@ def test_fused_on_the_meta_device_is_torchs_error(name):
     ("contiguous", "schedulers"), [(True, None), (False, None), (True, 0), (False, 1), (True, 2)], ids=str
 )
 @by_info
-def test_the_loss_goes_the_right_way(info, contiguous, schedulers):
+def test_the_loss_goes_the_right_way(info: Any, contiguous: Any, schedulers: Any) -> None:
     for optim_input in info.optim_inputs_func(device="cpu"):
         make_schedulers = [] if schedulers is None else info.scheduler_inputs[schedulers]
         weight, bias, x = (torch.randn(*shape, 2)[..., 0] for shape in ((10, 5), (10,), (5,)))
@@ -145,10 +149,10 @@ def test_the_loss_goes_the_right_way(info, contiguous, schedulers):
 
 @every_path
 @every_optimizer
-def test_groups_are_as_good_as_optimizers_of_their_own(name, path):
+def test_groups_are_as_good_as_optimizers_of_their_own(name: str, path: str) -> None:
     """One group for each configuration, against one optimizer for each."""
     every = list(configurations(name).values())
-    defaults = IMPLEMENTATIONS[path]
+    defaults = PATHS[path]
     groups = make(name, [{"params": parameters(), **kwargs} for kwargs in every], defaults)
     run_alone = [make(name, parameters(), kwargs, defaults) for kwargs in every]
     for step in range(5):
@@ -164,37 +168,37 @@ def test_groups_are_as_good_as_optimizers_of_their_own(name, path):
 @pytest.mark.parametrize("dimensions", [0, 1, 2])
 @every_path
 @every_optimizer
-def test_a_rate_that_is_a_tensor_is_the_rate(name, path, dimensions):
+def test_a_rate_that_is_a_tensor_is_the_rate(name: str, path: str, dimensions: int) -> None:
     if (name, path) == ("Adam", "foreach"):
         return  # torch's own restriction, see the test of its error text
     for kwargs in configurations(name).values() if dimensions == 0 else [{}]:
         kwargs = {**kwargs, "lr": 0.01}
         truth = run(make(name, parameters(), kwargs, {"foreach": False}), range(2))
         rate = torch.tensor(0.01, dtype=torch.float64).reshape([1] * dimensions)
-        same(run(make(name, parameters(), kwargs, IMPLEMENTATIONS[path], {"lr": rate}), range(2)), truth, 1e-12)
+        same(run(make(name, parameters(), kwargs, PATHS[path], {"lr": rate}), range(2)), truth, 1e-12)
         assert rate.item() == 0.01
 
 
 @every_path
 @pytest.mark.parametrize("name", ["Adam", "AdaMax", "Nadam", "NadaMax"])
-def test_betas_that_are_tensors_are_the_betas(name, path):
+def test_betas_that_are_tensors_are_the_betas(name: str, path: str) -> None:
     if (name, path) == ("Adam", "foreach"):
         return
     betas = (0.8, 0.95)
     tensors = {"betas": tuple(torch.tensor(beta, dtype=torch.float64) for beta in betas)}
     for kwargs in configurations(name).values():
         truth = run(make(name, parameters(), kwargs, {"foreach": False, "betas": betas}), range(2))
-        same(run(make(name, parameters(), kwargs, IMPLEMENTATIONS[path], tensors), range(2)), truth, 1e-12)
+        same(run(make(name, parameters(), kwargs, PATHS[path], tensors), range(2)), truth, 1e-12)
 
 
 @every_path
 @every_optimizer
-def test_complex_parameters_are_pairs_of_reals(name, path):
+def test_complex_parameters_are_pairs_of_reals(name: str, path: str) -> None:
     """As one tensor of pairs, bit by bit; and as two parameters, since all operations are elementwise."""
     for kwargs in configurations(name).values():
         z = parameters((3, 2), dtype=torch.complex128)[0]
         pairs, real, imaginary = torch.view_as_real(z).clone(), z.real.clone(), z.imag.clone()
-        optimizers = [make(name, params, kwargs, IMPLEMENTATIONS[path]) for params in ([z], [pairs], [real, imaginary])]
+        optimizers = [make(name, params, kwargs, PATHS[path]) for params in ([z], [pairs], [real, imaginary])]
         for step in range(3):
             g = torch.randn(3, 2, dtype=z.dtype, generator=torch.Generator().manual_seed(step))
             for optimizer, grads in zip(optimizers, ([g], [torch.view_as_real(g)], [g.real, g.imag]), strict=True):
@@ -205,10 +209,10 @@ def test_complex_parameters_are_pairs_of_reals(name, path):
 
 @every_path
 @every_optimizer
-def test_no_gradient_and_zero_gradients_move_nothing(name, path):
+def test_no_gradient_and_zero_gradients_move_nothing(name: str, path: str) -> None:
     start = parameters()
     for kwargs in configurations(name).values():
-        optimizer = make(name, [p.clone() for p in start], kwargs, IMPLEMENTATIONS[path])
+        optimizer = make(name, [p.clone() for p in start], kwargs, PATHS[path])
         take_step(optimizer, [None] * len(start))
         assert not optimizer.state
         if "weight_decay" not in kwargs:
@@ -218,13 +222,13 @@ def test_no_gradient_and_zero_gradients_move_nothing(name, path):
 
 @every_path
 @every_optimizer
-def test_a_step_writes_to_parameters_and_state_alone(name, path):
+def test_a_step_writes_to_parameters_and_state_alone(name: str, path: str) -> None:
     """Gradients keep their values and versions; state is nothing but tensors."""
     for kwargs in configurations(name).values():
         params = parameters()
         grads = gradients(params, 0)
         before, versions = [g.clone() for g in grads], [g._version for g in grads]
-        optimizer = make(name, params, kwargs, IMPLEMENTATIONS[path])
+        optimizer = make(name, params, kwargs, PATHS[path])
         for _ in range(3):
             take_step(optimizer, grads)
         assert versions == [g._version for g in grads]
@@ -238,7 +242,7 @@ def test_a_step_writes_to_parameters_and_state_alone(name, path):
 
 
 @pytest.mark.parametrize("info", [info for info in INFOS if info.supports_sparse], ids=lambda info: info.name)
-def test_sparse_gradients_are_the_dense_ones_where_nothing_decays(info):
+def test_sparse_gradients_are_the_dense_ones_where_nothing_decays(info: Any) -> None:
     """Without a memory that fades, rows that do not occur have nothing to miss. Uncoalesced: a row comes twice."""
     for path in ({"foreach": False}, {"foreach": True}, {"capturable": True}):
         dense, sparse = (info.optim_cls(parameters((4, 2)), lr=0.1, **path) for _ in range(2))
@@ -258,7 +262,7 @@ def test_sparse_gradients_are_the_dense_ones_where_nothing_decays(info):
 
 @pytest.mark.filterwarnings("default")
 @by_info
-def test_errors_are_torchs(info):
+def test_errors_are_torchs(info: Any) -> None:
     for error in info.optim_error_inputs_func(device="cpu", dtype=torch.float32):
         assert error.error_on == OptimizerErrorEnum.CONSTRUCTION_ERROR
         expect = pytest.warns if issubclass(error.error_type, Warning) else pytest.raises
@@ -267,7 +271,7 @@ def test_errors_are_torchs(info):
             info.optim_cls(wrong.params, **wrong.kwargs)
 
 
-def test_tensors_that_torchs_adam_refuses():
+def test_tensors_that_torchs_adam_refuses() -> None:
     """Only its Adam does: every other class of torch's takes a tensor in the foreach path."""
     beta, betas = torch.tensor(0.9), (torch.tensor(0.9), torch.tensor(0.99))
     for kwargs, text in [
@@ -284,7 +288,7 @@ def test_tensors_that_torchs_adam_refuses():
                 adam(parameters(), **kwargs)
 
 
-def test_the_descriptions_are_complete():
+def test_the_descriptions_are_complete() -> None:
     """All ten, and no configuration decides how a step is computed: the tests do."""
     assert [info.name for info in INFOS] == list(OPTIMIZERS)
     for name, kwargs in CONFIGURATIONS.values():

@@ -1,12 +1,14 @@
 """In company: what else of torch meets an optimizer, and what it may expect."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from conformance import (
-    IMPLEMENTATIONS,
     NAMED,
     configurations,
     every_optimizer,
@@ -19,12 +21,14 @@ from conformance import (
     same,
     take_step,
 )
+from torch import Tensor
 from torch.optim import lr_scheduler, swa_utils
+from variants import PATHS
 
 from nadam_ref import GD, OPTIMIZERS, Adam, MaxProp, Nadam, RMSProp
 
 
-def line(p):
+def line(p: Tensor) -> Any:
     """The loss of a parameter, and its gradient left on it."""
     p.grad = None
     loss = (p**2).sum()
@@ -54,7 +58,7 @@ SCHEDULERS = {
 WITHOUT_EPOCHS = pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")
 
 
-def scheduled(optimizer, scheduler):
+def scheduled(optimizer: Any, scheduler: Any) -> Any:
     """Eight steps; rate and momentum are as the scheduler leaves them."""
     schedule = SCHEDULERS[scheduler](optimizer)
     seen = []
@@ -77,7 +81,9 @@ def scheduled(optimizer, scheduler):
         ("AdaMax", torch.optim.Adamax, {"eps": 1e-300}),
     ],
 )
-def test_every_scheduler_drives_ours_as_it_drives_torchs(name, twin, kwargs, scheduler):
+def test_every_scheduler_drives_ours_as_it_drives_torchs(
+    name: str, twin: Any, kwargs: dict[str, Any], scheduler: Any
+) -> None:
     """Those that cycle the momentum too: a μ that changes in mid-run means the same in both."""
     theirs, their_rates = scheduled(twin(parameters(), lr=0.01, **kwargs), scheduler)
     kwargs = {k: v for k, v in kwargs.items() if k != "nesterov"}
@@ -91,16 +97,16 @@ def test_every_scheduler_drives_ours_as_it_drives_torchs(name, twin, kwargs, sch
 @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS.keys() - {"CyclicLR", "OneCycleLR"}))
 @pytest.mark.parametrize("path", ["for-loop", "capturable foreach"])
 @every_optimizer
-def test_a_scheduler_may_hold_the_rate_in_a_tensor(name, path, scheduler):
+def test_a_scheduler_may_hold_the_rate_in_a_tensor(name: str, path: str, scheduler: Any) -> None:
     if scheduler == "SequentialLR" and torch.__version__ < (2, 10):
         pytest.skip("before torch 2.10 its first scheduler overwrites the initial rate of the others (pytorch#162359)")
     rate = {"lr": torch.tensor(0.01, dtype=torch.float64)}
-    held, _ = scheduled(make(name, parameters(), IMPLEMENTATIONS[path], rate), scheduler)
+    held, _ = scheduled(make(name, parameters(), PATHS[path], rate), scheduler)
     truth, _ = scheduled(make(name, parameters(), {"lr": 0.01, "foreach": False}), scheduler)
     same(held, truth, 1e-12)
 
 
-def test_a_momentum_that_is_not_there_cannot_be_cycled():
+def test_a_momentum_that_is_not_there_cannot_be_cycled() -> None:
     """Torch's SGD and RMSprop would take the momentum up in mid-run; GD and RMSProp have none, and say so."""
     for optimizer, twin in ((GD(parameters()), "SGD"), (RMSProp(parameters()), "RMSprop")):
         SCHEDULERS["OneCycleLR"](optimizer)
@@ -118,10 +124,10 @@ def test_a_momentum_that_is_not_there_cannot_be_cycled():
 @pytest.mark.parametrize("overflow", [False, True])
 @every_path
 @every_optimizer
-def test_grad_scaler_unscales_a_good_step_and_skips_a_bad_one(name, path, overflow):
+def test_grad_scaler_unscales_a_good_step_and_skips_a_bad_one(name: str, path: str, overflow: Any) -> None:
     p, q = parameters((3, 2), (3, 2))
     q.copy_(p)
-    scaled, plain = (make(name, [x], IMPLEMENTATIONS[path]) for x in (p, q))
+    scaled, plain = (make(name, [x], PATHS[path]) for x in (p, q))
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     for _ in range(2):
         scaler.scale(torch.ones(()))  # sets the scale up
@@ -144,12 +150,12 @@ def test_grad_scaler_unscales_a_good_step_and_skips_a_bad_one(name, path, overfl
 
 @every_path
 @every_optimizer
-def test_a_closure_is_called_once_with_autograd_on_and_its_loss_comes_back(name, path):
+def test_a_closure_is_called_once_with_autograd_on_and_its_loss_comes_back(name: str, path: str) -> None:
     p = parameters((3,))[0]
     leaf = p if path == "differentiable" else p.requires_grad_()
-    optimizer, calls = make(name, [p], IMPLEMENTATIONS[path]), []
+    optimizer, calls = make(name, [p], PATHS[path]), []
 
-    def closure():
+    def closure() -> Any:
         calls.append(torch.is_grad_enabled())
         q = leaf.detach().requires_grad_()
         loss = line(q)
@@ -168,16 +174,16 @@ def test_a_closure_is_called_once_with_autograd_on_and_its_loss_comes_back(name,
 
 
 @every_optimizer
-def test_a_users_subclass_keeps_its_own_keywords(name):
+def test_a_users_subclass_keeps_its_own_keywords(name: str) -> None:
     parent = OPTIMIZERS[name]
 
     class Named(parent):
-        def __init__(self, params, tag="mine", **kwargs):
+        def __init__(self, params: Any, tag: str = "mine", **kwargs: Any) -> None:
             super().__init__(params, **kwargs)
             self.tag = tag
 
     class Loud(Named):
-        def step(self, closure=None):
+        def step(self, closure: Any = None) -> Any:
             self.loud = True
             return super().step(closure)
 
@@ -191,10 +197,10 @@ def test_a_users_subclass_keeps_its_own_keywords(name):
 
 
 @every_path_one_fused
-def test_the_default_device_is_for_the_user_alone(name, path):
+def test_the_default_device_is_for_the_user_alone(name: str, path: str) -> None:
     """Numbers, counts and state stand beside the parameters, whatever torch.set_default_device says."""
     grads = [gradients(parameters(), step) for step in range(4)]
-    truth, here = (make(name, parameters(), IMPLEMENTATIONS[path]) for _ in range(2))
+    truth, here = (make(name, parameters(), PATHS[path]) for _ in range(2))
     for g in grads:
         take_step(truth, g)
         with torch.device("meta"):
@@ -205,24 +211,24 @@ def test_the_default_device_is_for_the_user_alone(name, path):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
 @every_path_one_fused
-def test_the_default_dtype_changes_nothing(name, path, dtype):
-    truth = run(make(name, parameters(), IMPLEMENTATIONS[path]))
+def test_the_default_dtype_changes_nothing(name: str, path: str, dtype: torch.dtype) -> None:
+    truth = run(make(name, parameters(), PATHS[path]))
     torch.set_default_dtype(dtype)
     try:
-        same(run(make(name, parameters(), IMPLEMENTATIONS[path])), truth)
+        same(run(make(name, parameters(), PATHS[path])), truth)
     finally:
         torch.set_default_dtype(torch.float32)
 
 
 @every_optimizer
-def test_functional_models_see_the_parameters_move(name):
+def test_functional_models_see_the_parameters_move(name: str) -> None:
     """torch.func users hold the parameters in a dict, and hand over gradients from torch.func.grad."""
     model = torch.nn.Linear(3, 1, dtype=torch.float64)
     params = {key: p.detach().clone() for key, p in model.named_parameters()}
     optimizer = make(name, params.items() if NAMED else params.values(), {"lr": 0.01})
     x = parameters((8, 3))[0]
 
-    def loss(params):
+    def loss(params: Any) -> Any:
         return (torch.func.functional_call(model, params, x) ** 2).mean()
 
     losses = []
@@ -235,7 +241,7 @@ def test_functional_models_see_the_parameters_move(name):
     assert optimizer.param_groups[0].get("param_names") == (["weight", "bias"] if NAMED else None)
 
 
-def test_an_optimizer_for_each_parameter_steps_inside_backward():
+def test_an_optimizer_for_each_parameter_steps_inside_backward() -> None:
     model = torch.nn.Linear(3, 2)
     twin = torch.nn.Linear(3, 2)
     twin.load_state_dict(model.state_dict())
@@ -249,7 +255,7 @@ def test_an_optimizer_for_each_parameter_steps_inside_backward():
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
 
 
-def test_averaged_models_and_their_schedule():
+def test_averaged_models_and_their_schedule() -> None:
     model = torch.nn.Linear(3, 2)
     optimizer = Adam(model.parameters(), lr=0.1)
     average, schedule = swa_utils.AveragedModel(model), swa_utils.SWALR(optimizer, swa_lr=0.05, anneal_epochs=2)
@@ -266,7 +272,7 @@ def test_averaged_models_and_their_schedule():
 
 
 @every_optimizer
-def test_the_profiler_knows_the_step_by_name(name):
+def test_the_profiler_knows_the_step_by_name(name: str) -> None:
     optimizer = make(name, parameters())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the profiler's own
@@ -279,7 +285,7 @@ def test_the_profiler_knows_the_step_by_name(name):
 
 
 @every_optimizer
-def test_memory_format_is_kept_by_state_and_checkpoint(name):
+def test_memory_format_is_kept_by_state_and_checkpoint(name: str) -> None:
     p = parameters((2, 3, 4, 4))[0].to(memory_format=torch.channels_last)
     optimizer = run(make(name, [p]))
     other = make(name, [p.clone()])

@@ -1,14 +1,16 @@
 """Checkpoints, copies and hooks: whatever leaves a run and comes back to it goes on as if it had never left."""
 
+from __future__ import annotations
+
 import copy
 import io
 import pickle
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from conformance import (
-    IMPLEMENTATIONS,
     INFOS,
     NAMED,
     configurations,
@@ -22,6 +24,7 @@ from conformance import (
     take_step,
 )
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from variants import PATHS
 
 from nadam_ref import OPTIMIZERS, Momentum, Nadam
 from nadam_ref.state import COUNTS
@@ -39,18 +42,18 @@ TWINS = [
 ]
 
 
-def params_of(optimizer):
+def params_of(optimizer: Any) -> list[Any]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def saved_and_loaded(state_dict):
+def saved_and_loaded(state_dict: Any) -> Any:
     file = io.BytesIO()
     torch.save(state_dict, file)
     file.seek(0)
     return torch.load(file, weights_only=True)
 
 
-def assert_equal(a, b):
+def assert_equal(a: Any, b: Any) -> None:
     """Nested dicts, lists and tensors, equal to the bit."""
     torch.testing.assert_close(a, b, rtol=0, atol=0) if isinstance(a, torch.Tensor) else None
     if isinstance(a, dict):
@@ -63,7 +66,7 @@ def assert_equal(a, b):
         assert type(a) is type(b)
 
 
-def named(params, names):
+def named(params: Any, names: Any) -> Any:
     return [(f"name{i}", p) for i, p in enumerate(params)] if names and NAMED else params
 
 
@@ -72,11 +75,11 @@ def named(params, names):
 
 @every_path
 @every_optimizer
-def test_a_loaded_run_goes_on_to_the_bit(name, path):
+def test_a_loaded_run_goes_on_to_the_bit(name: str, path: str) -> None:
     """In every configuration, from a weights_only file, with and without names, into an optimizer of other defaults."""
     for i, kwargs in enumerate(configurations(name).values()):
         names = (i % 2 == 0, i % 3 == 0)
-        first = make(name, named(parameters(), names[0]), kwargs, IMPLEMENTATIONS[path])
+        first = make(name, named(parameters(), names[0]), kwargs, PATHS[path])
         run(first)
         before = copy.deepcopy(first.state_dict())
         file = saved_and_loaded(first.state_dict())
@@ -96,7 +99,7 @@ def test_a_loaded_run_goes_on_to_the_bit(name, path):
 
 
 @every_optimizer
-def test_before_the_first_step_there_is_nothing_to_load(name):
+def test_before_the_first_step_there_is_nothing_to_load(name: str) -> None:
     fresh = make(name, parameters())
     other = run(make(name, parameters()))
     other.load_state_dict(fresh.state_dict())
@@ -105,7 +108,7 @@ def test_before_the_first_step_there_is_nothing_to_load(name):
 
 
 @every_optimizer
-def test_loading_shares_no_memory(name):
+def test_loading_shares_no_memory(name: str) -> None:
     """Not even the step count: two optimizers loaded from one checkpoint know nothing of each other."""
     first = run(make(name, parameters()))
     state_dict = first.state_dict()
@@ -119,7 +122,7 @@ def test_loading_shares_no_memory(name):
 @pytest.mark.parametrize("there", DTYPES, ids=str)
 @pytest.mark.parametrize("here", DTYPES, ids=str)
 @every_optimizer
-def test_a_checkpoint_comes_to_parameters_of_another_dtype(name, here, there):
+def test_a_checkpoint_comes_to_parameters_of_another_dtype(name: str, here: Any, there: Any) -> None:
     """State is kept in the arithmetic's dtype: float32 for half precision, the parameter's otherwise."""
     first = run(make(name, parameters(dtype=here)))
     moved = [p.to(there) for p in params_of(first)]
@@ -140,7 +143,9 @@ def test_a_checkpoint_comes_to_parameters_of_another_dtype(name, here, there):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("name", "twin", "kwargs"), TWINS, ids=lambda x: x if isinstance(x, str) else "")
-def test_torchs_checkpoints_of_every_dtype_go_on(name, twin, kwargs, dtype):
+def test_torchs_checkpoints_of_every_dtype_go_on(
+    name: str, twin: Any, kwargs: dict[str, Any], dtype: torch.dtype
+) -> None:
     """Torch keeps the state of half precision in half precision: it comes over into float32, and the run goes on."""
     theirs = twin(parameters(dtype=dtype), **kwargs)
     for step in (0, 1):
@@ -158,7 +163,7 @@ def test_torchs_checkpoints_of_every_dtype_go_on(name, twin, kwargs, dtype):
 
 
 @pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
-def test_older_checkpoints_load(info):
+def test_older_checkpoints_load(info: Any) -> None:
     """Without the flags that came later, and with a step that is a number."""
     optimizer = run(make(info.name, parameters()))
     state_dict = copy.deepcopy(optimizer.state_dict())
@@ -178,7 +183,7 @@ def test_older_checkpoints_load(info):
 
 
 @every_optimizer
-def test_a_repeated_group_has_the_same_ids(name):
+def test_a_repeated_group_has_the_same_ids(name: str) -> None:
     optimizer = run(make(name, parameters()))
     alone = optimizer.state_dict()["param_groups"][-1]
     optimizer.param_groups.extend(optimizer.param_groups)
@@ -188,14 +193,14 @@ def test_a_repeated_group_has_the_same_ids(name):
 @pytest.mark.skipif(not NAMED, reason="torch 2.5 takes no names")
 @pytest.mark.parametrize("names", [(True, False), (False, True), (True, True)], ids=str)
 @every_optimizer
-def test_names_are_kept_where_either_side_has_them(name, names):
+def test_names_are_kept_where_either_side_has_them(name: str, names: Any) -> None:
     first = run(make(name, named(parameters(), names[0])))
     second = make(name, named(parameters(), names[1]))
     second.load_state_dict(first.state_dict())
     assert second.state_dict()["param_groups"][0]["param_names"] == ["name0", "name1", "name2"]
 
 
-def test_checkpoints_of_other_parameters_are_refused_in_torchs_words():
+def test_checkpoints_of_other_parameters_are_refused_in_torchs_words() -> None:
     state_dict = run(Nadam(parameters())).state_dict()
     with pytest.raises(ValueError, match="loaded state dict has a different number of parameter groups"):
         Nadam([{"params": [p]} for p in parameters()]).load_state_dict(state_dict)
@@ -206,7 +211,7 @@ def test_checkpoints_of_other_parameters_are_refused_in_torchs_words():
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 @pytest.mark.parametrize("flat", [False, True])
 @every_optimizer
-def test_distributed_checkpoints_load_without_moving_a_parameter(name, flat):
+def test_distributed_checkpoints_load_without_moving_a_parameter(name: str, flat: Any) -> None:
     """They make the state with a step of its own, at a rate of zero."""
     from torch.distributed.checkpoint import state_dict as dcp
 
@@ -229,7 +234,7 @@ def test_distributed_checkpoints_load_without_moving_a_parameter(name, flat):
 
 
 @every_optimizer
-def test_copies_are_independent_and_go_on_to_the_bit(name):
+def test_copies_are_independent_and_go_on_to_the_bit(name: str) -> None:
     for kwargs in configurations(name).values():
         first = run(make(name, parameters(), kwargs))
         copies = [copy.deepcopy(first), pickle.loads(pickle.dumps(first))]
@@ -242,7 +247,7 @@ def test_copies_are_independent_and_go_on_to_the_bit(name):
 
 
 @every_optimizer
-def test_printing_names_the_class_and_every_hyperparameter(name):
+def test_printing_names_the_class_and_every_hyperparameter(name: str) -> None:
     optimizer = make(name, parameters())
     text = repr(optimizer)
     assert text.startswith(f"{name} (")
@@ -253,10 +258,10 @@ def test_printing_names_the_class_and_every_hyperparameter(name):
 
 
 @every_optimizer
-def test_step_hooks_run_around_the_step_local_inside_global(name):
+def test_step_hooks_run_around_the_step_local_inside_global(name: str) -> None:
     seen = []
 
-    def note(word):
+    def note(word: str) -> Any:
         return lambda optimizer, args, kwargs: seen.append(word)
 
     optimizer = make(name, parameters())
@@ -276,13 +281,13 @@ def test_step_hooks_run_around_the_step_local_inside_global(name):
 
 
 @every_optimizer
-def test_state_dict_hooks_see_and_replace_the_dict(name):
+def test_state_dict_hooks_see_and_replace_the_dict(name: str) -> None:
     optimizer = run(make(name, parameters()))
 
-    def before(opt):
+    def before(opt: Any) -> None:
         opt.state["seen"] = 1
 
-    def after(opt, state_dict):
+    def after(opt: Any, state_dict: Any) -> dict[str, Any]:
         return {**state_dict, "popped": state_dict["state"].pop("seen")}
 
     optimizer.register_state_dict_pre_hook(before)
@@ -293,20 +298,20 @@ def test_state_dict_hooks_see_and_replace_the_dict(name):
 
 
 @every_optimizer
-def test_load_hooks_change_and_replace_what_is_loaded(name):
+def test_load_hooks_change_and_replace_what_is_loaded(name: str) -> None:
     """In the order in which they stand; what the last one returns is what is loaded, and checked."""
     optimizer = run(make(name, parameters()))
     state_dict = copy.deepcopy(optimizer.state_dict())
 
-    def in_place(opt, loaded):
+    def in_place(opt: Any, loaded: Any) -> None:
         loaded["param_groups"][0]["lr"] = 0.002
 
-    def replaced(opt, loaded):
+    def replaced(opt: Any, loaded: Any) -> Any:
         other = copy.deepcopy(loaded)
         other["param_groups"][0]["lr"] = 0.003
         return other
 
-    def finished(opt):
+    def finished(opt: Any) -> None:
         seen.append(opt.param_groups[0]["lr"])
 
     seen: list[float] = []
@@ -322,7 +327,7 @@ def test_load_hooks_change_and_replace_what_is_loaded(name):
     same(optimizer, run(make(name, parameters())))
 
 
-def test_a_load_hook_may_bring_a_checkpoint_into_shape():
+def test_a_load_hook_may_bring_a_checkpoint_into_shape() -> None:
     """A hook that renames the state of another library runs before the state is judged."""
     theirs = run(OPTIMIZERS["Momentum"](parameters()))
     foreign = copy.deepcopy(theirs.state_dict())
@@ -331,7 +336,7 @@ def test_a_load_hook_may_bring_a_checkpoint_into_shape():
     with pytest.raises(ValueError, match="of another rule"):
         ours.load_state_dict(copy.deepcopy(foreign))
 
-    def rename(optimizer, loaded):
+    def rename(optimizer: Any, loaded: Any) -> None:
         loaded["state"] = {i: {"momentum_buffer": state["velocity"]} for i, state in loaded["state"].items()}
 
     ours.register_load_state_dict_pre_hook(rename)

@@ -1,28 +1,34 @@
 """`torch.compile(optimizer.step)`: the same step, compiled once, whatever the rate does."""
 
+from __future__ import annotations
+
 import copy
 import itertools
 import pickle
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch._dynamo
-from conformance import IMPLEMENTATIONS, configurations, every_optimizer, make, parameters, same
+from conformance import configurations, every_optimizer, make, parameters, same
+from torch import Tensor
 from torch._dynamo.testing import CompileCounter
+from variants import PATHS
 
 from nadam_ref import OPTIMIZERS, Nadam
 
 
 @pytest.fixture(autouse=True)
-def fresh_compiler():
+def fresh_compiler() -> Iterator[Any]:
     """The compiler gives up on a function after eight variants; every test starts with none."""
     torch.compiler.reset()
     yield
     torch.compiler.reset()
 
 
-def compiled_counts(name, kwargs, fullgraph):
+def compiled_counts(name: str, kwargs: dict[str, Any], fullgraph: bool) -> Any:
     """How many graphs were compiled after each of ten steps at ten rates, and the two optimizers."""
     held = isinstance(kwargs["lr"], torch.Tensor)
     fast, truth = (make(name, parameters(), kwargs, {"lr": kwargs["lr"] * 1}) for _ in range(2))
@@ -43,7 +49,7 @@ def compiled_counts(name, kwargs, fullgraph):
     return counts, fast, truth
 
 
-def ways():
+def ways() -> Iterator[Any]:
     """Every optimizer, path, kind of rate and way to compile; what follows the others closely is marked slow."""
     for name, path in itertools.product(OPTIMIZERS, ("for-loop", "foreach", "fused", "capturable foreach")):
         for held, fullgraph in itertools.product((False, True), (False, True)):
@@ -56,12 +62,12 @@ def ways():
 
 
 @pytest.mark.parametrize(("name", "path", "held", "fullgraph"), list(ways()))
-def test_a_compiled_step_is_compiled_once_whatever_the_rate(name, path, held, fullgraph):
+def test_a_compiled_step_is_compiled_once_whatever_the_rate(name: str, path: str, held: bool, fullgraph: bool) -> None:
     """Once as the state is made, once with the state there; then never again."""
     if not held and torch._dynamo.config.specialize_float:
         pytest.skip("torch 2.5 compiles a graph for every value of a number")
     rate = torch.tensor(0.1, dtype=torch.float64) if held else 0.1
-    kwargs = {**IMPLEMENTATIONS[path], "weight_decay": 0.1, "lr": rate}
+    kwargs = {**PATHS[path], "weight_decay": 0.1, "lr": rate}
     counts, fast, truth = compiled_counts(name, kwargs, fullgraph)
     assert counts[1:] == [counts[1]] * 9
     assert counts[1] <= 2
@@ -70,7 +76,7 @@ def test_a_compiled_step_is_compiled_once_whatever_the_rate(name, path, held, fu
 
 @pytest.mark.slow
 @every_optimizer
-def test_a_step_compiled_by_inductor_is_the_step(name):
+def test_a_step_compiled_by_inductor_is_the_step(name: str) -> None:
     for kwargs in configurations(name).values():
         fast, truth = (make(name, parameters(), kwargs) for _ in range(2))
         step = torch.compile(fast.step)
@@ -83,19 +89,19 @@ def test_a_step_compiled_by_inductor_is_the_step(name):
         same(fast, truth, 1e-12)
 
 
-def made(cls, p, **kwargs):
+def made(cls: Any, p: Tensor, **kwargs: Any) -> Any:
     return cls([p], **kwargs)
 
 
-def copied(cls, p, **kwargs):
+def copied(cls: Any, p: Tensor, **kwargs: Any) -> Any:
     return copy.deepcopy(cls([p], **kwargs))
 
 
-def pickled(cls, p, **kwargs):
+def pickled(cls: Any, p: Tensor, **kwargs: Any) -> Any:
     return pickle.loads(pickle.dumps(cls([p], **kwargs)))
 
 
-def first_stepped(cls, p, **kwargs):
+def first_stepped(cls: Any, p: Tensor, **kwargs: Any) -> Any:
     optimizer = cls([p], **kwargs)
     p.grad = torch.ones_like(p)
     optimizer.step()
@@ -105,7 +111,9 @@ def first_stepped(cls, p, **kwargs):
 @pytest.mark.parametrize("kwargs", [{}, {"fused": True}, {"dialect": "constant", "lr": np.float32(0.5)}], ids=str)
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("begin", [made, copied, pickled, first_stepped], ids=lambda begin: begin.__name__)
-def test_fault_112_an_optimizer_begun_in_a_compiled_function_is_one_begun_outside(begin, backend, kwargs):
+def test_fault_112_an_optimizer_begun_in_a_compiled_function_is_one_begun_outside(
+    begin: Any, backend: Any, kwargs: dict[str, Any]
+) -> None:
     inside, outside = (
         way(Nadam, torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), **kwargs)
         for way in (torch.compile(begin, backend=backend), begin)

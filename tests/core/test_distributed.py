@@ -3,10 +3,13 @@
 All cases run in one pair of processes, `two_processes.py`: to start one costs more than all of its steps.
 """
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +29,7 @@ SECONDS = 300
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What each process found, by case: a distance, or the text of what was raised."""
     folder = tmp_path_factory.mktemp("two")
     script = Path(__file__).with_name("two_processes.py")
@@ -45,7 +48,7 @@ def found(tmp_path_factory):
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def check(found, case):
+def check(found: Any, case: Any) -> None:
     for of_rank in found:
         assert isinstance(of_rank[case], float), of_rank[case]
         assert of_rank[case] <= 1e-6
@@ -55,27 +58,27 @@ def check(found, case):
 @pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
-def test_fault_82_sharded_parameters(found, name, path, size):
+def test_fault_82_sharded_parameters(found: Any, name: str, path: str, size: Any) -> None:
     check(found, f"FSDP2, {name}, {path}, {size}")
 
 
 @pytest.mark.parametrize("wrapper", ["tensor parallel", "DDP", "ZeRO"])
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
-def test_fault_82_two_processes_are_as_one(found, name, path, wrapper):
+def test_fault_82_two_processes_are_as_one(found: Any, name: str, path: str, wrapper: Any) -> None:
     check(found, f"{wrapper}, {name}, {path}")
 
 
 @fully_shard
 @pytest.mark.parametrize("more", ["capturable", "maximize, weight_decay"])
 @every_optimizer
-def test_fault_82_flags_on_sharded_parameters(found, name, more):
+def test_fault_82_flags_on_sharded_parameters(found: Any, name: str, more: Any) -> None:
     check(found, f"FSDP2, {name}, {more}")
 
 
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
-def test_fault_82_gradients_laid_out_otherwise_and_several_meshes(found, name, path):
+def test_fault_82_gradients_laid_out_otherwise_and_several_meshes(found: Any, name: str, path: str) -> None:
     check(found, f"otherwise laid out, {name}, {path}")
 
 
@@ -83,7 +86,7 @@ def test_fault_82_gradients_laid_out_otherwise_and_several_meshes(found, name, p
 @pytest.mark.parametrize("kind", ["checkpoint", "checkpoint of the whole"])
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
-def test_fault_82_checkpoints_of_sharded_state(found, name, path, kind):
+def test_fault_82_checkpoints_of_sharded_state(found: Any, name: str, path: str, kind: str) -> None:
     if (name, kind) == ("GD", "checkpoint of the whole"):
         pytest.skip("torch refuses the whole state of an optimizer without any, as of its SGD")
     check(found, f"{kind}, {name}, {path}")
@@ -92,7 +95,7 @@ def test_fault_82_checkpoints_of_sharded_state(found, name, path, kind):
 @fully_shard
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
-def test_fault_83_sharded_and_plain_parameters_in_one_group(found, name, path):
+def test_fault_83_sharded_and_plain_parameters_in_one_group(found: Any, name: str, path: str) -> None:
     check(found, f"mixed with plain, {name}, {path}")
 
 
@@ -100,5 +103,5 @@ def test_fault_83_sharded_and_plain_parameters_in_one_group(found, name, path):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("path", PATHS)
 @every_optimizer
-def test_fault_108_sharded_half_precision(found, name, path, dtype):
+def test_fault_108_sharded_half_precision(found: Any, name: str, path: str, dtype: torch.dtype) -> None:
     check(found, f"{dtype}, {name}, {path}")

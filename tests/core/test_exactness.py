@@ -1,13 +1,16 @@
 """Every optimizer on every execution path against 50 digits: float64 parameters stay within 1e-14 over 1,000 steps."""
 
+from __future__ import annotations
+
 from functools import cache
+from typing import Any
 
 import numpy as np
 import oracle
 import pytest
 import torch
-from arms import ARMS, PATHS
 from oracle import Settings
+from variants import FOLLOWED, PATHS, WITH_BOX, WITHOUT_BOX, Variant, flags, numbers
 
 import nadam_ref
 from nadam_ref.rules import DIALECTS, LENGTHS, RULES, scalars
@@ -15,52 +18,28 @@ from nadam_ref.rules import DIALECTS, LENGTHS, RULES, scalars
 T = 1000
 #: The report's own numbers: corrections that matter for a thousand steps.
 η, μ, ν, ε = 0.01, 0.99, 0.999, 1e-8
-CASES = [(arm.name, arm.keywords) for arm in ARMS] + [
-    ("GD", {"weight_decay": 0.1}),
-    ("GD", {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
-    ("NAG", {"momentum_decay": 0.004, "weight_decay": 0.1, "maximize": True}),
-    ("AdaGrad", {"lr_decay": 0.01, "initial_accumulator_value": 0.5}),
-    ("AdaGrad", {"lr_decay": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
-    ("RMSProp", {"weight_decay": 0.1, "bias_correction": True}),
-    ("MaxProp", {"maximize": True}),
-    ("Adam", {"momentum_decay": 0.004, "bias_correction": False, "weight_decay": 0.1, "maximize": True}),
-    ("AdaMax", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("Nadam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("Nadam", {"dialect": "iclr", "momentum_decay": None, "maximize": True}),
-    ("NadaMax", {"momentum_decay": None, "weight_decay": 0.1, "maximize": True}),
-    *(("Nadam", {"dialect": dialect, "bias_correction": False}) for dialect in DIALECTS),
-    ("NadaMax", {"bias_correction": False}),
-    ("AdaGrad", {"eps_root": 0.25}),
-    ("RMSProp", {"eps_root": 1e-3, "weight_decay": 0.1}),
-    ("Adam", {"eps_root": 1e-3, "momentum_decay": 0.004, "length": "report"}),
-    *(("Nadam", {"dialect": dialect, "length": length}) for dialect in DIALECTS for length in LENGTHS[1:]),
+NUMBERS = {"η": η, "μ": μ, "ν": ν, "ε": ε}
+#: Those that all paths are followed on come first.
+CASES = [
+    *WITH_BOX,
+    *WITHOUT_BOX,
+    Variant("GD", {"weight_decay": 0.1}),
+    Variant("GD", {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    Variant("NAG", {"momentum_decay": 0.004, "weight_decay": 0.1, "maximize": True}),
+    Variant("AdaGrad", {"lr_decay": 0.01, "initial_accumulator_value": 0.5}),
+    Variant("AdaGrad", {"lr_decay": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    Variant("MaxProp", {"maximize": True}),
+    Variant("Adam", {"momentum_decay": 0.004, "bias_correction": False, "weight_decay": 0.1, "maximize": True}),
+    Variant("AdaMax", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    Variant("Nadam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    Variant("Nadam", {"dialect": "iclr", "momentum_decay": None, "maximize": True}),
+    Variant("NadaMax", {"momentum_decay": None, "weight_decay": 0.1, "maximize": True}),
+    *(Variant("Nadam", {"dialect": dialect, "bias_correction": False}) for dialect in DIALECTS),
+    Variant("AdaGrad", {"eps_root": 0.25}),
+    Variant("RMSProp", {"eps_root": 1e-3, "weight_decay": 0.1}),
+    Variant("Adam", {"eps_root": 1e-3, "momentum_decay": 0.004, "length": "report"}),
+    *(Variant("Nadam", {"dialect": dialect, "length": length}) for dialect in DIALECTS for length in LENGTHS[1:]),
 ]
-
-#: Our keywords in the oracle's notation.
-NOTATION = {
-    "momentum_decay": "ψ",
-    "bias_correction": "corrected",
-    "weight_decay": "λ",
-    "decoupled_weight_decay": "decoupled",
-    "initial_accumulator_value": "n0",
-    "eps_root": "ε_root",
-    "gamma": "γ",
-}
-DEFAULTS = {
-    "Momentum": {"form": "sum"},
-    "NAG": {"form": "sum"},
-    "RMSProp": {"corrected": False},
-    "Nadam": {"dialect": "cs229", "ψ": 0.004},
-    "NadaMax": {"dialect": "cs229", "ψ": 0.004},
-}
-#: The words in which each class takes η, μ, ν and ε.
-NUMBERS = {
-    "GD": {},
-    "AdaGrad": {"eps": ε},
-    **{name: {"momentum": μ} for name in ("Momentum", "NAG")},
-    **{name: {"alpha": ν, "eps": ε} for name in ("RMSProp", "MaxProp")},
-    **{name: {"betas": (μ, ν), "eps": ε} for name in ("Adam", "AdaMax", "Nadam", "NadaMax")},
-}
 
 #: The gradient is A (θ − 1) + G[t]: it follows θ in two of four elements. The noise keeps these from resting at the
 #: minimum, where the norms decay until θ → next θ no longer contracts and any rounding grows without bound.
@@ -68,7 +47,7 @@ A = np.array([[3.0, 0.4, 0, 0], [0.4, 0.07, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 START = np.array([1.5, -2.0, 0.7, -0.3])
 
 
-def noise():
+def noise() -> Any:
     """G[0] … G[T]: of order 1 where the gradient follows θ; elsewhere of scales from 1e-3 to 1e2, some of them zero."""
     rng = np.random.default_rng(0)
     shape = (T + 1, 2)
@@ -76,33 +55,22 @@ def noise():
     return rng.standard_normal((T + 1, 4)) * np.hstack([np.ones(shape), scales])
 
 
-def label(case):
-    return "-".join([case[0], *(f"{k}={v}" for k, v in case[1].items())])
-
-
-def settings_of(name, keywords):
-    settings = {**DEFAULTS.get(name, {}), **{NOTATION.get(k, k): v for k, v in keywords.items()}}
-    return Settings(name, η, μ, ν, ε, **settings)
-
-
 @cache
-def exact_path(number):
-    name, keywords = CASES[number]
+def exact_path(number: int) -> Any:
+    variant = CASES[number]
     valley, G = oracle.exact(A[:2, :2]), oracle.exact(noise())
-    sign = -1 if keywords.get("maximize") else 1
+    sign = -1 if variant.keywords.get("maximize") else 1
 
-    def gradient(θ, t):
+    def gradient(θ: Any, t: Any) -> Any:
         return np.concatenate([valley @ (θ[:2] - 1) * sign + G[t, :2], G[t, 2:]])
 
-    return oracle.trajectory(settings_of(name, keywords), START, gradient, T)
+    return oracle.trajectory(variant.settings(**NUMBERS), START, gradient, T)
 
 
-def our_path(name, keywords, flags):
-    if flags.get("lr") == "tensor":
-        flags = {"lr": torch.tensor(η, dtype=torch.float64)}
+def our_path(variant: Variant, path: str) -> Any:
     θ = torch.tensor(START, requires_grad=True)
-    optimizer = getattr(nadam_ref, name)([θ], **{"lr": η, **NUMBERS[name], **keywords, **flags})
-    slope, path = torch.tensor(-A if keywords.get("maximize") else A), [START]
+    optimizer = variant.optimizer([θ], **{**numbers(variant.name, **NUMBERS), **variant.keywords, **flags(path, η)})
+    slope, path = torch.tensor(-A if variant.keywords.get("maximize") else A), [START]
     for G in torch.tensor(noise()[1:]):
         θ.grad = torch.addmv(G, slope, θ.detach() - 1)
         optimizer.step()
@@ -110,56 +78,56 @@ def our_path(name, keywords, flags):
     return np.stack(path)
 
 
-def distance(ours, exact):
+def distance(ours: Any, exact: Any) -> Any:
     """max|θ−θ*| / max|θ*| over the trajectory, for the elements with and without feedback; the larger of the two."""
     return max(np.abs(ours[:, i] - exact[:, i]).max() / np.abs(exact[:, i]).max() for i in (slice(2), slice(2, 4)))
 
 
-def cases(count):
-    return pytest.mark.parametrize("number", range(count), ids=[label(case) for case in CASES[:count]])
+def cases(count: int) -> Any:
+    return pytest.mark.parametrize("number", range(count), ids=[variant.id for variant in CASES[:count]])
 
 
 @cases(len(CASES))
-def test_every_setting_stays_within_1e14_of_the_exact_trajectory(number):
-    assert distance(our_path(*CASES[number], PATHS["for-loop"]), exact_path(number)) <= 1e-14
+def test_every_setting_stays_within_1e14_of_the_exact_trajectory(number: int) -> None:
+    assert distance(our_path(CASES[number], "for-loop"), exact_path(number)) <= 1e-14
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "for-loop"])
-@cases(len(ARMS))
-def test_every_path_stays_within_1e14_of_the_exact_trajectory(number, path):
-    assert distance(our_path(*CASES[number], PATHS[path]), exact_path(number)) <= 1e-14
+@pytest.mark.parametrize("path", FOLLOWED[1:])
+@cases(len(WITH_BOX))
+def test_every_path_stays_within_1e14_of_the_exact_trajectory(number: int, path: str) -> None:
+    assert distance(our_path(CASES[number], path), exact_path(number)) <= 1e-14
 
 
 @pytest.mark.parametrize("counts", ["own", "common"])
 @pytest.mark.parametrize("path", ["for-loop", "fused", "capturable"])
 @pytest.mark.parametrize(
-    ("name", "keywords"),
+    "variant",
     [
-        ("Momentum", {"momentum_decay": 0.1}),
-        ("NAG", {"form": "mean", "momentum_decay": 0.1}),
-        ("AdaGrad", {"lr_decay": 0.1, "weight_decay": 0.1}),
-        ("RMSProp", {"bias_correction": True}),
-        ("MaxProp", {}),
-        ("Adam", {"momentum_decay": 0.1, "length": "report"}),
-        ("Nadam", {"momentum_decay": 0.1, "eps_root": 1e-3}),
-        ("Nadam", {"dialect": "interpolated", "gamma": 0.5}),
-        ("NadaMax", {"dialect": "iclr", "momentum_decay": 0.1, "length": "unit"}),
+        Variant("Momentum", {"momentum_decay": 0.1}),
+        Variant("NAG", {"form": "mean", "momentum_decay": 0.1}),
+        Variant("AdaGrad", {"lr_decay": 0.1, "weight_decay": 0.1}),
+        Variant("RMSProp", {"bias_correction": True}),
+        Variant("MaxProp", {}),
+        Variant("Adam", {"momentum_decay": 0.1, "length": "report"}),
+        Variant("Nadam", {"momentum_decay": 0.1, "eps_root": 1e-3}),
+        Variant("Nadam", {"dialect": "interpolated", "gamma": 0.5}),
+        Variant("NadaMax", {"dialect": "iclr", "momentum_decay": 0.1, "length": "unit"}),
     ],
-    ids=str,
+    ids=lambda variant: variant.id,
 )
-def test_rows_are_exact_under_their_own_and_under_common_counts(name, keywords, path, counts):
+def test_rows_are_exact_under_their_own_and_under_common_counts(variant: Variant, path: str, counts: str) -> None:
     """Row i occurs in every (i + 1)-th step; ψ is large, so that the counts matter."""
     rows, steps = 3, 60
     G, table = noise()[1 : steps + 1, None] * [[1], [-2], [0.5]], np.stack([START, -START, 2 * START])
     occurs = [[s for s in range(steps) if s % (i + 1) == i] for i in range(rows)]
     θ = torch.tensor(table, requires_grad=True)
-    more = {"row_counts": counts, **keywords, **PATHS[path]}
-    optimizer = getattr(nadam_ref, name)([θ], **{"lr": η, **NUMBERS[name], **more})
+    given = {**numbers(variant.name, **NUMBERS), **variant.keywords}
+    optimizer = variant.optimizer([θ], **given, row_counts=counts, **PATHS[path])
     for s in range(steps):
         index = [i for i in range(rows) if s in occurs[i]]
         θ.grad = torch.sparse_coo_tensor([index], torch.tensor(G[s, index]), θ.shape, check_invariants=True)
         optimizer.step()
-    exactG, settings = oracle.exact(G), settings_of(name, keywords)
+    exactG, settings = oracle.exact(G), variant.settings(**NUMBERS)
     for i in range(rows):
         if counts == "own":
             run = oracle.trajectory(settings, table[i], lambda θ, t, i=i: exactG[occurs[i][t - 1], i], len(occurs[i]))
@@ -183,14 +151,14 @@ def test_rows_are_exact_under_their_own_and_under_common_counts(name, keywords, 
     ],
     ids=str,
 )
-def test_the_oracle_gives_the_known_multipliers_of_a_constant_gradient(settings, expected):
+def test_the_oracle_gives_the_known_multipliers_of_a_constant_gradient(settings: Any, expected: Any) -> None:
     """Steps for g = 1 in units of η; the figures were read off the libraries, not off this project."""
     s = Settings("Nadam", **{"η": 1.0, "ε": 0.0, **settings})
     θ = oracle.trajectory(s, np.zeros(1), lambda θ, t: oracle.exact(np.ones(1)), 500)[:, 0]
     assert np.allclose(-np.diff(θ)[np.array([1, 2, 5, 10, 50, 100, 200, 500]) - 1], expected, rtol=0, atol=6e-4)
 
 
-def test_what_the_oracle_sums_is_what_the_recursions_sum_to():
+def test_what_the_oracle_sums_is_what_the_recursions_sum_to() -> None:
     """Against the sums written out, Σ_i q_i g_i ∏_{i<j≤t} μ_j, which take T² terms."""
     rng = np.random.default_rng(3)
     g, f = oracle.exact(rng.standard_normal(40)), oracle.exact(rng.uniform(0.1, 1, 40))
@@ -206,7 +174,7 @@ def test_what_the_oracle_sums_is_what_the_recursions_sum_to():
 
 
 @pytest.mark.parametrize("near_one", [0.999, 0.9999, 0.999999, 1 - 1e-9])
-def test_corrections_keep_all_digits_where_the_decay_rates_are_near_one(near_one):
+def test_corrections_keep_all_digits_where_the_decay_rates_are_near_one(near_one: float) -> None:
     """At t = 2 and μ = 0.999999, 1 − μᵗ as it stands would keep eleven digits."""
     for t in [*range(1, 100), 1000, 10**5, 10**7]:
         mp = oracle.mp
@@ -223,7 +191,7 @@ def test_corrections_keep_all_digits_where_the_decay_rates_are_near_one(near_one
 @pytest.mark.parametrize("path", ["for-loop", "capturable"])
 @pytest.mark.parametrize("name", ["RMSProp", "Adam", "Nadam"])
 @pytest.mark.parametrize("betas", [(0.99, 0.9999), (0.9999, 0.999999), (0.999999, 0.999999)], ids=str)
-def test_trajectories_are_exact_where_the_decay_rates_are_near_one(name, betas, path):
+def test_trajectories_are_exact_where_the_decay_rates_are_near_one(name: str, betas: Any, path: str) -> None:
     G = noise()[:201]
     exactG = oracle.exact(G)
     more = {"dialect": "constant"} if name == "Nadam" else {}
@@ -238,7 +206,7 @@ def test_trajectories_are_exact_where_the_decay_rates_are_near_one(name, betas, 
     assert np.abs(θ.detach().numpy() - exact[-1]).max() / np.abs(exact).max() <= 1e-14
 
 
-def product_of_multipliers(μ, ψ, T):
+def product_of_multipliers(μ: Any, ψ: float | None, T: int) -> Any:
     """∏_{t≤T} μ (1 − ½ qᵗ), q = 0.96^ψ, from the series of its logarithm: Σ_t log(1 − ½ qᵗ) = −Σ_k Σ_t (½ qᵗ)ᵏ / k."""
     mp = oracle.mp
     q = mp.power(mp.fdiv(96, 100), mp.mpf(ψ))
@@ -247,7 +215,7 @@ def product_of_multipliers(μ, ψ, T):
 
 
 @pytest.mark.parametrize(("dialect", "ψ"), [("keras3", 1.0), ("cs229", 0.004)])
-def test_fault_26_the_product_of_a_million_multipliers(dialect, ψ):
+def test_fault_26_the_product_of_a_million_multipliers(dialect: str, ψ: float | None) -> None:
     """It keeps twelve digits, or has fallen below the smallest float64, as the report's has after 1,100 steps."""
     μ = 1 - 1e-7
     product = 1.0
@@ -261,7 +229,7 @@ def test_fault_26_the_product_of_a_million_multipliers(dialect, ψ):
     assert abs(k.a * (1 - exact * ahead) / ahead - 1) <= 1e-15
 
 
-def test_the_closed_form_of_the_product_is_the_product():
+def test_the_closed_form_of_the_product_is_the_product() -> None:
     for ψ in (0.004, 1.0, 3.0):
         product = oracle.mp.fprod(oracle.multiplier(0.99, ψ, t) for t in range(1, 301))
         assert abs(product_of_multipliers(0.99, ψ, 300) / product - 1) < 1e-45

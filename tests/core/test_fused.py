@@ -1,18 +1,24 @@
 """The fused kernels: spelled from the one expression, right in every layout, and never compiled twice."""
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import copy
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from arms import ARMS
+from torch import nn
+from variants import Variant, every_variant_with_box
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, RULES
@@ -26,36 +32,36 @@ PRELUDES = [Prelude(), Prelude(maximize=True), Prelude(False, "coupled"), Prelud
 SHAPES = [(3,), (4, 5), (), (1,), (2, 3, 4, 5), (70001,)]
 
 
-def numbers(seed=0):
+def numbers(seed: int = 0) -> Any:
     values = torch.rand(len(Coefficients._fields), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return Coefficients(*(0.1 + 0.8 * values).tolist())
 
 
-def tensors(count, dtype, size=1000):
+def tensors(count: int, dtype: torch.dtype, size: int = 1000) -> Any:
     generator = torch.Generator().manual_seed(1)
     made = [torch.randn(size, dtype=dtype, generator=generator) for _ in range(count)]
     return made[0], made[1], made[2], made[3].abs()
 
 
-def params(shapes=SHAPES, dtype=torch.float64, seed=3):
+def params(shapes: Any = SHAPES, dtype: torch.dtype = torch.float64, seed: int = 3) -> list[Any]:
     generator = torch.Generator().manual_seed(seed)
     made = [torch.randn(shape, dtype=dtype, generator=generator) for shape in shapes]
     return [p.requires_grad_() for p in made]
 
 
-def gradients(of, step):
+def gradients(of: Any, step: int) -> None:
     generator = torch.Generator().manual_seed(100 + step)
     for p in of:
         p.grad = torch.randn(p.shape, dtype=p.dtype, generator=generator).as_strided(p.shape, p.stride())
 
 
-def train(optimizer, of, steps=4):
+def train(optimizer: Any, of: Any, steps: int = 4) -> None:
     for step in range(steps):
         gradients(of, step)
         optimizer.step()
 
 
-def same(a, b, rtol=1e-12):
+def same(a: Any, b: Any, rtol: float = 1e-12) -> None:
     for x, y in zip(a, b, strict=True):
         torch.testing.assert_close(x, y, rtol=rtol, atol=1e-14)
 
@@ -66,7 +72,7 @@ def same(a, b, rtol=1e-12):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("prelude", PRELUDES, ids=str)
 @pytest.mark.parametrize("name", KINDS)
-def test_the_kernel_is_the_expression(name, prelude, dtype):
+def test_the_kernel_is_the_expression(name: str, prelude: Any, dtype: torch.dtype) -> None:
     """Bit for bit where there is no root; torch's root, which MKL makes, is not always the nearest number."""
     rule, k = KINDS[name], numbers()
     p, g, m, n = tensors(4, dtype)
@@ -86,14 +92,14 @@ def test_the_kernel_is_the_expression(name, prelude, dtype):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_spelling_reads_and_writes_what_the_rule_has(name):
+def test_the_spelling_reads_and_writes_what_the_rule_has(name: str) -> None:
     spelling = spell(RULES[name], Prelude())
     has = {"p", "g", *("m" * (RULES[name].momentum != "none")), *("n" * (RULES[name].norm != "none"))}
     assert set(spelling.reads) == has
     assert set(spelling.writes) == has - {"g"}
 
 
-def test_both_languages_have_the_same_lines():
+def test_both_languages_have_the_same_lines() -> None:
     lines = [operation for _, operation in spell(RULES["Nadam"], Prelude(True, "coupled")).lines]
     for language in (cpu, cuda):
         text = language.source(RULES["Nadam"], Prelude(True, "coupled"), torch.float32)
@@ -102,7 +108,7 @@ def test_both_languages_have_the_same_lines():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_not_finite_goes_through_as_unfused(value):
+def test_what_is_not_finite_goes_through_as_unfused(value: Any) -> None:
     for name, cls in OPTIMIZERS.items():
         p, q = params([(5,)])[0], params([(5,)])[0]
         for of, flags in ((p, {"fused": True}), (q, {"foreach": False})):
@@ -116,10 +122,10 @@ def test_what_is_not_finite_goes_through_as_unfused(value):
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
-def test_packed_state_is_the_loops_state(arm):
+@every_variant_with_box
+def test_packed_state_is_the_loops_state(variant: Variant) -> None:
     mine, truth = params(), params()
-    fused, loop = arm.optimizer(mine, fused=True), arm.optimizer(truth, foreach=False)
+    fused, loop = variant.optimizer(mine, fused=True), variant.optimizer(truth, foreach=False)
     train(fused, mine), train(loop, truth)
     same(mine, truth)
     for p, q in zip(mine, truth, strict=True):
@@ -127,7 +133,7 @@ def test_packed_state_is_the_loops_state(arm):
         same(fused.state.get(p, {}).values(), loop.state.get(q, {}).values())
 
 
-def test_the_state_is_flat_and_stays_where_it_is():
+def test_the_state_is_flat_and_stays_where_it_is() -> None:
     of = params()
     optimizer = nadam_ref.Nadam(of, fused=True)
     train(optimizer, of, 1)
@@ -138,57 +144,57 @@ def test_the_state_is_flat_and_stays_where_it_is():
     assert {name: x.data_ptr() for name, x in optimizer.state[of[1]].items()} == before
 
 
-def disturb_nothing(of, optimizer):
+def disturb_nothing(of: Any, optimizer: Any) -> None:
     pass
 
 
-def disturb_state(of, optimizer):
+def disturb_state(of: Any, optimizer: Any) -> None:
     optimizer.state[of[1]]["exp_avg"] = optimizer.state[of[1]]["exp_avg"].clone()
 
 
-def disturb_data(of, optimizer):
+def disturb_data(of: Any, optimizer: Any) -> None:
     of[1].data = of[1].data.clone()
 
 
-def disturb_layout(of, optimizer):
+def disturb_layout(of: Any, optimizer: Any) -> None:
     of[1].data = of[1].data.t().contiguous().t()
 
 
-def disturb_grad(of, optimizer):
+def disturb_grad(of: Any, optimizer: Any) -> None:
     of[1].grad = of[1].grad.t().contiguous().t()
 
 
-def disturb_missing(of, optimizer):
+def disturb_missing(of: Any, optimizer: Any) -> None:
     of[0].grad = None
 
 
-def disturb_load(of, optimizer):
+def disturb_load(of: Any, optimizer: Any) -> None:
     optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
 
 
-def disturb_step(of, optimizer):
+def disturb_step(of: Any, optimizer: Any) -> None:
     optimizer.state[of[0]]["step"].add_(5)
 
 
-def disturb_reset_of_one(of, optimizer):
+def disturb_reset_of_one(of: Any, optimizer: Any) -> None:
     optimizer.state[of[1]] = {}
 
 
-def disturb_reset(of, optimizer):
+def disturb_reset(of: Any, optimizer: Any) -> None:
     optimizer.state.clear()
 
 
-def disturb_new_state(of, optimizer):
+def disturb_new_state(of: Any, optimizer: Any) -> None:
     optimizer.state = collections.defaultdict(dict)
 
 
-def disturb_group(of, optimizer):
+def disturb_group(of: Any, optimizer: Any) -> None:
     optimizer.param_groups[0]["lr"] = 0.5
 
 
 @pytest.mark.parametrize("name", ["Nadam", "AdaMax", "Adam"])
 @pytest.mark.parametrize("disturb", [f for name, f in globals().items() if name.startswith("disturb_")])
-def test_whatever_is_disturbed_the_result_is_right(disturb, name):
+def test_whatever_is_disturbed_the_result_is_right(disturb: Any, name: str) -> None:
     runs = []
     for flags in ({"fused": True}, {"foreach": False}):
         of = params()
@@ -205,7 +211,7 @@ def test_whatever_is_disturbed_the_result_is_right(disturb, name):
         same(fused.state[p].values(), loop.state[q].values())
 
 
-def test_a_parameter_that_comes_and_goes_for_long():
+def test_a_parameter_that_comes_and_goes_for_long() -> None:
     runs = []
     for flags in ({"fused": True}, {"foreach": False}):
         of = params()
@@ -220,13 +226,13 @@ def test_a_parameter_that_comes_and_goes_for_long():
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_one_layout_or_the_other_is_one_span(memory_format):
+def test_one_layout_or_the_other_is_one_span(memory_format: Any) -> None:
     p = torch.randn(2, 3, 4, 5).to(memory_format=memory_format)
     table, rest = spans(([p], [torch.randn_like(p)], [], []))
     assert [span[4] for span in table] == [p.nbytes] and not rest[0]
 
 
-def test_what_does_not_lie_alike_is_of_another_layout():
+def test_what_does_not_lie_alike_is_of_another_layout() -> None:
     p = torch.randn(4, 6)
     assert same_layout(p, p.clone(), None)
     assert not same_layout(p, p.t().contiguous().t())
@@ -236,14 +242,14 @@ def test_what_does_not_lie_alike_is_of_another_layout():
     assert not same_layout(torch.ones(1), torch.complex(torch.ones(1), torch.ones(1)).conj().imag)
 
 
-def test_spans_that_touch_are_one():
+def test_spans_that_touch_are_one() -> None:
     touching = [(0, 100, 0, 200, 8, 0), (8, 108, 0, 208, 4, 0)]
     assert merged([*touching, (12, 112, 0, 216, 4, 0)]) == [(0, 100, 0, 200, 12, 0), (12, 112, 0, 216, 4, 0)]
     with_numbers_of_its_own = (12, 112, 0, 212, 4, 1)
     assert merged([*touching, with_numbers_of_its_own]) == [(0, 100, 0, 200, 12, 0), with_numbers_of_its_own]
 
 
-def test_threads_share_the_work_and_change_nothing():
+def test_threads_share_the_work_and_change_nothing() -> None:
     before = torch.get_num_threads()
     results = []
     try:
@@ -257,8 +263,8 @@ def test_threads_share_the_work_and_change_nothing():
     assert all(torch.equal(p, q) for p, q in zip(*results, strict=True))
 
 
-def test_optimizers_in_threads_of_their_own():
-    def one(seed):
+def test_optimizers_in_threads_of_their_own() -> None:
+    def one(seed: int) -> Any:
         of = params(seed=seed)
         train(nadam_ref.Nadam(of, fused=True), of)
         return of
@@ -271,7 +277,7 @@ def test_optimizers_in_threads_of_their_own():
 # -- the compiler ------------------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_steps_with_a_changing_rate_compile_nothing_more(monkeypatch):
+def test_a_thousand_steps_with_a_changing_rate_compile_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     of = params()
     optimizer = nadam_ref.Nadam(of, fused=True)
     train(optimizer, of, 1)
@@ -293,7 +299,7 @@ print(p.tolist())
 
 
 @pytest.mark.parametrize("cache", ["fresh", "a file", "absent"])
-def test_the_cache_folder(tmp_path, monkeypatch, cache):
+def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
     if cache == "a file":
         (tmp_path / "nadam_ref").write_text("not a folder")
     environment = {"XDG_CACHE_HOME": str(tmp_path)} if cache != "absent" else {"XDG_CACHE_HOME": "/proc/none"}
@@ -305,7 +311,7 @@ def test_the_cache_folder(tmp_path, monkeypatch, cache):
     assert len(made) == (cache == "fresh")
 
 
-def test_a_compiler_that_fails_is_one_warning_with_its_words(tmp_path):
+def test_a_compiler_that_fails_is_one_warning_with_its_words(tmp_path: Path) -> None:
     failing = tmp_path / "failing-c++"
     failing.write_text("#!/bin/sh\necho 'no room on the device' >&2\nexit 1\n")
     failing.chmod(0o755)
@@ -320,13 +326,15 @@ def test_a_compiler_that_fails_is_one_warning_with_its_words(tmp_path):
 # -- flatten_ ----------------------------------------------------------------------------------------------------------
 
 
-def network(seed=0):
+def network(seed: int = 0) -> Any:
     torch.manual_seed(seed)
     net = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 7), torch.nn.Linear(7, 2))
     return net.double()
 
 
-def learn(net, optimizer, steps=4, to_none=False, between=lambda step: None):
+def learn(
+    net: nn.Module, optimizer: Any, steps: int = 4, to_none: bool = False, between: Any = lambda step: None
+) -> list[Any]:
     x = torch.randn(16, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     for step in range(steps):
         optimizer.zero_grad(set_to_none=to_none)
@@ -336,26 +344,26 @@ def learn(net, optimizer, steps=4, to_none=False, between=lambda step: None):
     return [p.detach().clone() for p in net.parameters()]
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
-def test_flattened_is_unflattened(arm):
+@every_variant_with_box
+def test_flattened_is_unflattened(variant: Variant) -> None:
     plain_net, flat = network(), nadam_ref.flatten_(network())
-    want = learn(plain_net, arm.optimizer(plain_net.parameters(), foreach=False))
-    same(learn(flat, arm.optimizer(flat.parameters(), fused=True)), want)
+    want = learn(plain_net, variant.optimizer(plain_net.parameters(), foreach=False))
+    same(learn(flat, variant.optimizer(flat.parameters(), fused=True)), want)
 
 
-def table_of(optimizer):
+def table_of(optimizer: Any) -> Any:
     (plan,) = optimizer._plans.values()
-    return plan.pack.table(optimizer.state)
+    return plan.flat_state.table(optimizer.state)
 
 
-def test_a_flattened_step_is_one_span():
+def test_a_flattened_step_is_one_span() -> None:
     net = nadam_ref.flatten_(network())
     optimizer = nadam_ref.Nadam(net.parameters(), fused=True)
     learn(net, optimizer)
     assert len(table_of(optimizer)) == 1
 
 
-def test_flatten_keeps_parameters_values_gradients_and_ties():
+def test_flatten_keeps_parameters_values_gradients_and_ties() -> None:
     net = network()
     net[0].twin = net[2]
     net(torch.ones(1, 5, dtype=torch.float64)).sum().backward()
@@ -368,30 +376,30 @@ def test_flatten_keeps_parameters_values_gradients_and_ties():
     assert net[0].twin.weight is net[2].weight
 
 
-def moved_to_float(net, step):
+def moved_to_float(net: nn.Module, step: int) -> None:
     if step == 1:
         net.to(torch.float64).to(torch.float32).to(torch.float64)
 
 
-def assigned(net, step):
+def assigned(net: nn.Module, step: int) -> None:
     if step == 1:
         net.load_state_dict({name: x.clone() for name, x in net.state_dict().items()}, assign=True)
 
 
-def flattened_again(net, step):
+def flattened_again(net: nn.Module, step: int) -> None:
     if step % 2:
         nadam_ref.flatten_(net)
 
 
 @pytest.mark.parametrize("to_none", [False, True])
 @pytest.mark.parametrize("between", [None, flattened_again], ids=["nothing", "flattened again"])
-def test_flattened_nets_may_be_disturbed(between, to_none):
+def test_flattened_nets_may_be_disturbed(between: Any, to_none: bool) -> None:
     runs = []
     for flat in (True, False):
         net = nadam_ref.flatten_(network()) if flat else network()
         optimizer = nadam_ref.Nadam(net.parameters(), fused=flat)
 
-        def then(step, net=net, flat=flat):
+        def then(step: int, net: Any = net, flat: Any = flat) -> None:
             if flat and between:
                 between(net, step)
 
@@ -400,7 +408,7 @@ def test_flattened_nets_may_be_disturbed(between, to_none):
 
 
 @pytest.mark.parametrize("change", [moved_to_float, assigned], ids=lambda f: f.__name__)
-def test_moving_a_flattened_net_gives_what_moving_any_net_gives(change):
+def test_moving_a_flattened_net_gives_what_moving_any_net_gives(change: Any) -> None:
     runs = []
     for flat in (True, False):
         net = nadam_ref.flatten_(network()) if flat else network()
@@ -409,7 +417,7 @@ def test_moving_a_flattened_net_gives_what_moving_any_net_gives(change):
     same(*runs, rtol=1e-6)
 
 
-def test_flatten_refuses_what_has_no_dense_memory():
+def test_flatten_refuses_what_has_no_dense_memory() -> None:
     with pytest.raises(ValueError, match=r"weight has no dense memory"):
         nadam_ref.flatten_(torch.nn.Linear(2, 3, device="meta"))
     with pytest.raises(ValueError, match=r"weight has no dense memory"):
@@ -420,7 +428,7 @@ def test_flatten_refuses_what_has_no_dense_memory():
         nadam_ref.flatten_(net)
 
 
-def test_a_checkpoint_of_packed_state_goes_on(tmp_path):
+def test_a_checkpoint_of_packed_state_goes_on(tmp_path: Path) -> None:
     of, more = params(), params()
     optimizer = nadam_ref.Nadam(of, fused=True)
     train(optimizer, of)
@@ -433,7 +441,7 @@ def test_a_checkpoint_of_packed_state_goes_on(tmp_path):
     same(of, more, rtol=0)
 
 
-def test_a_graph_that_may_be_captured_keeps_no_table(monkeypatch):
+def test_a_graph_that_may_be_captured_keeps_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a step of GD needs are plain numbers, with capturable=True too: a replay would read a table that is gone."""
     monkeypatch.setattr(nadam_ref.cohort, "fused_update_", None)
     monkeypatch.setattr(nadam_ref.packing, "dense_kernel", None)
@@ -443,7 +451,7 @@ def test_a_graph_that_may_be_captured_keeps_no_table(monkeypatch):
         assert all(p.isfinite().all() for p in of), name
 
 
-def test_a_device_without_a_kernel_is_not_taken_for_a_cpu(monkeypatch):
+def test_a_device_without_a_kernel_is_not_taken_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nadam_ref.fused, "_WITHOUT_COMPILER", set())
     with pytest.warns(UserWarning, match="no kernel could be compiled for mps \\(only a CPU and CUDA have one\\)"):
         kernel = nadam_ref.fused.dense_kernel(RULES["GD"], Prelude(), torch.float32, torch.device("mps"))
@@ -451,18 +459,18 @@ def test_a_device_without_a_kernel_is_not_taken_for_a_cpu(monkeypatch):
 
 
 @pytest.mark.parametrize("current", [0, 1])
-def test_the_gpu_kernel_runs_on_the_device_of_the_parameters(monkeypatch, current):
+def test_the_gpu_kernel_runs_on_the_device_of_the_parameters(monkeypatch: pytest.MonkeyPatch, current: Any) -> None:
     """Copies and launch alike, whichever of two devices is the current one; here with fakes of both."""
     now, seen = [current], []
 
     @contextlib.contextmanager
-    def on(device):
+    def on(device: Any) -> Iterator[Any]:
         now.append(device.index)
         yield
         now.pop()
 
     class Launch:
-        def __getitem__(self, grid):
+        def __getitem__(self, grid: Any) -> Any:
             return lambda *args, BLOCK: seen.append(("launch", now[-1], grid))
 
     monkeypatch.setattr(torch.cuda, "device", on)
@@ -475,7 +483,7 @@ def test_the_gpu_kernel_runs_on_the_device_of_the_parameters(monkeypatch, curren
     assert now == [current]
 
 
-def test_a_default_device_does_not_move_the_table():
+def test_a_default_device_does_not_move_the_table() -> None:
     with torch.device("meta"):
         assert cuda._to(torch.device("cpu"), [(1, 2)], torch.int64).tolist() == [[1, 2]]
 
@@ -516,7 +524,7 @@ print("right")
 """
 
 
-def test_the_triton_kernel_in_the_interpreter():
+def test_the_triton_kernel_in_the_interpreter() -> None:
     pytest.importorskip("triton", reason="triton is not installed")
     done = subprocess.run(
         [sys.executable, "-c", INTERPRETED], capture_output=True, text=True, env={"TRITON_INTERPRET": "1"}, check=False

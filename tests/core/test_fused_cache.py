@@ -1,5 +1,7 @@
 """Compiled kernels are files like any other: whole or rebuilt, wherever the cache is and whatever compiles them."""
 
+from __future__ import annotations
+
 import ctypes
 import os
 import shutil
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +33,7 @@ def answer() -> int:
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An empty folder for the user's cache, and the folder of kernels in it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
@@ -38,7 +41,7 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def scratch(tmp_path, monkeypatch):
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The folder of this process, empty again."""
     folder = tmp_path / "scratch"
     folder.mkdir()
@@ -57,7 +60,7 @@ def program(folder: Path, name: str, *lines: str) -> Path:
 # -- what is in the cache ----------------------------------------------------------------------------------------------
 
 
-def test_what_is_kept_is_not_compiled_again(cache, monkeypatch):
+def test_what_is_kept_is_not_compiled_again(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer() == 42
     monkeypatch.setattr(cpu, "_compile", None)  # raises if it were called
     assert answer() == 42
@@ -96,7 +99,7 @@ def a_dangling_link(path: Path) -> None:
     [emptied, cut_short, one_bit_flipped, text_instead, another_library, a_dangling_link],
     ids=lambda f: f.__name__,
 )
-def test_fault_103_a_bad_file_in_the_cache_is_rebuilt(cache, damage, monkeypatch):
+def test_fault_103_a_bad_file_in_the_cache_is_rebuilt(cache: Any, damage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answer()
     (path,) = cache.iterdir()
     sound = path.read_bytes()
@@ -110,7 +113,7 @@ def test_fault_103_a_bad_file_in_the_cache_is_rebuilt(cache, damage, monkeypatch
     assert answer() == 42
 
 
-def test_fault_103_a_file_that_cannot_be_replaced_is_gone_round(cache, scratch):
+def test_fault_103_a_file_that_cannot_be_replaced_is_gone_round(cache: Any, scratch: Any) -> None:
     answer()
     (path,) = cache.iterdir()
     path.unlink()
@@ -120,13 +123,13 @@ def test_fault_103_a_file_that_cannot_be_replaced_is_gone_round(cache, scratch):
     assert len(list(scratch.iterdir())) == 1
 
 
-def test_fault_103_a_damaged_kernel_of_a_rule_is_rebuilt(tmp_path):
+def test_fault_103_a_damaged_kernel_of_a_rule_is_rebuilt(tmp_path: Path) -> None:
     code = (
         "import torch, nadam_ref, warnings; warnings.simplefilter('error'); p = torch.ones(3); p.grad = torch.ones(3);"
         "nadam_ref.NadaMax([p], fused=True).step(); print(p.tolist())"
     )
 
-    def run() -> str:
+    def run() -> bytes:
         environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
         return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment).stdout
 
@@ -136,7 +139,7 @@ def test_fault_103_a_damaged_kernel_of_a_rule_is_rebuilt(tmp_path):
     assert run() == first
 
 
-def test_processes_that_compile_at_once_leave_one_whole_file(cache):
+def test_processes_that_compile_at_once_leave_one_whole_file(cache: Any) -> None:
     code = f"from nadam_ref.fused import cpu; print(cpu._library({SOURCE!r}).answer())"
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate()[0] for process in running] == ["42\n"] * 3
@@ -146,7 +149,7 @@ def test_processes_that_compile_at_once_leave_one_whole_file(cache):
 # -- where the cache is ------------------------------------------------------------------------------------------------
 
 
-def test_fault_95_a_relative_cache_folder(tmp_path, monkeypatch, scratch):
+def test_fault_95_a_relative_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scratch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", "here")
     assert answer() == 42
@@ -155,7 +158,7 @@ def test_fault_95_a_relative_cache_folder(tmp_path, monkeypatch, scratch):
 
 
 @pytest.mark.parametrize("home", [None, "/dev/null", "/proc"])
-def test_fault_95_without_a_home(home, monkeypatch, scratch):
+def test_fault_95_without_a_home(home: Any, monkeypatch: pytest.MonkeyPatch, scratch: Any) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -165,10 +168,10 @@ def test_fault_95_without_a_home(home, monkeypatch, scratch):
     assert len(list(scratch.iterdir())) == 1
 
 
-def test_fault_95_a_full_disk(cache, scratch, monkeypatch):
+def test_fault_95_a_full_disk(cache: Any, scratch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = cpu.write_whole
 
-    def full(path, content):
+    def full(path: Path, content: Any) -> None:
         if cache in path.parents:
             raise OSError(28, "No space left on device")
         whole(path, content)
@@ -178,10 +181,10 @@ def test_fault_95_a_full_disk(cache, scratch, monkeypatch):
     assert len(list(scratch.iterdir())) == 1
 
 
-def test_fault_95_a_cache_in_which_nothing_can_run(cache, scratch, monkeypatch):
+def test_fault_95_a_cache_in_which_nothing_can_run(cache: Any, scratch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     load = ctypes.CDLL
 
-    def mounted_noexec(path):
+    def mounted_noexec(path: str) -> Any:
         if str(cache) in path:
             raise OSError(f"{path}: failed to map segment from shared object")
         return load(path)
@@ -194,7 +197,7 @@ def test_fault_95_a_cache_in_which_nothing_can_run(cache, scratch, monkeypatch):
         answer()
 
 
-def test_fault_95_a_real_folder_mounted_noexec(monkeypatch, scratch):
+def test_fault_95_a_real_folder_mounted_noexec(monkeypatch: pytest.MonkeyPatch, scratch: Any) -> None:
     mounts = [place for place in ("/dev/shm", "/run", "/run/lock") if os.access(place, os.W_OK)]
     noexec = [place for place in mounts if os.statvfs(place).f_flag & os.ST_NOEXEC]
     if not noexec:
@@ -209,19 +212,21 @@ def test_fault_95_a_real_folder_mounted_noexec(monkeypatch, scratch):
 
 
 @pytest.mark.parametrize("arguments", ["-O1", "-O1 -DA='a b'", "-std=c++17"])
-def test_fault_95_a_compiler_with_arguments(cache, arguments, monkeypatch):
+def test_fault_95_a_compiler_with_arguments(cache: Any, arguments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", f"{shutil.which('c++')} {arguments}")
     assert answer() == 42
 
 
-def test_fault_95_arguments_have_kernels_of_their_own(cache, monkeypatch):
+def test_fault_95_arguments_have_kernels_of_their_own(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in ("", " -DONE", " -DTWO"):
         monkeypatch.setenv("CXX", f"{shutil.which('c++')}{arguments}")
         assert answer() == 42
     assert len({path.name.partition("-")[0] for path in cache.iterdir()}) == 3
 
 
-def test_fault_95_a_compiler_behind_another_program(cache, tmp_path, monkeypatch):
+def test_fault_95_a_compiler_behind_another_program(
+    cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = tmp_path / "seen"
     wrapper = program(tmp_path / "bin", "ccache", f'echo "$1" >> {seen}', 'exec "$@"')
     monkeypatch.setenv("PATH", str(wrapper.parent), prepend=os.pathsep)
@@ -230,12 +235,14 @@ def test_fault_95_a_compiler_behind_another_program(cache, tmp_path, monkeypatch
     assert set(seen.read_text().split()) == {"c++"}
 
 
-def test_fault_95_a_compiler_whose_path_has_a_space(cache, tmp_path, monkeypatch):
+def test_fault_95_a_compiler_whose_path_has_a_space(
+    cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CXX", str(program(tmp_path / "my programs", "c++", f'exec {shutil.which("c++")} "$@"')))
     assert answer() == 42
 
 
-def test_fault_95_a_blank_variable_names_no_compiler(cache, monkeypatch):
+def test_fault_95_a_blank_variable_names_no_compiler(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", " ")
     assert answer() == 42
 
@@ -252,7 +259,9 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_fault_95_a_compiler_that_does_not_compile(cache, name, tmp_path, scratch, monkeypatch):
+def test_fault_95_a_compiler_that_does_not_compile(
+    cache: Any, name: str, tmp_path: Path, scratch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines, message = FAILURES[name]
     guard = [] if name == "hangs" else ['case "$*" in *-dM*) exit 0;; esac']  # it is asked for its target first
     monkeypatch.setattr(cpu, "COMPILER_TIMEOUT_S", 0.5 if name == "hangs" else 60)
@@ -267,13 +276,15 @@ def test_fault_95_a_compiler_that_does_not_compile(cache, name, tmp_path, scratc
     ("named", "message"),
     [("no-such-compiler -O1", "CXX=no-such-compiler -O1, which is not there"), ("c++ 'a", "No closing quotation")],
 )
-def test_fault_95_a_compiler_that_is_none(cache, named, message, monkeypatch):
+def test_fault_95_a_compiler_that_is_none(
+    cache: Any, named: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CXX", named)
     with pytest.raises(NoKernelError, match=message):
         answer()
 
 
-def test_fault_95_a_program_that_cannot_be_run(cache, tmp_path, monkeypatch):
+def test_fault_95_a_program_that_cannot_be_run(cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c++"
     path.write_bytes(b"\x7fELF of another machine")
     path.chmod(0o755)
@@ -282,7 +293,9 @@ def test_fault_95_a_program_that_cannot_be_run(cache, tmp_path, monkeypatch):
         answer()
 
 
-def test_fault_95_without_a_kernel_there_is_one_warning_and_the_same_result(cache, monkeypatch):
+def test_fault_95_without_a_kernel_there_is_one_warning_and_the_same_result(
+    cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fused, "_WITHOUT_COMPILER", set())
     cpu.kernel.cache_clear(), cpu._library.cache_clear()
     monkeypatch.setenv("CXX", "c++ 'a")

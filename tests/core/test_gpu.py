@@ -1,5 +1,9 @@
 """On a GPU: the fused step is right, is one launch, and never waits for the device. Skipped where there is none."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +13,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 SHAPES = [(300, 301), (7,), (), (64, 3, 7, 7)]
 
 
-def params(device):
+def params(device: Any) -> Any:
     generator = torch.Generator().manual_seed(0)
     made = [torch.randn(shape, generator=generator).to(device).requires_grad_() for shape in SHAPES]
     for p in made:
@@ -17,7 +21,7 @@ def params(device):
     return made
 
 
-def stepped(name, device, steps=3, **keywords):
+def stepped(name: str, device: Any, steps: int = 3, **keywords: Any) -> Any:
     of = params(device)
     optimizer = nadam_ref.OPTIMIZERS[name](of, **keywords)
     for _ in range(steps):
@@ -27,7 +31,7 @@ def stepped(name, device, steps=3, **keywords):
 
 @pytest.mark.parametrize("keywords", [{}, {"fused": True}, {"capturable": True}], ids=str)
 @pytest.mark.parametrize("name", nadam_ref.RULES)
-def test_equal_to_the_cpu(name, keywords):
+def test_equal_to_the_cpu(name: str, keywords: dict[str, Any]) -> None:
     _, here = stepped(name, "cpu")
     _, there = stepped(name, "cuda", **keywords)
     for a, b in zip(here, there, strict=True):
@@ -35,7 +39,7 @@ def test_equal_to_the_cpu(name, keywords):
 
 
 @pytest.mark.parametrize("name", nadam_ref.RULES)
-def test_a_fused_step_is_one_launch(name):
+def test_a_fused_step_is_one_launch(name: str) -> None:
     optimizer, _ = stepped(name, "cuda", fused=True)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
         optimizer.step()
@@ -47,7 +51,7 @@ def test_a_fused_step_is_one_launch(name):
 
 @pytest.mark.parametrize("keywords", [{}, {"fused": True}], ids=str)
 @pytest.mark.parametrize("name", nadam_ref.RULES)
-def test_a_step_does_not_wait_for_the_device(name, keywords):
+def test_a_step_does_not_wait_for_the_device(name: str, keywords: dict[str, Any]) -> None:
     optimizer, _ = stepped(name, "cuda", **keywords)
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -57,7 +61,7 @@ def test_a_step_does_not_wait_for_the_device(name, keywords):
 
 
 @pytest.mark.parametrize("name", nadam_ref.RULES)
-def test_a_captured_step_replays(name):
+def test_a_captured_step_replays(name: str) -> None:
     optimizer, of = stepped(name, "cuda", capturable=True)
     _, want = stepped(name, "cuda", steps=5, capturable=True)
     graph = torch.cuda.CUDAGraph()

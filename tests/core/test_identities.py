@@ -1,12 +1,15 @@
 """What follows from the equations alone: each identity between two optimizers, or two settings of one, at rounding."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import oracle
 import pytest
 import torch
-from arms import PATHS
+from variants import PATHS, every_followed_path, flags
 
 import nadam_ref
 from nadam_ref import GD, NAG, AdaGrad, Adam, AdaMax, MaxProp, Momentum, Nadam, NadaMax, RMSProp, paper
@@ -20,7 +23,7 @@ LISTS = {name: PATHS[name] for name in ("for-loop", "foreach", "fused")}
 by_name = {"ids": lambda x: getattr(x, "__name__", str(x))}
 
 
-def noise(T=200, seed=0, n=4):
+def noise(T: int = 200, seed: int = 0, n: int = 4) -> Any:
     """G[1] … G[T] of scales from 1e-2 to 1e2, with zeros."""
     rng = np.random.default_rng(seed)
     return (
@@ -28,7 +31,7 @@ def noise(T=200, seed=0, n=4):
     )
 
 
-def follow(cls, gradient, T=200, start=START, **keywords):
+def follow(cls: Any, gradient: Any, T: int = 200, start: Any = START, **keywords: Any) -> Any:
     """θ_0 … θ_T of an optimizer under `gradient(θ, t)`, which may be an array of gradients in t."""
     θ = torch.tensor(start, requires_grad=True)
     optimizer = cls([θ], **keywords)
@@ -43,17 +46,17 @@ def follow(cls, gradient, T=200, start=START, **keywords):
 SIGNS = np.sign(noise(seed=4))
 
 
-def noisy_slope(θ, t):
+def noisy_slope(θ: Any, t: Any) -> Any:
     return A @ (θ - 1) + SIGNS[t]
 
 
-def distance(a, b):
+def distance(a: Any, b: Any) -> Any:
     return np.abs(a - b).max() / np.abs(b).max()
 
 
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("ψ", [None, 0.004, 0.3])
-def test_lookahead_nag_is_the_class_nag_at_the_shifted_point(ψ, path):
+def test_lookahead_nag_is_the_class_nag_at_the_shifted_point(ψ: float | None, path: str) -> None:
     """With θ̄_t = θ_t − η μ_{t+1} m_t, the gradient taken ahead at θ − η μ m becomes the gradient at the stored θ̄."""
     η, T = 0.05, 200
     μ = [0.9 if ψ is None else 0.9 * (1 - 0.5 * 0.96 ** (ψ * t)) for t in range(T + 2)]
@@ -68,7 +71,7 @@ def test_lookahead_nag_is_the_class_nag_at_the_shifted_point(ψ, path):
 
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("cls", [Momentum, NAG], **by_name)
-def test_the_sum_with_a_rate_is_the_uncorrected_mean_with_that_rate_over_one_minus_mu(cls, path):
+def test_the_sum_with_a_rate_is_the_uncorrected_mean_with_that_rate_over_one_minus_mu(cls: Any, path: str) -> None:
     as_sum = follow(cls, noisy_slope, lr=0.02, momentum=0.875, **LISTS[path])
     as_mean = follow(
         cls, noisy_slope, lr=0.02 / 0.125, momentum=0.875, form="mean", bias_correction=False, **LISTS[path]
@@ -103,7 +106,9 @@ def test_the_sum_with_a_rate_is_the_uncorrected_mean_with_that_rate_over_one_min
     **by_name,
 )
 @pytest.mark.parametrize("path", ["for-loop", "foreach"])
-def test_without_momentum_each_is_the_rule_below_it_bitwise(cls, keywords, without, path):
+def test_without_momentum_each_is_the_rule_below_it_bitwise(
+    cls: Any, keywords: dict[str, Any], without: Any, path: str
+) -> None:
     below, settings = without
     eps = {} if below is GD else {"eps": 1e-6}
     with_zero = follow(cls, noise(), lr=0.01, **keywords, **eps, **LISTS[path])
@@ -114,14 +119,14 @@ def test_without_momentum_each_is_the_rule_below_it_bitwise(cls, keywords, witho
 @pytest.mark.parametrize(
     ("cls", "dialect"), [*((c, d) for c in (Nadam, NadaMax) for d in DIALECTS), (Adam, ""), (AdaMax, "")]
 )
-def test_a_length_is_the_length_of_the_step_on_a_constant_gradient(cls, dialect, ψ):
+def test_a_length_is_the_length_of_the_step_on_a_constant_gradient(cls: Any, dialect: str, ψ: float | None) -> None:
     """1, or what the report's Nadam has with the same μ and schedule, as one sees it step."""
     settings = {"dialect": dialect} if dialect else {}
     if not dialect or DIALECTS[dialect].free_schedule:
         settings["momentum_decay"] = ψ
     schedule = cls([torch.zeros(1)], **settings).param_groups[0]["momentum_decay"]
 
-    def lengths(cls, **keywords):
+    def lengths(cls: Any, **keywords: Any) -> Any:
         path = follow(cls, np.full((201, 4), -2.5), lr=1.0, betas=(0.99, 0.999), eps=0.0, start=0 * START, **keywords)
         return np.diff(path[:, 0])
 
@@ -130,14 +135,14 @@ def test_a_length_is_the_length_of_the_step_on_a_constant_gradient(cls, dialect,
     assert lengths(cls, length="report", **settings) == pytest.approx(report, rel=1e-12)
 
 
-def test_adam_at_the_reports_length_has_the_lengths_that_are_known():
+def test_adam_at_the_reports_length_has_the_lengths_that_are_known() -> None:
     """.545 at t = 5, .552 at 10, .997 at 500: figures that were read off the libraries."""
     path = follow(Adam, np.ones((501, 4)), 500, lr=1.0, betas=(0.99, 0.999), momentum_decay=0.004, length="report")
     steps = -np.diff(path[:, 0])[[4, 9, 499]]
     assert steps == pytest.approx([0.545, 0.552, 0.997], abs=6e-4)
 
 
-def test_a_length_leaves_the_direction():
+def test_a_length_leaves_the_direction() -> None:
     """At length 1 the dialects still part: only the factor common to m and g goes."""
     paths = [follow(Nadam, noise(), dialect=dialect, length="unit") for dialect in ("cs229", "iclr", "constant")]
     assert all(distance(a, b) > 1e-3 for a, b in pairwise(paths))
@@ -145,7 +150,7 @@ def test_a_length_leaves_the_direction():
     assert np.array_equal(own, report)
 
 
-def test_iclrs_print_is_the_dialect_with_its_epsilon_in_the_root_but_for_the_extra_nu():
+def test_iclrs_print_is_the_dialect_with_its_epsilon_in_the_root_but_for_the_extra_nu() -> None:
     """√(ν n̂ + ε) = √ν √(n̂ + ε/ν)."""
     η, μ, ν, ε, T = 0.01, 0.95, 0.98, 1e-2, 200
     G = noise()
@@ -155,7 +160,7 @@ def test_iclrs_print_is_the_dialect_with_its_epsilon_in_the_root_but_for_the_ext
     assert distance(follow(Nadam, G, T, lr=η, betas=(μ, ν), eps=ε, dialect="iclr"), printed) > 1e-3
 
 
-def test_interpolated_with_gamma_is_quasi_hyperbolic_adam():
+def test_interpolated_with_gamma_is_quasi_hyperbolic_adam() -> None:
     """As its paper prints it, with ν₁ = 1 − γ: θ ← θ − α ((1−ν₁) g + ν₁ ĝ) / (√ŝ + ε), with normalized averages."""
     α, β1, β2, ν1, ε, T = 0.01, 0.99, 0.98, 0.3, 1e-6, 200
     G, θ, path = noise(), START, [START]
@@ -170,7 +175,7 @@ def test_interpolated_with_gamma_is_quasi_hyperbolic_adam():
     assert distance(follow(Nadam, G, T, lr=α, betas=(β1, β2), eps=ε, dialect="interpolated", gamma=0.0), adam) <= 1e-14
 
 
-def test_the_three_dialects_that_share_a_recursion_coincide_without_a_schedule_bitwise():
+def test_the_three_dialects_that_share_a_recursion_coincide_without_a_schedule_bitwise() -> None:
     for cls in (Nadam, NadaMax):
         constant = follow(cls, noise(), dialect="constant")
         for dialect in ("cs229", "iclr"):
@@ -181,7 +186,7 @@ def test_the_three_dialects_that_share_a_recursion_coincide_without_a_schedule_b
         assert np.array_equal(uncorrected, follow(cls, noise(), dialect="constant", bias_correction=False))
 
 
-def test_keras3_is_cs229_with_the_schedule_of_one_step_bitwise():
+def test_keras3_is_cs229_with_the_schedule_of_one_step_bitwise() -> None:
     for cls in (Nadam, NadaMax):
         keras = follow(cls, noise(), dialect="keras3")
         assert np.array_equal(keras, follow(cls, noise(), momentum_decay=1.0))
@@ -189,7 +194,7 @@ def test_keras3_is_cs229_with_the_schedule_of_one_step_bitwise():
 
 
 @pytest.mark.parametrize(("cls", "name"), [(MaxProp, "RMSProp"), (AdaMax, "Adam"), (NadaMax, "Nadam")], **by_name)
-def test_the_max_norm_is_the_limit_of_the_lp_norms(cls, name):
+def test_the_max_norm_is_the_limit_of_the_lp_norms(cls: Any, name: str) -> None:
     """n_p = (Σ_i (1−νᵖ) ν^{p(t−i)} |g_i|ᵖ)^{1/p} in 50 digits: at p = 2 RMSProp's with ν², at p → ∞ the class.
 
     With x the largest of the terms ν^{t−i}|g_i|, (1−νᵖ)^{1/p} x ≤ n_p ≤ t^{1/p} x: the distance at least halves as p
@@ -202,7 +207,7 @@ def test_the_max_norm_is_the_limit_of_the_lp_norms(cls, name):
     ours = follow(cls, G.astype(np.float64), T, start, lr=η, eps=ε, **keywords)
     dialect, ψ = ("cs229", 0.004) if cls is NadaMax else ("", None)
 
-    def with_lp_norm(p):
+    def with_lp_norm(p: int) -> Any:
         numerator = oracle.Numerator(oracle.Settings(name, η, μ, ν, ε, ψ, dialect=dialect))
         mean, power = oracle.Mean(corrected=False), np.vectorize(mp.power, otypes=[object])
         θ = oracle.exact(start)
@@ -223,7 +228,7 @@ def test_the_max_norm_is_the_limit_of_the_lp_norms(cls, name):
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("s", [2.0**-12, 2.0**20])
 @pytest.mark.parametrize("cls", NORMED, **by_name)
-def test_rules_with_a_norm_do_not_see_the_scale_of_the_gradient_bitwise(cls, s, path):
+def test_rules_with_a_norm_do_not_see_the_scale_of_the_gradient_bitwise(cls: Any, s: Any, path: str) -> None:
     """G → s g with ε → s ε leaves θ as it was; a power of two only shifts exponents."""
     plain = follow(cls, noise(), 100, eps=2.0**-20, **LISTS[path])
     assert np.array_equal(follow(cls, s * noise(), 100, eps=s * 2.0**-20, **LISTS[path]), plain)
@@ -236,7 +241,7 @@ def test_rules_with_a_norm_do_not_see_the_scale_of_the_gradient_bitwise(cls, s, 
     [(GD, {})] + [(cls, {"form": form}) for cls in (Momentum, NAG) for form in ("sum", "mean")],
     **by_name,
 )
-def test_rules_without_a_norm_are_linear_in_the_gradient(cls, form, path):
+def test_rules_without_a_norm_are_linear_in_the_gradient(cls: Any, form: str, path: str) -> None:
     keywords = {**LISTS[path], **form, "lr": 0.0625}
     plain, scaled = follow(cls, noise(), **keywords), follow(cls, 8 * noise(), **{**keywords, "lr": 0.0625 / 8})
     assert np.array_equal(scaled, plain)
@@ -247,7 +252,7 @@ def test_rules_without_a_norm_are_linear_in_the_gradient(cls, form, path):
 
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("cls", nadam_ref.OPTIMIZERS.values(), **by_name)
-def test_ascent_is_descent_on_the_mirrored_gradient_bitwise(cls, path):
+def test_ascent_is_descent_on_the_mirrored_gradient_bitwise(cls: Any, path: str) -> None:
     down = follow(cls, noise(), 100, weight_decay=0.1, **LISTS[path])
     assert np.array_equal(follow(cls, -noise(), 100, weight_decay=0.1, maximize=True, **LISTS[path]), down)
     mirrored = follow(cls, -noise(), 100, -START, weight_decay=0.1, **LISTS[path])
@@ -255,7 +260,7 @@ def test_ascent_is_descent_on_the_mirrored_gradient_bitwise(cls, path):
 
 
 @pytest.mark.parametrize("cls", nadam_ref.OPTIMIZERS.values(), **by_name)
-def test_coupled_weight_decay_is_the_gradient_of_a_penalty(cls):
+def test_coupled_weight_decay_is_the_gradient_of_a_penalty(cls: Any) -> None:
     decayed = follow(cls, noisy_slope, weight_decay=0.25, lr=0.01)
     assert distance(follow(cls, lambda θ, t: noisy_slope(θ, t) + 0.25 * θ, lr=0.01), decayed) <= 1e-14
     decoupled = follow(cls, np.zeros((11, 4)), 10, weight_decay=0.25, decoupled_weight_decay=True, lr=0.01)
@@ -279,7 +284,9 @@ LIMITS = [
 
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize(("cls", "keywords", "limit", "settings"), LIMITS, **by_name)
-def test_a_large_epsilon_takes_the_norm_away(cls, keywords, limit, settings, path):
+def test_a_large_epsilon_takes_the_norm_away(
+    cls: Any, keywords: dict[str, Any], limit: Any, settings: Any, path: str
+) -> None:
     """With η = a ε, η m̂ / (√n̂ + ε) = a m̂ (1 − √n̂/ε + …): the distance to the rule without a norm falls as 1/ε."""
     a, T = 0.02, 100
     bare = follow(limit, noisy_slope, T, lr=a, **settings, **LISTS[path])
@@ -291,7 +298,7 @@ def test_a_large_epsilon_takes_the_norm_away(cls, keywords, limit, settings, pat
 
 
 @pytest.mark.parametrize("momentum_decay", [None, 0.004])
-def test_on_a_constant_gradient_a_corrected_mean_is_that_gradient(momentum_decay):
+def test_on_a_constant_gradient_a_corrected_mean_is_that_gradient(momentum_decay: Any) -> None:
     g = np.tile([0.3, -2.0, 1e-3, 50.0], (101, 1))
     descent = follow(GD, g, 100, lr=0.01)
     momentum = follow(Momentum, g, 100, lr=0.01, momentum=0.99, form="mean", momentum_decay=momentum_decay)
@@ -305,17 +312,15 @@ def test_on_a_constant_gradient_a_corrected_mean_is_that_gradient(momentum_decay
     assert distance(follow(AdaGrad, g, 100, lr=0.01, eps=0.0), START - 0.01 * roots * np.sign(g[0])) <= 1e-14
 
 
-@pytest.mark.parametrize("path", PATHS)
+@every_followed_path
 @pytest.mark.parametrize("cls", nadam_ref.OPTIMIZERS.values(), **by_name)
-def test_one_tensor_is_its_elements_in_any_order(cls, path):
+def test_one_tensor_is_its_elements_in_any_order(cls: Any, path: str) -> None:
     """A tensor of N elements, N tensors of one, and the same permuted, are updated alike: all is elementwise."""
-    n, T, flags = 7, 20, dict(PATHS[path])
-    if flags.get("lr") == "tensor":
-        flags["lr"] = torch.tensor(0.01, dtype=torch.float64)
+    n, T = 7, 20
     G, order = torch.tensor(noise(T, n=n)), torch.randperm(n, generator=torch.Generator().manual_seed(0))
     start = torch.linspace(-1, 1, n, dtype=torch.float64)
     whole, permuted, parts = start.clone(), start[order].clone(), [x.clone() for x in start]
-    optimizers = [cls([whole], **flags), cls([permuted], **flags), cls(parts, **flags)]
+    optimizers = [cls(params, **flags(path)) for params in ([whole], [permuted], parts)]
     for g in G[1:]:
         whole.grad, permuted.grad = g.clone(), g[order]
         for x, gx in zip(parts, g, strict=True):

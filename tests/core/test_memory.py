@@ -1,16 +1,21 @@
 """Tensors that do not lie in memory, memory that moves or is shared, and what a flat layout saves."""
 
+from __future__ import annotations
+
 import copy
 import io
 import pickle
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from conformance import IMPLEMENTATIONS, every_optimizer, every_path, make
-from torch import nn
+from conformance import every_optimizer, every_path, every_path_of_leaves, make
+from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_map
+from variants import PATHS
 
 import nadam_ref
 from nadam_ref.memory import is_memory
@@ -27,7 +32,7 @@ class Wrapper(torch.Tensor):
     """A subclass without storage: its numbers lie in `inner`."""
 
     @staticmethod
-    def __new__(cls, inner):
+    def __new__(cls: Any, inner: Any) -> Any:
         made = torch.Tensor._make_wrapper_subclass(
             cls, inner.shape, strides=inner.stride(), dtype=inner.dtype, device=inner.device
         )
@@ -35,7 +40,7 @@ class Wrapper(torch.Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args_inside, kwargs_inside = tree_map(lambda x: x.inner if isinstance(x, cls) else x, (args, kwargs or {}))
         out = func(*args_inside, **kwargs_inside)
         if func._schema.name.endswith("_"):
@@ -43,11 +48,11 @@ class Wrapper(torch.Tensor):
         return tree_map(lambda x: cls(x) if isinstance(x, torch.Tensor) else x, out)
 
 
-def plain(x):
+def plain(x: Any) -> Any:
     return x.detach().inner if isinstance(x, Wrapper) else x.detach().as_subclass(torch.Tensor)
 
 
-def train(optimizer, kind=lambda x: x, steps=range(3)):
+def train(optimizer: Any, kind: Any = lambda x: x, steps: Any = range(3)) -> None:
     """Steps on gradients that depend on the number of the step alone."""
     for step in steps:
         generator = torch.Generator().manual_seed(step)
@@ -57,12 +62,12 @@ def train(optimizer, kind=lambda x: x, steps=range(3)):
         optimizer.step()
 
 
-def weights(*sizes, dtype=torch.float32):
+def weights(*sizes: Any, dtype: torch.dtype = torch.float32) -> list[Any]:
     generator = torch.Generator().manual_seed(7)
     return [torch.randn(size, generator=generator).to(dtype) for size in sizes]
 
 
-def agree(a, b):
+def agree(a: Any, b: Any) -> None:
     """Parameters and state of two optimizers, to float32's rounding and one step of half precision."""
     for one, other in zip(a.param_groups, b.param_groups, strict=True):
         for p, q in zip(one["params"], other["params"], strict=True):
@@ -76,7 +81,7 @@ def agree(a, b):
 # -- no memory ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_memory():
+def test_what_is_memory() -> None:
     x = torch.arange(12.0)
     assert all(map(is_memory, (x, x[3:5], x.view(3, 4).t(), nn.Parameter(x), torch.empty(0))))
     freed = torch.ones(3)
@@ -91,14 +96,16 @@ def test_what_is_memory():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.complex64], ids=str)
 @pytest.mark.parametrize("kind", [Wrapper, lambda x: x.as_subclass(Owner)], ids=["wrapper", "owner"])
-@pytest.mark.parametrize("path", [path for path in IMPLEMENTATIONS if path != "differentiable"])
+@every_path_of_leaves
 @every_optimizer
-def test_fault_84_subclasses_are_updated_through_torchs_operations(name, path, kind, dtype):
+def test_fault_84_subclasses_are_updated_through_torchs_operations(
+    name: str, path: str, kind: str, dtype: torch.dtype
+) -> None:
     """Beside a plain parameter in the same group, and as the plain tensor with the same numbers would be."""
     sizes = (5, (3, 4))
     mine = [nn.Parameter(kind(x)) for x in weights(*sizes, dtype=dtype)]
     truth = [nn.Parameter(x) for x in weights(*sizes, dtype=dtype)]
-    mixed = make(name, [*mine, *map(nn.Parameter, weights(6))], IMPLEMENTATIONS[path], {"weight_decay": 0.1})
+    mixed = make(name, [*mine, *map(nn.Parameter, weights(6))], PATHS[path], {"weight_decay": 0.1})
     alone = make(name, [*truth, *map(nn.Parameter, weights(6))], {"foreach": False, "weight_decay": 0.1})
     for step in range(3):
         generator = torch.Generator().manual_seed(step)
@@ -111,9 +118,9 @@ def test_fault_84_subclasses_are_updated_through_torchs_operations(name, path, k
 
 @pytest.mark.parametrize("path", ["default", "foreach", "fused"])
 @every_optimizer
-def test_fault_84_large_wrappers_are_not_cut(name, path):
+def test_fault_84_large_wrappers_are_not_cut(name: str, path: str) -> None:
     mine, truth = nn.Parameter(Wrapper(*weights(LARGE))), nn.Parameter(*weights(LARGE))
-    wrapped, alone = make(name, [mine], IMPLEMENTATIONS[path]), make(name, [truth], {"foreach": False})
+    wrapped, alone = make(name, [mine], PATHS[path]), make(name, [truth], {"foreach": False})
     train(wrapped, Wrapper), train(alone)
     torch.testing.assert_close(plain(mine), truth.detach(), rtol=1e-4, atol=1e-5)
 
@@ -121,11 +128,11 @@ def test_fault_84_large_wrappers_are_not_cut(name, path):
 @pytest.mark.parametrize("kind", [Wrapper, lambda x: x.as_subclass(Owner)], ids=["wrapper", "owner"])
 @pytest.mark.parametrize("path", ["default", "fused"])
 @every_optimizer
-def test_fault_84_rows_of_subclasses(name, path, kind):
+def test_fault_84_rows_of_subclasses(name: str, path: str, kind: str) -> None:
     values = [torch.full((3, 2), 1.0 + i) for i in range(3)]
     rows = [torch.sparse_coo_tensor([[i, 4, i]], x, (6, 2), check_invariants=True) for i, x in enumerate(values)]
     mine, truth = nn.Parameter(kind(*weights((6, 2)))), nn.Parameter(*weights((6, 2)))
-    wrapped, alone = make(name, [mine], IMPLEMENTATIONS[path]), make(name, [truth])
+    wrapped, alone = make(name, [mine], PATHS[path]), make(name, [truth])
     for g in rows:
         mine.grad, truth.grad = g, g.clone()
         wrapped.step(), alone.step()
@@ -134,12 +141,12 @@ def test_fault_84_rows_of_subclasses(name, path, kind):
 
 @every_path
 @every_optimizer
-def test_fake_tensors_take_steps(name, path):
+def test_fake_tensors_take_steps(name: str, path: str) -> None:
     if path == "differentiable":
         pytest.skip("leaves are not updated in the sight of autograd")
     with FakeTensorMode():
         net = nn.Linear(1000, 1000)
-        optimizer = make(name, net.parameters(), IMPLEMENTATIONS[path])
+        optimizer = make(name, net.parameters(), PATHS[path])
         for _ in range(2):
             net(torch.ones(2, 1000)).sum().backward()
             optimizer.step()
@@ -147,9 +154,9 @@ def test_fake_tensors_take_steps(name, path):
 
 @pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "capturable"])
 @every_optimizer
-def test_meta_tensors_take_steps(name, path):
+def test_meta_tensors_take_steps(name: str, path: str) -> None:
     p = nn.Parameter(torch.empty(LARGE, device="meta"))
-    optimizer = make(name, [p], IMPLEMENTATIONS[path])
+    optimizer = make(name, [p], PATHS[path])
     for _ in range(2):
         p.grad = torch.empty_like(p)
         optimizer.step()
@@ -158,13 +165,13 @@ def test_meta_tensors_take_steps(name, path):
 
 @every_path
 @every_optimizer
-def test_fault_105_lazy_parameters(name, path):
+def test_fault_105_lazy_parameters(name: str, path: str) -> None:
     """Given before they have a shape, as torch's optimizers take them."""
     if path == "differentiable":
         pytest.skip("leaves are not updated in the sight of autograd")
     torch.manual_seed(0)
     lazy = nn.LazyLinear(3)
-    optimizer = make(name, [{"params": lazy.parameters()}], IMPLEMENTATIONS[path])
+    optimizer = make(name, [{"params": lazy.parameters()}], PATHS[path])
     optimizer.step()
     lazy(torch.ones(2, 4))
     eager = nn.Linear(4, 3)
@@ -174,12 +181,12 @@ def test_fault_105_lazy_parameters(name, path):
     agree(optimizer, other)
 
 
-def test_fault_105_a_lazy_module_is_not_flattened():
+def test_fault_105_a_lazy_module_is_not_flattened() -> None:
     with pytest.raises(ValueError, match=r"weight has no dense memory yet: it is lazy; run the module once"):
         nadam_ref.flatten_(nn.LazyLinear(3))
 
 
-def test_flatten_refuses_what_is_not_memory_and_what_is_shared():
+def test_flatten_refuses_what_is_not_memory_and_what_is_shared() -> None:
     net = nn.Linear(2, 2)
     net.weight = nn.Parameter(Wrapper(torch.ones(2, 2)))
     with pytest.raises(ValueError, match=r"weight has no dense memory .* it is a Wrapper on cpu with layout"):
@@ -191,8 +198,8 @@ def test_flatten_refuses_what_is_not_memory_and_what_is_shared():
 # -- memory that moves -------------------------------------------------------------------------------------------------
 
 
-def each_state(change):
-    def moved(optimizer, net):
+def each_state(change: Any) -> Any:
+    def moved(optimizer: Any, net: nn.Module) -> None:
         for state in optimizer.state.values():
             for name, x in state.items():
                 change(state, name, x)
@@ -200,11 +207,11 @@ def each_state(change):
     return moved
 
 
-def each_parameter(change):
+def each_parameter(change: Any) -> Any:
     return lambda optimizer, net: [change(p) for p in net.parameters()]
 
 
-def resized(x):
+def resized(x: Any) -> None:
     """Freed and allocated again, with the same numbers."""
     kept, storage = x.detach().clone(), x.untyped_storage()
     bytes_before = storage.nbytes()
@@ -213,26 +220,26 @@ def resized(x):
     x.detach().copy_(kept)
 
 
-def assign_data(x):
+def assign_data(x: Any) -> None:
     x.data = x.data.clone()
 
 
-def twice(x):
+def twice(x: Any) -> None:
     """The second copy may lie where the first tensor was."""
     assign_data(x), assign_data(x)
 
 
-def swap(p):
+def swap(p: Tensor) -> None:
     other = nn.Parameter(p.detach().clone())
     other.grad = p.grad
     torch.utils.swap_tensors(p, other)
 
 
-def to_double_and_back(optimizer, net):
+def to_double_and_back(optimizer: Any, net: nn.Module) -> None:
     net.double(), net.float()
 
 
-def share_one_count(optimizer, net):
+def share_one_count(optimizer: Any, net: nn.Module) -> None:
     next(iter(optimizer.state.values()), {}).get("step", torch.zeros(())).share_memory_()
 
 
@@ -260,7 +267,7 @@ MOVES = {
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("path", ["default", "foreach", "fused", "fused, flattened"])
 @pytest.mark.parametrize("name", ["GD", "Momentum", "AdaGrad", "Nadam", "AdaMax"])
-def test_fault_85_memory_moves_between_steps(name, path, move):
+def test_fault_85_memory_moves_between_steps(name: str, path: str, move: Any) -> None:
     """The optimizer follows, as a for-loop over tensors that stay where they are."""
     if path == "fused, flattened" and move.startswith("resized"):
         with pytest.raises(RuntimeError, match="storage that is not resizable"):  # torch's own word
@@ -268,7 +275,7 @@ def test_fault_85_memory_moves_between_steps(name, path, move):
         return
     path, _, flat = path.partition(", ")
     nets, optimizers = [], []
-    for flags in (IMPLEMENTATIONS[path], {"foreach": False}):
+    for flags in (PATHS[path], {"foreach": False}):
         torch.manual_seed(0)
         nets.append(nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 1)))
         optimizers.append(make(name, nets[-1].parameters(), flags))
@@ -292,7 +299,7 @@ def test_fault_85_memory_moves_between_steps(name, path, move):
 
 @pytest.mark.parametrize("path", ["default", "fused"])
 @pytest.mark.parametrize("shares", [lambda: torch.optim.Adagrad, lambda: nadam_ref.AdaGrad], ids=["torch", "ours"])
-def test_fault_107_share_memory(shares, path):
+def test_fault_107_share_memory(shares: Any, path: str) -> None:
     """As torch's Adagrad has it; steps go on in the shared memory, where another process would see them."""
     net = nn.Linear(3, 2)
     optimizer = shares()(
@@ -306,11 +313,11 @@ def test_fault_107_share_memory(shares, path):
     assert all(bool((x != 0.5).all()) for x in sums)
 
 
-def shared_and_its_twin(path):
+def shared_and_its_twin(path: str) -> Any:
     torch.manual_seed(0)
     net = nn.Linear(5, 4)
     twin = copy.deepcopy(net)
-    optimizer, alone = nadam_ref.Nadam(net.parameters(), **IMPLEMENTATIONS[path]), nadam_ref.Nadam(twin.parameters())
+    optimizer, alone = nadam_ref.Nadam(net.parameters(), **PATHS[path]), nadam_ref.Nadam(twin.parameters())
     train(optimizer), train(alone)
     net.share_memory()
     for state in optimizer.state.values():
@@ -320,7 +327,7 @@ def shared_and_its_twin(path):
 
 
 @pytest.mark.parametrize("path", ["default", "fused"])
-def test_fault_85_a_forked_process_steps_in_shared_memory(path):
+def test_fault_85_a_forked_process_steps_in_shared_memory(path: str) -> None:
     """Hogwild, A3C: the parameters, accumulators and counts that a child moves are the parent's."""
     optimizer, alone = shared_and_its_twin(path)
     child = torch.multiprocessing.get_context("fork").Process(target=train, args=(optimizer,))
@@ -332,7 +339,7 @@ def test_fault_85_a_forked_process_steps_in_shared_memory(path):
 
 
 @pytest.mark.parametrize("path", ["default", "fused"])
-def test_fault_85_an_optimizer_sent_to_another_process_goes_on_in_shared_memory(path):
+def test_fault_85_an_optimizer_sent_to_another_process_goes_on_in_shared_memory(path: str) -> None:
     """As a spawned process gets it: pickled, its shared tensors by name."""
     optimizer, alone = shared_and_its_twin(path)
     sent = pickle.loads(ForkingPickler.dumps(optimizer))
@@ -341,10 +348,10 @@ def test_fault_85_an_optimizer_sent_to_another_process_goes_on_in_shared_memory(
 
 
 @pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "fused"])
-def test_autograd_sees_every_step(path):
+def test_autograd_sees_every_step(path: str) -> None:
     """A second backward pass through parameters that have moved is an error, as it is with torch's for-loop."""
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
-    optimizer = nadam_ref.Nadam(net.parameters(), **IMPLEMENTATIONS[path])
+    optimizer = nadam_ref.Nadam(net.parameters(), **PATHS[path])
     loss = net(torch.ones(2, 3)).sum()
     loss.backward(retain_graph=True)
     optimizer.step()
@@ -355,13 +362,13 @@ def test_autograd_sees_every_step(path):
 # -- what is saved -----------------------------------------------------------------------------------------------------
 
 
-def saved_bytes(x):
+def saved_bytes(x: Any) -> Any:
     file = io.BytesIO()
     torch.save(x, file)
     return len(file.getvalue())
 
 
-def flat_and_fused():
+def flat_and_fused() -> Any:
     net = nadam_ref.flatten_(nn.Sequential(nn.Linear(300, 300), nn.Linear(300, 3), nn.Conv2d(3, 2, 2)))
     net[2].to(memory_format=torch.channels_last)
     optimizer = nadam_ref.Nadam(net.parameters(), fused=True)
@@ -369,7 +376,7 @@ def flat_and_fused():
     return net, optimizer
 
 
-def test_fault_104_a_layer_is_saved_without_its_neighbours():
+def test_fault_104_a_layer_is_saved_without_its_neighbours() -> None:
     net, optimizer = flat_and_fused()
     for layer in net:
         assert saved_bytes(layer.state_dict()) == saved_bytes(copy.deepcopy(layer.state_dict()))
@@ -381,7 +388,7 @@ def test_fault_104_a_layer_is_saved_without_its_neighbours():
     assert saved_bytes(optimizer.state[net[1].weight]) == saved_bytes(own)
 
 
-def test_fault_104_safetensors_saves_a_layer_of_a_flattened_module(tmp_path):
+def test_fault_104_safetensors_saves_a_layer_of_a_flattened_module(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
     net, other = nadam_ref.flatten_(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))), nn.Linear(3, 4)
     safetensors.save_model(net[0], tmp_path / "layer")
@@ -390,7 +397,7 @@ def test_fault_104_safetensors_saves_a_layer_of_a_flattened_module(tmp_path):
     assert (tmp_path / "layer").stat().st_size < 1000
 
 
-def test_pieces_outlive_their_neighbours_and_their_optimizer():
+def test_pieces_outlive_their_neighbours_and_their_optimizer() -> None:
     net, optimizer = flat_and_fused()
     weight, average = net[1].weight, optimizer.state[net[1].weight]["exp_avg"]
     before = weight.detach().clone(), average.clone()

@@ -1,5 +1,7 @@
 """Hyperparameters as people pass them: of any kind, anywhere, at any time; and keys that are not the class's."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import itertools
@@ -7,11 +9,14 @@ import json
 import pickle
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conformance import every_optimizer
+from torch import Tensor
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 import nadam_ref
@@ -71,14 +76,14 @@ PAIRS = [(cls, name) for cls, name in PAIRS if name != "momentum" or cls not in 
 every_number = pytest.mark.parametrize(("cls", "name"), PAIRS, ids=[f"{cls.__name__}-{name}" for cls, name in PAIRS])
 
 
-def keyword(name, value):
+def keyword(name: str, value: Any) -> dict[str, Any]:
     """The keyword argument that has this value in this place."""
     if name.startswith("betas"):
         return {"betas": (value, 0.75) if name == "betas[0]" else (0.5, value)}
     return {name: value, **({"dialect": "interpolated", "momentum_decay": None} if name == "gamma" else {})}
 
 
-def steps(optimizer, n=2):
+def steps(optimizer: Any, n: int = 2) -> None:
     for step in range(n):
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -86,31 +91,31 @@ def steps(optimizer, n=2):
         optimizer.step()
 
 
-def parameter():
+def parameter() -> Any:
     return torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
 
 
-def construct(cls, p, hyper):
+def construct(cls: Any, p: Tensor, hyper: dict[str, Any]) -> Any:
     return cls([p], **hyper)
 
 
-def in_a_group(cls, p, hyper):
+def in_a_group(cls: Any, p: Tensor, hyper: dict[str, Any]) -> Any:
     return cls([{"params": [p], **hyper}])
 
 
-def added(cls, p, hyper):
+def added(cls: Any, p: Tensor, hyper: dict[str, Any]) -> Any:
     optimizer = cls([parameter()])
     optimizer.add_param_group({"params": [p], **hyper})
     return optimizer
 
 
-def by_hand(cls, p, hyper):
+def by_hand(cls: Any, p: Tensor, hyper: dict[str, Any]) -> Any:
     optimizer = cls([p])
     optimizer.param_groups[0].update(hyper)
     return optimizer
 
 
-def loaded(cls, p, hyper):
+def loaded(cls: Any, p: Tensor, hyper: dict[str, Any]) -> Any:
     """From a checkpoint that says so."""
     optimizer = cls([p])
     saved = copy.deepcopy(optimizer.state_dict())
@@ -123,7 +128,7 @@ WAYS = [construct, in_a_group, added, by_hand, loaded]
 
 
 @every_number
-def test_fault_87_numbers_of_other_kinds_are_the_number(cls, name):
+def test_fault_87_numbers_of_other_kinds_are_the_number(cls: Any, name: str) -> None:
     """On some path, and on each for some kind and way."""
     paths = itertools.cycle([{"foreach": False}, {"fused": True}, {"capturable": True}])
     for (kind, convert), way, flags in zip(
@@ -142,7 +147,7 @@ def test_fault_87_numbers_of_other_kinds_are_the_number(cls, name):
 
 
 @every_number
-def test_fault_87_what_is_no_such_number_is_refused_where_it_is_given(cls, name):
+def test_fault_87_what_is_no_such_number_is_refused_where_it_is_given(cls: Any, name: str) -> None:
     for kind, convert in REFUSED.items():
         value = convert(NUMBERS[name])
         if value is None and name in ("momentum_decay", "gamma"):
@@ -178,14 +183,14 @@ def test_fault_87_what_is_no_such_number_is_refused_where_it_is_given(cls, name)
         ({"betas": None}, "Invalid betas: None is a NoneType, not a pair"),
     ],
 )
-def test_fault_87_errors_say_what_was_given_and_what_to_do(hyper, text):
+def test_fault_87_errors_say_what_was_given_and_what_to_do(hyper: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Nadam([parameter()], **hyper)
     with pytest.raises(ValueError, match=text):
         Replicas(Nadam, {"w": torch.ones(2, 3)}, **hyper)
 
 
-def test_fault_87_replicas_refuse_strings_and_take_arrays():
+def test_fault_87_replicas_refuse_strings_and_take_arrays() -> None:
     with pytest.raises(ValueError, match=r"write 1\.0e-3 in YAML"):
         Replicas(Nadam, {"w": torch.ones(2, 3)}, lr=[0.1, "1e-3"])
     w = {kind: torch.ones(2, 3) for kind in (list, np.array, torch.tensor)}
@@ -195,14 +200,14 @@ def test_fault_87_replicas_refuse_strings_and_take_arrays():
     assert not torch.equal(w[list][0], w[list][1])
 
 
-def test_fault_87_groups_hold_what_can_be_saved_safely(tmp_path):
+def test_fault_87_groups_hold_what_can_be_saved_safely(tmp_path: Path) -> None:
     optimizer = Nadam([parameter()], lr=np.float64(0.25), betas=np.array([0.5, 0.75]), eps=Fraction(1, 8))
     torch.save(optimizer.state_dict(), tmp_path / "saved")
     group = torch.load(tmp_path / "saved", weights_only=True)["param_groups"][0]
     assert (group["lr"], group["betas"], group["eps"]) == (0.25, (0.5, 0.75), 0.125)
 
 
-def test_fault_87_values_that_change_in_place_are_read_at_every_step():
+def test_fault_87_values_that_change_in_place_are_read_at_every_step() -> None:
     """Lists and arrays as torch reads them; tensors are the usual way to change a rate."""
     for start, change in (
         ({"betas": [0.5, 0.75]}, lambda group: group["betas"].__setitem__(0, 0.25)),
@@ -223,7 +228,7 @@ def test_fault_87_values_that_change_in_place_are_read_at_every_step():
         steps(changed, 1)
 
 
-def test_a_key_that_was_taken_away_is_missed_as_torch_misses_it():
+def test_a_key_that_was_taken_away_is_missed_as_torch_misses_it() -> None:
     for cls in (torch.optim.NAdam, Nadam):
         optimizer = cls([parameter()])
         del optimizer.param_groups[0]["momentum_decay"]
@@ -259,7 +264,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("flags", [{}, {"fused": True}], ids=str)
 @every_optimizer
-def test_fault_109_keys_that_the_class_does_not_have_are_not_read(name, flags):
+def test_fault_109_keys_that_the_class_does_not_have_are_not_read(name: str, flags: dict[str, Any]) -> None:
     cls = OPTIMIZERS[name]
     foreign = {key: x for key, x in FOREIGN.items() if key not in cls([parameter()]).defaults}
     truth = parameter()
@@ -283,7 +288,7 @@ def test_fault_109_keys_that_the_class_does_not_have_are_not_read(name, flags):
 
 @pytest.mark.parametrize("momentum", [1.0, 1.5, torch.tensor(1.0)], ids=str)
 @pytest.mark.parametrize(("ours", "nesterov"), [(Momentum, False), (nadam_ref.NAG, True)], ids=["Momentum", "NAG"])
-def test_momentum_of_one_as_torchs_sgd_takes_it(ours, nesterov, momentum):
+def test_momentum_of_one_as_torchs_sgd_takes_it(ours: Any, nesterov: bool, momentum: float) -> None:
     p, q = parameter(), parameter()
     steps(ours([p], lr=0.1, momentum=momentum), 5)
     steps(torch.optim.SGD([q], lr=0.1, momentum=momentum, nesterov=nesterov), 5)
@@ -308,10 +313,10 @@ CYCLES = {
 @pytest.mark.parametrize("flags", [{}, {"fused": True}, {"foreach": True}], ids=str)
 @pytest.mark.parametrize("cycle", CYCLES.values(), ids=CYCLES)
 @every_optimizer
-def test_fault_111_schedulers_that_cycle_momentum(name, cycle, flags):
+def test_fault_111_schedulers_that_cycle_momentum(name: str, cycle: bool, flags: dict[str, Any]) -> None:
     """As on torch's class; what has no momentum says so, where torch's SGD and RMSprop would begin with one."""
 
-    def run(optimizer):
+    def run(optimizer: Any) -> None:
         scheduler = cycle(optimizer)
         for _ in range(10):
             steps(optimizer, 1)
@@ -343,7 +348,7 @@ FIXED = {"constant": None, "keras3": 1.0, "choi": None, "interpolated": None}
 
 @pytest.mark.parametrize("dialect", FIXED)
 @scheduled
-def test_fault_88_a_default_that_was_given_is_refused_like_any_other(cls, dialect):
+def test_fault_88_a_default_that_was_given_is_refused_like_any_other(cls: Any, dialect: str) -> None:
     for way in WAYS[:3]:
         with pytest.raises(ValueError, match=f"dialect '{dialect}' fixes momentum_decay at .*, got 0.004"):
             way(cls, parameter(), {"dialect": dialect, "momentum_decay": 0.004})
@@ -357,7 +362,7 @@ def test_fault_88_a_default_that_was_given_is_refused_like_any_other(cls, dialec
 
 
 @scheduled
-def test_fault_88_every_group_has_the_schedule_of_its_own_dialect(cls):
+def test_fault_88_every_group_has_the_schedule_of_its_own_dialect(cls: Any) -> None:
     dialects = {"cs229": 0.004, "iclr": 0.004, **FIXED}
     for first in dialects:
         optimizer = cls([parameter()], dialect=first)
@@ -373,7 +378,7 @@ def test_fault_88_every_group_has_the_schedule_of_its_own_dialect(cls):
 
 
 @scheduled
-def test_fault_88_not_given_is_seen_nowhere(cls):
+def test_fault_88_not_given_is_seen_nowhere(cls: Any) -> None:
     default = inspect.signature(cls).parameters["momentum_decay"].default
     assert (repr(default), json.dumps(default), default == 0.004) == ("0.004", "0.004", True)
     for dialect in ("cs229", *FIXED):
@@ -386,7 +391,7 @@ def test_fault_88_not_given_is_seen_nowhere(cls):
         assert type(again.param_groups[0]["momentum_decay"]) in (float, type(None))
 
 
-def test_fault_88_a_checkpoint_of_torchs_says_its_schedule():
+def test_fault_88_a_checkpoint_of_torchs_says_its_schedule() -> None:
     p, q = parameter(), parameter()
     torchs = torch.optim.NAdam([p], momentum_decay=0.5)
     steps(torchs)

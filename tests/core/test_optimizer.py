@@ -1,59 +1,62 @@
 """Bad input and bad luck (the numbers are those of the project's fault list), and the habits of a torch optimizer."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import io
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
-from arms import ARMS, PATHS
+from conformance import every_path_of_leaves
+from torch import Tensor
+from variants import PATHS, TEN, Variant, ten
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, scalars
 
 NAMES = list(OPTIMIZERS)
-TEN = [next(arm for arm in ARMS if arm.name == name) for name in NAMES]
-ten = pytest.mark.parametrize("arm", TEN, ids=NAMES)
 
 
-def step(optimizer, *grads):
+def step(optimizer: Any, *grads: Any) -> None:
     params = [p for group in optimizer.param_groups for p in group["params"]]
     for p, g in zip(params, grads, strict=True):
         p.grad = g
     optimizer.step()
 
 
-def parameter(*shape, dtype=torch.float64, seed=0):
+def parameter(*shape: Any, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, dtype=dtype, generator=generator).requires_grad_()
 
 
-def values(p):
+def values(p: Tensor) -> Any:
     return p.detach().clone()
 
 
 @ten
-def test_fault_01_nan_and_inf_propagate(arm):
+def test_fault_01_nan_and_inf_propagate(variant: Variant) -> None:
     p = parameter(3)
-    step(arm.optimizer([p]), torch.tensor([float("nan"), 1.0, float("inf")], dtype=torch.float64))
+    step(variant.optimizer([p]), torch.tensor([float("nan"), 1.0, float("inf")], dtype=torch.float64))
     assert p[0].isnan()
     assert p[1].isfinite()
     assert not p[2].isfinite()
 
 
 @ten
-def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(arm):
+def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(variant: Variant) -> None:
     p = parameter(2, dtype=torch.float32)
     q = values(p)[1:].requires_grad_()
-    both, alone = arm.optimizer([p]), arm.optimizer([q])
+    both, alone = variant.optimizer([p]), variant.optimizer([q])
     for _ in range(3):
         step(both, torch.tensor([1e30, 0.5]))
         step(alone, torch.tensor([0.5]))
     assert torch.equal(p[1:], q)
-    if arm.optimizer([p]).rule.norm in ("sum", "rms"):  # g² is inf, the step is 0: the parameter freezes
+    if variant.optimizer([p]).rule.norm in ("sum", "rms"):  # g² is inf, the step is 0: the parameter freezes
         frozen = p[0].item()
         step(both, torch.tensor([1.0, 0.5]))
         assert p[0].item() == frozen
@@ -61,33 +64,33 @@ def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(arm):
 
 @ten
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_fault_03_denormal_gradients_stay_finite(arm, dtype):
+def test_fault_03_denormal_gradients_stay_finite(variant: Variant, dtype: torch.dtype) -> None:
     p = parameter(3, dtype=dtype)
-    optimizer = arm.optimizer([p])
+    optimizer = variant.optimizer([p])
     for _ in range(10):
         step(optimizer, torch.full_like(p, torch.finfo(dtype).tiny / 1000))
     assert p.isfinite().all()
 
 
 @ten
-@pytest.mark.parametrize("path", PATHS)
+@every_path_of_leaves
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
-def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(arm, path, dtype):
-    if path == "tensor-lr":
-        pytest.skip("the rate plays no part")
+def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(
+    variant: Variant, path: str, dtype: torch.dtype
+) -> None:
     p = parameter(3, dtype=dtype)
     before = values(p)
-    no_eps = {"eps": 0.0} if "eps" in arm.optimizer([p]).defaults else {}
-    optimizer = arm.optimizer([p], **PATHS[path], **no_eps)
+    no_eps = {"eps": 0.0} if "eps" in variant.optimizer([p]).defaults else {}
+    optimizer = variant.optimizer([p], **PATHS[path], **no_eps)
     for _ in range(3):
         step(optimizer, torch.zeros_like(p))
     assert torch.equal(p, before)
 
 
 @ten
-def test_fault_05_zero_for_a_thousand_steps_and_then_not(arm):
+def test_fault_05_zero_for_a_thousand_steps_and_then_not(variant: Variant) -> None:
     p = parameter(3)
-    optimizer = arm.optimizer([p])
+    optimizer = variant.optimizer([p])
     for _ in range(1000):
         step(optimizer, torch.zeros_like(p))
     before = values(p)
@@ -97,9 +100,9 @@ def test_fault_05_zero_for_a_thousand_steps_and_then_not(arm):
 
 
 @ten
-def test_fault_06_parameters_without_gradient_are_skipped(arm):
+def test_fault_06_parameters_without_gradient_are_skipped(variant: Variant) -> None:
     p, q = parameter(3), parameter(2, seed=1)
-    optimizer = arm.optimizer([p, q])
+    optimizer = variant.optimizer([p, q])
     before = values(q)
     step(optimizer, torch.ones_like(p), None)
     step(optimizer, torch.ones_like(p), None)
@@ -112,12 +115,10 @@ def test_fault_06_parameters_without_gradient_are_skipped(arm):
 
 
 @ten
-@pytest.mark.parametrize("path", PATHS)
-def test_fault_07_08_scalars_and_empty_tensors(arm, path):
-    if path == "tensor-lr":
-        pytest.skip("the rate plays no part")
+@every_path_of_leaves
+def test_fault_07_08_scalars_and_empty_tensors(variant: Variant, path: str) -> None:
     p, q = parameter(), torch.empty(0, 3, dtype=torch.float64, requires_grad=True)
-    optimizer = arm.optimizer([p, q], **PATHS[path])
+    optimizer = variant.optimizer([p, q], **PATHS[path])
     before = values(p)
     step(optimizer, torch.ones_like(p), torch.empty_like(q))
     assert p < before
@@ -126,7 +127,7 @@ def test_fault_07_08_scalars_and_empty_tensors(arm, path):
 
 @ten
 @pytest.mark.parametrize("path", ["for-loop", "foreach", "fused"])
-def test_fault_09_layout_does_not_matter(arm, path):
+def test_fault_09_layout_does_not_matter(variant: Variant, path: str) -> None:
     base = parameter(6, 4)
     grads = [torch.randn(4, 6, dtype=torch.float64) for _ in range(3)]
     layouts = {
@@ -136,7 +137,7 @@ def test_fault_09_layout_does_not_matter(arm, path):
     }
     results = {}
     for name, p in layouts.items():
-        optimizer = arm.optimizer([p.requires_grad_()], **PATHS[path if name == "contiguous" else "for-loop"])
+        optimizer = variant.optimizer([p.requires_grad_()], **PATHS[path if name == "contiguous" else "for-loop"])
         for g in grads:
             step(optimizer, g)
         results[name] = values(p)
@@ -146,16 +147,16 @@ def test_fault_09_layout_does_not_matter(arm, path):
 
 
 @ten
-def test_fault_10_overlapping_parameters_are_refused(arm):
+def test_fault_10_overlapping_parameters_are_refused(variant: Variant) -> None:
     with pytest.raises(ValueError, match=r"shape \(3, 4\) whose elements overlap"):
-        arm.optimizer([torch.zeros(1, 4).expand(3, 4)])
+        variant.optimizer([torch.zeros(1, 4).expand(3, 4)])
 
 
 @ten
-def test_fault_11_complex_parameters_are_pairs_of_reals(arm):
+def test_fault_11_complex_parameters_are_pairs_of_reals(variant: Variant) -> None:
     z = parameter(3, dtype=torch.complex128)
     x = torch.view_as_real(values(z)).requires_grad_()
-    a, b = arm.optimizer([z]), arm.optimizer([x])
+    a, b = variant.optimizer([z]), variant.optimizer([x])
     for i in range(5):
         g = torch.randn(3, dtype=torch.complex128, generator=torch.Generator().manual_seed(i))
         step(a, g)
@@ -164,12 +165,12 @@ def test_fault_11_complex_parameters_are_pairs_of_reals(arm):
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool], ids=str)
-def test_fault_12_integers_are_refused(dtype):
+def test_fault_12_integers_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=str(dtype)):
         Nadam([torch.zeros(3, dtype=dtype)])
 
 
-def test_fault_13_non_leaf_is_refused():
+def test_fault_13_non_leaf_is_refused() -> None:
     with pytest.raises(ValueError, match="non-leaf"):
         Nadam([parameter(3) * 2])
 
@@ -177,13 +178,13 @@ def test_fault_13_non_leaf_is_refused():
 @ten
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("path", ["for-loop", "foreach", "fused", "capturable"])
-def test_fault_14_half_precision_is_float32_arithmetic(arm, dtype, path):
+def test_fault_14_half_precision_is_float32_arithmetic(variant: Variant, dtype: torch.dtype, path: str) -> None:
     p = parameter(4, 3, dtype=dtype)
-    optimizer = arm.optimizer([p], **PATHS[path])
+    optimizer = variant.optimizer([p], **PATHS[path])
     for i in range(10):
         start = p.detach().float().requires_grad_()
         g = torch.randn(4, 3, generator=torch.Generator().manual_seed(i)).to(dtype)
-        twin = arm.optimizer([start])
+        twin = variant.optimizer([start])
         if p in optimizer.state:  # float32 arithmetic from the state this optimizer has
             twin.state[start] = copy.deepcopy(optimizer.state[p])
         step(twin, g.float())
@@ -200,13 +201,13 @@ def test_fault_14_half_precision_is_float32_arithmetic(arm, dtype, path):
 
 @ten
 @pytest.mark.parametrize("lr", [-1.0, float("nan"), float("inf"), "0.1x", torch.tensor([1.0, 2.0])], ids=str)
-def test_fault_16_rates(arm, lr):
+def test_fault_16_rates(variant: Variant, lr: Any) -> None:
     with pytest.raises(ValueError, match=r"Invalid learning rate: |Tensor lr must be 1-element"):
-        arm.optimizer([parameter(3)], lr=lr)
+        variant.optimizer([parameter(3)], lr=lr)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
-def test_fault_17_decay_rates(value):
+def test_fault_17_decay_rates(value: Any) -> None:
     p = parameter(3)
     for make, label in [
         (lambda: Adam([p], betas=(value, 0.9)), "beta parameter at index 0"),
@@ -220,12 +221,12 @@ def test_fault_17_decay_rates(value):
 
 @pytest.mark.parametrize("keyword", ["eps", "weight_decay", "momentum_decay"])
 @pytest.mark.parametrize("value", [-1e-3, float("nan")])
-def test_fault_18_other_numbers(keyword, value):
+def test_fault_18_other_numbers(keyword: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"Invalid {keyword.replace('eps', 'epsilon')} value: {value}"):
         Nadam([parameter(3)], **{keyword: value})
 
 
-def test_fault_19_empty_generator_used_twice_and_duplicates():
+def test_fault_19_empty_generator_used_twice_and_duplicates() -> None:
     with pytest.raises(ValueError, match="empty parameter list"):
         Nadam([])
     used = (p for p in [parameter(3)])
@@ -239,7 +240,7 @@ def test_fault_19_empty_generator_used_twice_and_duplicates():
         Nadam([{"params": [p]}, {"params": [p]}])
 
 
-def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked():
+def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked() -> None:
     p, q = parameter(3), parameter(3)
     optimizer = Nadam([p])
     step(optimizer, torch.ones_like(p))
@@ -257,11 +258,11 @@ def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked():
 
 
 @ten
-def test_fault_22_closure(arm):
+def test_fault_22_closure(variant: Variant) -> None:
     p = parameter(3)
-    optimizer = arm.optimizer([p])
+    optimizer = variant.optimizer([p])
 
-    def closure():
+    def closure() -> Any:
         optimizer.zero_grad()
         loss = (p**2).sum()
         loss.backward()
@@ -276,10 +277,10 @@ def test_fault_22_closure(arm):
 @ten
 @pytest.mark.parametrize("steps", [0, 1, 7])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
-def test_fault_23_24_resumed_runs_go_on_bitwise(arm, steps, dtype):
+def test_fault_23_24_resumed_runs_go_on_bitwise(variant: Variant, steps: Any, dtype: torch.dtype) -> None:
     """Through state_dict and a weights_only file, deepcopy and pickle, at any step; half precision keeps its state."""
     p = parameter(4, 3, dtype=dtype)
-    optimizer = arm.optimizer([p], weight_decay=0.01)
+    optimizer = variant.optimizer([p], weight_decay=0.01)
     grads = [torch.randn(4, 3, generator=torch.Generator().manual_seed(i)).to(dtype) for i in range(steps + 5)]
     for g in grads[:steps]:
         step(optimizer, g)
@@ -287,7 +288,7 @@ def test_fault_23_24_resumed_runs_go_on_bitwise(arm, steps, dtype):
     torch.save(optimizer.state_dict(), file)
     file.seek(0)
     q = values(p).requires_grad_()
-    loaded = arm.optimizer([q], lr=0.5)
+    loaded = variant.optimizer([q], lr=0.5)
     loaded.load_state_dict(torch.load(file, weights_only=True))
     others = [loaded, copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))]
     for g in grads[steps:]:
@@ -299,7 +300,7 @@ def test_fault_23_24_resumed_runs_go_on_bitwise(arm, steps, dtype):
             assert all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a | b)
 
 
-def test_fault_23_schedules_do_not_hide_another_rule():
+def test_fault_23_schedules_do_not_hide_another_rule() -> None:
     """Adam under the schedule keeps what Nadam keeps; the keywords in the groups tell them apart."""
     p, q = parameter(3), parameter(3)
     adam, nadam = Adam([p], momentum_decay=0.004), Nadam([q])
@@ -310,12 +311,12 @@ def test_fault_23_schedules_do_not_hide_another_rule():
             ours.load_state_dict(other.state_dict())
 
 
-def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing():
+def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing() -> None:
     made = {}
-    for arm in TEN:
+    for variant in TEN:
         p = parameter(3)
-        made[arm.name] = arm.optimizer([p])
-        step(made[arm.name], torch.ones_like(p))
+        made[variant.name] = variant.optimizer([p])
+        step(made[variant.name], torch.ones_like(p))
     kinds = {name: set(next(iter(o.state_dict()["state"].values()), {})) for name, o in made.items()}
     for ours, other in ((a, b) for a in NAMES for b in NAMES if kinds[a] != kinds[b] and kinds[b]):
         before = copy.deepcopy(made[ours].state_dict())
@@ -324,7 +325,7 @@ def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing():
         assert str(made[ours].state_dict()) == str(before)
 
 
-def test_fault_25_26_long_runs_keep_counting_and_correcting():
+def test_fault_25_26_long_runs_keep_counting_and_correcting() -> None:
     p = parameter(1)
     optimizer = Nadam([p], betas=(0.99999, 0.999))
     step(optimizer, torch.ones_like(p))
@@ -337,11 +338,11 @@ def test_fault_25_26_long_runs_keep_counting_and_correcting():
 
 
 @ten
-def test_fault_27_schedulers_change_the_rate_between_steps(arm):
+def test_fault_27_schedulers_change_the_rate_between_steps(variant: Variant) -> None:
     p, q = parameter(3), parameter(3)
-    optimizer = arm.optimizer([p], lr=0.1)
+    optimizer = variant.optimizer([p], lr=0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
-    by_hand = arm.optimizer([q], lr=0.1)
+    by_hand = variant.optimizer([q], lr=0.1)
     for i in range(4):
         by_hand.param_groups[0]["lr"] = 0.1 * 0.5**i
         step(by_hand, torch.ones_like(q))
@@ -350,7 +351,7 @@ def test_fault_27_schedulers_change_the_rate_between_steps(arm):
     assert torch.equal(p, q)
 
 
-def test_fault_28_unknown_choices_list_the_known_ones():
+def test_fault_28_unknown_choices_list_the_known_ones() -> None:
     p = [parameter(3)]
     with pytest.raises(ValueError, match=r"unknown dialect 'torch': choose one of cs229, iclr, constant, keras3, choi"):
         Nadam(p, dialect="torch")
@@ -373,7 +374,7 @@ def test_fault_28_unknown_choices_list_the_known_ones():
         Nadam(p, 1e-3, (0.9, 0.999), 1e-8, 0, 4e-3, False, "iclr")  # our own keywords are keyword-only
 
 
-def test_the_old_name_of_a_dialect_works_with_a_warning():
+def test_the_old_name_of_a_dialect_works_with_a_warning() -> None:
     p, q, r = parameter(3), parameter(3), parameter(3)
     with pytest.warns(DeprecationWarning, match="dialect 'radam' is now called 'interpolated'") as seen:
         old = Nadam([p], dialect="radam")
@@ -387,7 +388,7 @@ def test_the_old_name_of_a_dialect_works_with_a_warning():
     assert torch.equal(p, q)
 
 
-def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence():
+def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence() -> None:
     p, q = parameter(3), parameter(3)
     first = Nadam([p], dialect="interpolated")
     step(first, torch.ones_like(p))
@@ -399,21 +400,21 @@ def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence():
 
 
 @ten
-def test_a_rate_of_zero_moves_nothing(arm):
+def test_a_rate_of_zero_moves_nothing(variant: Variant) -> None:
     p = parameter(3)
     before = values(p)
-    step(arm.optimizer([p], lr=0.0), torch.ones_like(p))
+    step(variant.optimizer([p], lr=0.0), torch.ones_like(p))
     assert torch.equal(p, before)
 
 
 @ten
-def test_step_is_differentiable(arm):
+def test_step_is_differentiable(variant: Variant) -> None:
     """The gradient of the updated parameter by the first gradient, against central differences."""
     start = parameter(3)
 
-    def updated(g):
+    def updated(g: Any) -> Any:
         p = start.detach().clone().requires_grad_().clone()
-        optimizer = arm.optimizer([p], differentiable=True)
+        optimizer = variant.optimizer([p], differentiable=True)
         p.grad = g
         optimizer.step()
         return p
@@ -422,7 +423,7 @@ def test_step_is_differentiable(arm):
     assert torch.autograd.gradcheck(updated, (g,))
 
 
-def test_flags_that_exclude_each_other():
+def test_flags_that_exclude_each_other() -> None:
     for flags, text in [
         ({"fused": True, "differentiable": True}, "`fused` does not support `differentiable`"),
         ({"fused": True, "foreach": True}, "`fused` and `foreach` cannot be `True` together"),
@@ -433,7 +434,7 @@ def test_flags_that_exclude_each_other():
         Adam([parameter(3)], lr=torch.tensor(0.1), foreach=True)
 
 
-def test_without_a_compiler_fused_warns_once_and_gives_the_same():
+def test_without_a_compiler_fused_warns_once_and_gives_the_same() -> None:
     code = """
 import os, warnings, torch
 os.environ["CXX"] = "no-such-compiler"
@@ -452,7 +453,7 @@ print([str(w.message) for w in caught if "fused" in str(w.message)])
     assert out.count("no kernel could be compiled for cpu") == 1
 
 
-def test_the_vocabulary():
+def test_the_vocabulary() -> None:
     assert list(nadam_ref.RULES) == list(OPTIMIZERS) == [c.__name__ for c in OPTIMIZERS.values()]
     for name, cls in OPTIMIZERS.items():
         assert cls.rule is nadam_ref.RULES[name]
@@ -460,14 +461,14 @@ def test_the_vocabulary():
         assert set(nadam_ref.__all__) >= {name}
 
 
-def test_the_docstring_describes_every_dialect_as_it_describes_itself():
+def test_the_docstring_describes_every_dialect_as_it_describes_itself() -> None:
     words = " ".join(Nadam.__doc__.split())
     for name, dialect in nadam_ref.DIALECTS.items():
         default = " (default)" if name == inspect.signature(Nadam).parameters["dialect"].default else ""
         assert f'"{name}"{default}: {dialect.summary} ({dialect.users})' in words
 
 
-def test_one_default_dialect():
+def test_one_default_dialect() -> None:
     """Also where the scalars are asked for without an optimizer."""
     defaults = {inspect.signature(f).parameters["dialect"].default for f in (Nadam.__init__, NadaMax.__init__, scalars)}
     assert defaults == {"cs229"}
@@ -477,10 +478,10 @@ def test_one_default_dialect():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)
 @pytest.mark.parametrize("name", ["AdaGrad", "RMSProp", "MaxProp", "Adam", "AdaMax", "Nadam", "NadaMax"])
-def test_a_large_tensor_in_parts_is_updated_as_in_one_piece(name, dtype):
+def test_a_large_tensor_in_parts_is_updated_as_in_one_piece(name: str, dtype: torch.dtype) -> None:
     """By default a tensor of more than 2^19 elements is cut; foreach=True takes it whole: the same bits."""
 
-    def trained(**keywords):
+    def trained(**keywords: Any) -> Any:
         torch.manual_seed(0)
         large, image = torch.randn(9, 70_001), torch.randn(2, 3, 320, 320)
         of = [torch.randn(5), large, image.to(memory_format=torch.channels_last), torch.randn(7)]

@@ -3,8 +3,11 @@
 The for-loop is the ground truth; every other path must leave the same parameters and the same state.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections import defaultdict
+from typing import Any
 
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -36,13 +39,13 @@ HYPERPARAMETERS = {
 }
 
 
-def deterministic(examples):
+def deterministic(examples: int) -> Any:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=slow)
 
 
 @st.composite
-def keywords(draw, name, given=HYPERPARAMETERS):
+def keywords(draw: Any, name: str, given: Any = HYPERPARAMETERS) -> Any:
     """Valid hyperparameters of a class: what its signature takes of those there are."""
     takes = inspect.signature(OPTIMIZERS[name]).parameters
     chosen = {k: draw(values) for k, values in given.items() if k in takes}
@@ -54,14 +57,14 @@ def keywords(draw, name, given=HYPERPARAMETERS):
 
 
 @st.composite
-def tensors(draw, dtypes):
+def tensors(draw: Any, dtypes: Any) -> Any:
     """The shape, dtype and layout of a parameter, and in which of four steps it has a gradient: often in all."""
     shape, dtype, layout = (draw(st.sampled_from(choices)) for choices in (SHAPES, dtypes, LAYOUTS))
     return shape, dtype, layout, draw(st.sampled_from([(1, 1, 1, 1), (1, 1, 1, 1), (1, 0, 1, 1), (0, 0, 1, 0)]))
 
 
 @st.composite
-def groups(draw, name, dtypes=DTYPES):
+def groups(draw: Any, name: str, dtypes: Any = DTYPES) -> Any:
     """One to three groups, each of one to six parameters of one or two dtypes, with hyperparameters of its own."""
     drawn = []
     for _ in range(draw(st.integers(1, 3))):
@@ -70,7 +73,7 @@ def groups(draw, name, dtypes=DTYPES):
     return drawn
 
 
-def make(shape, dtype, layout, seed):
+def make(shape: Any, dtype: torch.dtype, layout: Any, seed: int) -> Any:
     """A random tensor; the same values in every layout."""
     generator = torch.Generator().manual_seed(seed)
     wide = torch.complex128 if dtype.is_complex else torch.float64
@@ -82,7 +85,7 @@ def make(shape, dtype, layout, seed):
     return x
 
 
-def run(name, drawn, together=True, steps=4, **flags):
+def run(name: str, drawn: Any, together: bool = True, steps: int = 4, **flags: Any) -> list[Any]:
     """Four steps, all parameters in one optimizer or each in its own: [(parameter, its state)]."""
     made = [
         ({**numbers, **flags}, [make(*kind[:3], seed=17 * i + j) for j, kind in enumerate(kinds)], kinds)
@@ -102,7 +105,7 @@ def run(name, drawn, together=True, steps=4, **flags):
     return [(p, state[p]) for _, params, _ in made for p in params]
 
 
-def assert_equal(ours, truth, exact=False):
+def assert_equal(ours: Any, truth: Any, exact: bool = False) -> None:
     """The same keys, dtypes and shapes; values to a few roundings of their dtype, relative to the tensor's largest."""
     for (p, state), (q, expected) in zip(ours, truth, strict=True):
         assert list(state) == list(expected)
@@ -118,19 +121,19 @@ name_and_groups = st.sampled_from(list(OPTIMIZERS)).flatmap(lambda name: st.tupl
 
 @deterministic(40)
 @given(name_and_groups)
-def test_foreach_equals_the_for_loop(drawn):
+def test_foreach_equals_the_for_loop(drawn: Any) -> None:
     assert_equal(run(*drawn, foreach=True), run(*drawn, foreach=False))
 
 
 @deterministic(40)
 @given(name_and_groups, st.booleans())
-def test_capturable_equals_the_for_loop(drawn, foreach):
+def test_capturable_equals_the_for_loop(drawn: Any, foreach: bool) -> None:
     assert_equal(run(*drawn, capturable=True, foreach=foreach), run(*drawn, foreach=False))
 
 
 @deterministic(30)
 @given(name_and_groups, st.booleans(), st.floats(1e-4, 0.1))
-def test_a_tensor_rate_equals_the_number(drawn, capturable, lr):
+def test_a_tensor_rate_equals_the_number(drawn: Any, capturable: Any, lr: Any) -> None:
     name, of = drawn
     of = [({**numbers, "lr": lr}, kinds) for numbers, kinds in of]
     tensor = [({**numbers, "lr": torch.tensor(lr, dtype=torch.float64)}, kinds) for numbers, kinds in of]
@@ -140,11 +143,11 @@ def test_a_tensor_rate_equals_the_number(drawn, capturable, lr):
 # one rule and few dtypes: each needs kernels of its own; the other rules' are held to the exact trajectories
 @deterministic(20)
 @given(groups("Nadam", dtypes=[torch.float16, torch.float64, torch.complex128]))
-def test_fused_equals_the_for_loop(of):
+def test_fused_equals_the_for_loop(of: Any) -> None:
     assert_equal(run("Nadam", of, fused=True), run("Nadam", of, foreach=False))
 
 
-def test_fault_07_08_09_one_kernel_serves_every_size_and_stride():
+def test_fault_07_08_09_one_kernel_serves_every_size_and_stride() -> None:
     """Dynamo compiles anew for the sizes 0 and 1 and, at these, for every stride; at the ninth time it raises."""
     strided = [torch.zeros(n, 2)[:, 0] for n in (0, 1, 5)]
     plain = [torch.zeros(n) for n in (0, 1, 5)]
@@ -162,14 +165,14 @@ def test_fault_07_08_09_one_kernel_serves_every_size_and_stride():
 
 @deterministic(30)
 @given(name_and_groups, st.sampled_from([{"foreach": False}, {"foreach": True}, {"capturable": True}]))
-def test_parameters_do_not_see_each_other(drawn, flags):
+def test_parameters_do_not_see_each_other(drawn: Any, flags: dict[str, Any]) -> None:
     """Parameters and groups in one optimizer end where each ends in an optimizer of its own, bitwise."""
     assert_equal(run(*drawn, **flags), run(*drawn, together=False, **flags), exact=True)
 
 
 @deterministic(30)
 @given(name_and_groups)
-def test_layout_does_not_matter(drawn):
+def test_layout_does_not_matter(drawn: Any) -> None:
     name, of = drawn
     plain = [(numbers, [(kind[0], kind[1], "contiguous", kind[3]) for kind in kinds]) for numbers, kinds in of]
     assert_equal(run(*drawn, foreach=False), run(name, plain, foreach=False), exact=True)
@@ -195,7 +198,9 @@ FULL_RANGE = {
     st.sampled_from([torch.float32, torch.float64]),
     st.sampled_from([{"foreach": False}, {"foreach": True}, {"capturable": True}]),
 )
-def test_every_valid_setting_stays_finite_on_moderate_gradients(drawn, dtype, flags):
+def test_every_valid_setting_stays_finite_on_moderate_gradients(
+    drawn: Any, dtype: torch.dtype, flags: dict[str, Any]
+) -> None:
     name, numbers = drawn
     θ = torch.linspace(-2, 2, 5, dtype=dtype)
     optimizer = OPTIMIZERS[name]([θ], **numbers, **flags)

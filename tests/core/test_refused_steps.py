@@ -1,25 +1,28 @@
 """What a step takes as torch's does, and what it refuses: then it has changed nothing."""
 
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import pytest
 import torch
 from conformance import every_optimizer
-from torch import nn
+from torch import Tensor, nn
+from variants import PATHS
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS
 
-PATHS = {"for-loop": {"foreach": False}, "default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
-every_path = pytest.mark.parametrize("path", PATHS)
+every_path = pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "fused"])
 
 
-def parameters():
+def parameters() -> list[Any]:
     sizes = ((3,), (4, 2), (2, 2))
     return [nn.Parameter(torch.linspace(-1, 1, torch.Size(size).numel()).reshape(size).double()) for size in sizes]
 
 
-def give(params, step=0):
+def give(params: Any, step: int = 0) -> None:
     for p in params:
         p.grad = torch.cos(p.detach() + step)
 
@@ -27,53 +30,53 @@ def give(params, step=0):
 # Each is done to the optimizer of two groups, and leaves its last parameter, or its last group, not fit for a step.
 
 
-def other_shape(p, optimizer):
+def other_shape(p: Tensor, optimizer: Any) -> None:
     p.grad = None
     p.data = torch.ones(5, dtype=p.dtype)
     p.grad = torch.ones_like(p)
 
 
-def old_gradient(p, optimizer):
+def old_gradient(p: Tensor, optimizer: Any) -> None:
     """A gradient that was made for another shape."""
     p.data = torch.ones(2, dtype=p.dtype)
 
 
-def integers(p, optimizer):
+def integers(p: Tensor, optimizer: Any) -> None:
     gradient = p.grad
     p.requires_grad_(False).data = torch.ones(p.shape, dtype=torch.int64)
     assert p.grad is gradient
 
 
-def complex_gradient(p, optimizer):
+def complex_gradient(p: Tensor, optimizer: Any) -> None:
     if not hasattr(p, "grad_dtype"):
         pytest.skip("this torch refuses it earlier")
     p.grad_dtype = None
     p.grad = torch.ones_like(p, dtype=torch.complex128)
 
 
-def no_row(p, optimizer):
+def no_row(p: Tensor, optimizer: Any) -> None:
     p.grad = torch.sparse_coo_tensor([[0]], torch.ones(1, 2).double(), p.shape, check_invariants=False)
     nadam_ref.compat.stored(p.grad)[0][0, 0] = 7
 
 
-def no_column(p, optimizer):
+def no_column(p: Tensor, optimizer: Any) -> None:
     p.grad = torch.sparse_coo_tensor([[0], [0]], torch.ones(1).double(), p.shape, check_invariants=False)
     nadam_ref.compat.stored(p.grad)[0][1, 0] = -1
 
 
-def a_string(p, optimizer):
+def a_string(p: Tensor, optimizer: Any) -> None:
     optimizer.param_groups[1]["lr"] = "1e-3"
 
 
-def nothing(p, optimizer):
+def nothing(p: Tensor, optimizer: Any) -> None:
     optimizer.param_groups[1]["weight_decay"] = None
 
 
-def excluding_flags(p, optimizer):
+def excluding_flags(p: Tensor, optimizer: Any) -> None:
     optimizer.param_groups[1].update(fused=True, foreach=True)
 
 
-def no_key(p, optimizer):
+def no_key(p: Tensor, optimizer: Any) -> None:
     del optimizer.param_groups[1]["maximize"]
 
 
@@ -95,7 +98,7 @@ REASONS = {
 @pytest.mark.parametrize("begun", [False, True], ids=["first step", "later step"])
 @pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.__name__)
 @every_optimizer
-def test_fault_110_a_step_that_raises_has_changed_nothing(name, reason, begun, path):
+def test_fault_110_a_step_that_raises_has_changed_nothing(name: str, reason: Any, begun: bool, path: str) -> None:
     first, second, last = parameters()
     optimizer = OPTIMIZERS[name]([{"params": [first, second]}, {"params": [last]}], lr=0.1, **PATHS[path])
     if begun:
@@ -120,12 +123,12 @@ def test_fault_110_a_step_that_raises_has_changed_nothing(name, reason, begun, p
 
 @every_path
 @every_optimizer
-def test_fault_110_a_closure_that_raises_has_changed_nothing(name, path):
+def test_fault_110_a_closure_that_raises_has_changed_nothing(name: str, path: str) -> None:
     params = parameters()
     optimizer = OPTIMIZERS[name](params, **PATHS[path])
     give(params)
 
-    def closure():
+    def closure() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -135,7 +138,7 @@ def test_fault_110_a_closure_that_raises_has_changed_nothing(name, path):
 
 @every_path
 @every_optimizer
-def test_state_follows_its_parameter_to_another_dtype(name, path):
+def test_state_follows_its_parameter_to_another_dtype(name: str, path: str) -> None:
     """`module.double()` after some steps. torch's Adam and NAdam raise, after they have moved other parameters."""
     params, truth = ([nn.Parameter(p.detach().float()) for p in parameters()] for _ in range(2))
     optimizer, loop = OPTIMIZERS[name](params, **PATHS[path]), OPTIMIZERS[name](truth, foreach=False)
@@ -159,7 +162,7 @@ def test_state_follows_its_parameter_to_another_dtype(name, path):
 @pytest.mark.skipif(not hasattr(nn.Parameter(torch.ones(1)), "grad_dtype"), reason="this torch has no such gradients")
 @every_path
 @every_optimizer
-def test_gradients_of_another_dtype_than_their_parameters(name, path):
+def test_gradients_of_another_dtype_than_their_parameters(name: str, path: str) -> None:
     p, q = (nn.Parameter(torch.ones(3)) for _ in range(2))
     p.grad_dtype = None
     optimizers = [OPTIMIZERS[name]([x], lr=0.1, **PATHS[path]) for x in (p, q)]
@@ -177,7 +180,7 @@ def test_gradients_of_another_dtype_than_their_parameters(name, path):
 TWINS = {"GD": torch.optim.SGD, "AdaGrad": torch.optim.Adagrad}
 
 
-def sparse(step, dims):
+def sparse(step: int, dims: int) -> Any:
     g = torch.zeros(4, 3, 2, dtype=torch.float64)
     g[step % 4, 1, 0], g[3, 2], g[3, 0, 1] = 1.0, -2.0, 0.5 + step
     return g.to_sparse(dims)
@@ -187,7 +190,7 @@ def sparse(step, dims):
 @every_path
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize("name", TWINS)
-def test_sparse_in_several_dimensions_as_torchs_class(name, dims, path):
+def test_sparse_in_several_dimensions_as_torchs_class(name: str, dims: int, path: str) -> None:
     weights = [nn.Parameter(torch.ones(4, 3, 2, dtype=torch.float64)) for _ in range(2)]
     for cls, w, flags in zip((OPTIMIZERS[name], TWINS[name]), weights, (PATHS[path], {}), strict=True):
         optimizer = cls([w], lr=0.1, **flags)
@@ -199,7 +202,7 @@ def test_sparse_in_several_dimensions_as_torchs_class(name, dims, path):
 
 @every_path
 @every_optimizer
-def test_sparse_in_several_dimensions_gives_its_rows(name, path):
+def test_sparse_in_several_dimensions_gives_its_rows(name: str, path: str) -> None:
     weights = [nn.Parameter(torch.ones(4, 3, 2, dtype=torch.float64)) for _ in range(3)]
     for dims, w in enumerate(weights, start=1):
         optimizer = OPTIMIZERS[name]([w], lr=0.1, weight_decay=0.1, **PATHS[path])
@@ -211,7 +214,7 @@ def test_sparse_in_several_dimensions_gives_its_rows(name, path):
 
 @every_path
 @every_optimizer
-def test_a_scalar_with_a_sparse_gradient_is_a_scalar(name, path):
+def test_a_scalar_with_a_sparse_gradient_is_a_scalar(name: str, path: str) -> None:
     p, q = (nn.Parameter(torch.tensor(1.0)) for _ in range(2))
     for x, g in ((p, torch.tensor(0.5).to_sparse()), (q, torch.tensor(0.5))):
         optimizer = OPTIMIZERS[name]([x], **PATHS[path])

@@ -1,30 +1,32 @@
 """R runs in one step against R separate optimizers."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from arms import ARMS
 from torch.func import functional_call, grad, stack_module_state, vmap
+from variants import Variant, every_variant_with_box
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS
 from nadam_ref.replicas import Replicas
 
 R = 3
-arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
 
 
-def randn(*shape, seed=0, dtype=torch.float64):
+def randn(*shape: Any, seed: int = 0, dtype: torch.dtype = torch.float64) -> Any:
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def keywords_of(arm):
+def keywords_of(variant: Variant) -> Any:
     """Keywords for all replicas, with a tensor wherever they differ, and the same for each replica apart."""
-    known = inspect.signature(OPTIMIZERS[arm.name]).parameters
-    group = arm.optimizer([torch.zeros(1)]).param_groups[0]
+    known = inspect.signature(OPTIMIZERS[variant.name]).parameters
+    group = variant.optimizer([torch.zeros(1)]).param_groups[0]
     common = {k: v for k, v in group.items() if k in known and k != "params"}
     spread = {
         "lr": [0.01, 0.02, 0.005],
@@ -42,15 +44,15 @@ def keywords_of(arm):
     return {**common, **{k: tuple(map(double, v)) if k == "betas" else double(v) for k, v in spread.items()}}, apart
 
 
-def _of_replica(name, values, r):
+def _of_replica(name: str, values: Any, r: Any) -> Any:
     return tuple(beta[r] for beta in values) if name == "betas" else values[r]
 
 
-@arms
+@every_variant_with_box
 @pytest.mark.parametrize("more", [{}, {"maximize": True}, {"decoupled_weight_decay": True}, {"fused": True}], ids=str)
-def test_equal_to_separate_optimizers(arm, more):
-    together, apart = keywords_of(arm)
-    cls = OPTIMIZERS[arm.name]
+def test_equal_to_separate_optimizers(variant: Variant, more: Any) -> None:
+    together, apart = keywords_of(variant)
+    cls = OPTIMIZERS[variant.name]
     params = {"w": randn(R, 4, 2), "b": randn(R, seed=1)}
     single = [[x[r].clone().requires_grad_() for x in params.values()] for r in range(R)]
     runs = Replicas(cls, params, **{**together, **more})
@@ -67,13 +69,13 @@ def test_equal_to_separate_optimizers(arm, more):
             torch.testing.assert_close(x[r], p.detach(), rtol=1e-12, atol=1e-13)
 
 
-@arms
+@every_variant_with_box
 @pytest.mark.parametrize("counts", ["own", "common"])
-def test_row_lazy_replicas_are_row_lazy_runs(arm, counts):
-    together, apart = keywords_of(arm)
-    if arm.name != "GD":
+def test_row_lazy_replicas_are_row_lazy_runs(variant: Variant, counts: str) -> None:
+    together, apart = keywords_of(variant)
+    if variant.name != "GD":
         together, *apart = ({**x, "row_counts": counts} for x in (together, *apart))
-    cls = OPTIMIZERS[arm.name]
+    cls = OPTIMIZERS[variant.name]
     rows = 5
     params = {"table": randn(R, rows, 2)}
     single = [params["table"][r].clone().requires_grad_() for r in range(R)]
@@ -93,7 +95,7 @@ def test_row_lazy_replicas_are_row_lazy_runs(arm, counts):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
-def test_other_dtypes_keep_float32_state(dtype):
+def test_other_dtypes_keep_float32_state(dtype: torch.dtype) -> None:
     params = {"w": randn(R, 4, dtype=torch.float32).to(dtype)}
     single = [params["w"][r].clone().requires_grad_() for r in range(R)]
     runs = Replicas(nadam_ref.Nadam, params, lr=[0.1, 0.01, 0.2])
@@ -111,7 +113,7 @@ def test_other_dtypes_keep_float32_state(dtype):
         torch.testing.assert_close(params["w"][r], single[r].detach(), rtol=4 * eps, atol=4 * eps)
 
 
-def test_with_torch_func_an_ensemble_trains_as_its_members_do():
+def test_with_torch_func_an_ensemble_trains_as_its_members_do() -> None:
     torch.manual_seed(0)
     members = [torch.nn.Linear(3, 1).double() for _ in range(R)]
     x, y = randn(20, 3), randn(20, 1, seed=1)
@@ -119,7 +121,7 @@ def test_with_torch_func_an_ensemble_trains_as_its_members_do():
     params = {k: v.detach().clone() for k, v in stacked.items()}
     skeleton = copy.deepcopy(members[0]).to("meta")
 
-    def loss(params):
+    def loss(params: Any) -> Any:
         return (functional_call(skeleton, params, x) - y).square().mean()
 
     rates = [0.1, 0.03, 0.01]
@@ -135,7 +137,7 @@ def test_with_torch_func_an_ensemble_trains_as_its_members_do():
         torch.testing.assert_close(params["weight"][r], member.weight.detach(), rtol=1e-10, atol=1e-12)
 
 
-def test_parameters_without_gradient_rest_and_count_for_themselves():
+def test_parameters_without_gradient_rest_and_count_for_themselves() -> None:
     params = {"a": randn(R, 2), "b": randn(R, 2, seed=1)}
     before = params["b"].clone()
     runs = Replicas(nadam_ref.Nadam, params)
@@ -146,7 +148,7 @@ def test_parameters_without_gradient_rest_and_count_for_themselves():
     assert runs.state["b"]["step"].tolist() == [1.0] * R
 
 
-def test_state_goes_on_bitwise():
+def test_state_goes_on_bitwise() -> None:
     params = {"w": randn(R, 4)}
     runs = Replicas(nadam_ref.Nadam, params, lr=[0.1, 0.2, 0.3])
     for i in range(5):
@@ -162,7 +164,7 @@ def test_state_goes_on_bitwise():
         Replicas(nadam_ref.Adam, other).load_state_dict(runs.state_dict())
 
 
-def test_replicas_whose_rows_count_for_themselves_do_not_go_on_under_one_count():
+def test_replicas_whose_rows_count_for_themselves_do_not_go_on_under_one_count() -> None:
     params = {"w": randn(R, 4, 2)}
     runs = Replicas(nadam_ref.Nadam, params)
     runs.step({"w": randn(R, 4, 2).to_sparse(2)})
@@ -170,7 +172,7 @@ def test_replicas_whose_rows_count_for_themselves_do_not_go_on_under_one_count()
         Replicas(nadam_ref.Nadam, params, row_counts="common").load_state_dict(runs.state_dict())
 
 
-def test_bad_input():
+def test_bad_input() -> None:
     with pytest.raises(ValueError, match="first dimension of every parameter"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3), "b": torch.zeros(3, 3)})
     with pytest.raises(ValueError, match="first dimension of every parameter"):
@@ -187,6 +189,8 @@ def test_bad_input():
         Replicas(nadam_ref.Adam, {"a": torch.zeros(2)}, momentum_decay=[None, 0.004])
     with pytest.raises(ValueError, match="gamma is None for some replicas only"):
         Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, dialect="interpolated", gamma=[None, 0.5])
+    with pytest.raises(ValueError, match=r"dialect differs between replicas, \['iclr', 'choi'\]: only numbers may"):
+        Replicas(nadam_ref.Nadam, {"a": torch.zeros(2)}, dialect=["iclr", "choi"], momentum_decay=None)
     runs = Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3, 4)})
     with pytest.raises(RuntimeError, match=r"sparse_dim\(\) = 2 \(replica, row\), not 1"):
         runs.step({"a": torch.ones(2, 3, 4).to_sparse(1)})

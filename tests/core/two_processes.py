@@ -4,15 +4,19 @@
 or what was raised.
 """
 
+from __future__ import annotations
+
 import itertools
 import json
 import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -39,23 +43,23 @@ SMALL, LARGE, HUGE, EVEN = (6, 5), (725, 725), (1026, 1025), (725, 726)
 STEPS = 2
 
 
-def net_of(widths, dtype=torch.float32):
+def net_of(widths: Any, dtype: torch.dtype = torch.float32) -> Any:
     torch.manual_seed(0)
     first, second = widths
     return nn.Sequential(nn.Linear(first, second), nn.Tanh(), nn.Linear(second, 2)).to(dtype)
 
 
-def whole(x):
+def whole(x: Any) -> Any:
     return x.detach().full_tensor() if isinstance(x, DTensor) else x.detach()
 
 
-def apart(ours, theirs):
+def apart(ours: Any, theirs: Any) -> Any:
     """How far two tensors are apart at most; numbers above 1 by their ratio."""
     a, b = ours.double(), theirs.double()
     return float(((a - b).abs() / b.abs().clamp(min=1)).max())
 
 
-def backward(net, widths, step, dtype):
+def backward(net: nn.Module, widths: Any, step: int, dtype: torch.dtype) -> None:
     x = torch.randn(4, widths[0], generator=torch.Generator().manual_seed(step)).to(dtype)  # the same on both
     net(x).square().mean().backward()
 
@@ -63,7 +67,15 @@ def backward(net, widths, step, dtype):
 class Pair:
     """A wrapped net with its optimizer, and the same net in one process, which gets the same gradients."""
 
-    def __init__(self, name, flags, widths, wrap, dtype=torch.float32, optimizer=None):
+    def __init__(
+        self,
+        name: str,
+        flags: dict[str, Any],
+        widths: Any,
+        wrap: Any,
+        dtype: torch.dtype = torch.float32,
+        optimizer: Any = None,
+    ) -> None:
         self.widths, self.dtype = widths, dtype
         alone, net = net_of(widths, dtype), net_of(widths, dtype)
         self.net = wrap(net)
@@ -73,7 +85,7 @@ class Pair:
         self.params = list(zip(self.net.parameters(), alone.parameters(), strict=True))
         self.step_number = 0
 
-    def step(self, times=STEPS):
+    def step(self, times: Any = STEPS) -> Any:
         """Steps; the largest distance of parameters and state after them."""
         for _ in range(times):
             self.optimizer.zero_grad()
@@ -85,7 +97,7 @@ class Pair:
             self.step_number += 1
         return self.distance()
 
-    def distance(self):
+    def distance(self) -> Any:
         distances = [apart(whole(p), q) for p, q in self.params]
         for p, q in self.params:
             state = self.optimizer.state.get(p, {})
@@ -99,32 +111,32 @@ class Pair:
         return max(distances)
 
 
-def run(*args, **kwargs):
+def run(*args: Any, **kwargs: Any) -> Any:
     return Pair(*args, **kwargs).step()
 
 
-def sharded(mesh):
+def sharded(mesh: Any) -> Any:
     return lambda net: torch.distributed.fsdp.fully_shard(net, mesh=mesh)
 
 
-def first_layer_plain(mesh):
-    def wrap(net):
+def first_layer_plain(mesh: Any) -> Any:
+    def wrap(net: nn.Module) -> Any:
         torch.distributed.fsdp.fully_shard(net[2], mesh=mesh)
         return net
 
     return wrap
 
 
-def tensor_parallel(mesh):
+def tensor_parallel(mesh: Any) -> Any:
     plan = {"0": ColwiseParallel(), "2": RowwiseParallel()}
     return lambda net: parallelize_module(net, mesh, plan)
 
 
-def zero(name):
+def zero(name: str) -> Any:
     return lambda params, **kwargs: ZeroRedundancyOptimizer(params, optimizer_class=OPTIMIZERS[name], **kwargs)
 
 
-def checkpointed(name, flags, mesh, folder, full):
+def checkpointed(name: str, flags: dict[str, Any], mesh: Any, folder: Any, full: Any) -> Any:
     """Steps, saved through torch.distributed.checkpoint, loaded into another pair's optimizer, more steps."""
     first, second = (Pair(name, flags, SMALL, sharded(mesh)) for _ in range(2))
     first.step()
@@ -143,7 +155,7 @@ def checkpointed(name, flags, mesh, folder, full):
     return second.step()
 
 
-def otherwise_laid_out(name, flags, mesh):
+def otherwise_laid_out(name: str, flags: dict[str, Any], mesh: Any) -> Any:
     """Gradients laid out unlike their parameters, and parameters on two meshes in one group."""
     both = init_device_mesh("cpu", (2, 1))
     layouts = [
@@ -170,7 +182,7 @@ def otherwise_laid_out(name, flags, mesh):
     return max(apart(whole(p), alone.detach()) for p in params)
 
 
-def cases(folder):
+def cases(folder: Any) -> Iterator[Any]:
     """By name, a function that gives the distance."""
     mesh = init_device_mesh("cpu", (2,))
     shard, parallel, ddp = sharded(mesh), tensor_parallel(mesh), DistributedDataParallel
@@ -192,7 +204,7 @@ def cases(folder):
         yield f"FSDP2, {name}, {', '.join(more)}", partial(run, name, more, SMALL, shard)
 
 
-def main(rank, folder):
+def main(rank: Any, folder: Any) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     if sys.platform == "linux":
