@@ -17,12 +17,12 @@ from torch.testing._internal.common_optimizers import (
     OptimizerInput,
     get_error_inputs_for_all_optims,
 )
+from variants import PATHS, VARIANTS, Keywords
 
 from nadam_ref import OPTIMIZERS, PaperOptimizer
 
 __all__ = [
     "CONFIGURATIONS",
-    "IMPLEMENTATIONS",
     "INFOS",
     "NAMED",
     "gradients",
@@ -33,21 +33,8 @@ __all__ = [
     "take_step",
 ]
 
-Keywords = dict[str, Any]
-
 #: Whether torch's optimizers take parameters with names.
 NAMED = torch.__version__ >= (2, 6)
-
-#: How a step is computed; the first is the ground truth for the others.
-IMPLEMENTATIONS: dict[str, Keywords] = {
-    "for-loop": {"foreach": False},
-    "default": {},
-    "foreach": {"foreach": True},
-    "fused": {"fused": True},
-    "capturable": {"capturable": True, "foreach": False},
-    "capturable foreach": {"capturable": True, "foreach": True},
-    "differentiable": {"differentiable": True},
-}
 
 #: What every optimizer takes: torch's "global-friendly" keywords.
 EVERYWHERE: dict[str, Keywords] = {
@@ -59,43 +46,6 @@ EVERYWHERE: dict[str, Keywords] = {
     "maximize, weight decay": {"maximize": True, "weight_decay": 0.1},
     "maximize, decoupled weight decay": {"maximize": True, "weight_decay": 0.1, "decoupled_weight_decay": True},
 }
-SCHEDULE: dict[str, Keywords] = {"schedule": {"momentum_decay": 6e-3}}
-MEAN: dict[str, Keywords] = {
-    "mean": {"form": "mean"},
-    "uncorrected mean": {"form": "mean", "bias_correction": False},
-    "scheduled mean": {"form": "mean", "momentum_decay": 6e-3, "weight_decay": 0.1},
-}
-UNCORRECTED: dict[str, Keywords] = {"uncorrected": {"bias_correction": False}}
-DIALECTS: dict[str, Keywords] = {
-    "no schedule": {"momentum_decay": None},
-    "iclr": {"dialect": "iclr", "weight_decay": 0.1},
-    "constant": {"dialect": "constant"},
-    "keras3": {"dialect": "keras3"},
-    "choi": {"dialect": "choi"},
-    "interpolated": {"dialect": "interpolated"},
-    "gamma": {"dialect": "interpolated", "gamma": 0.5, "weight_decay": 0.1},
-    "unit length": {"length": "unit"},
-}
-EPS_ROOT: dict[str, Keywords] = {"eps_root": {"eps_root": 1e-3}}
-REPORT: dict[str, Keywords] = {"the report's length": {"length": "report", "momentum_decay": 6e-3}}
-#: What only some of them take.
-OWN: dict[str, dict[str, Keywords]] = {
-    "GD": {},
-    "Momentum": {"momentum": {"momentum": 0.5}, **SCHEDULE, **MEAN},
-    "NAG": {"momentum": {"momentum": 0.5}, **SCHEDULE, **MEAN},
-    "AdaGrad": {
-        "initial accumulator": {"initial_accumulator_value": 0.1, "weight_decay": 0.1},
-        "rate decay": {"lr": 0.1, "lr_decay": 0.5, "weight_decay": 0.1},
-        **EPS_ROOT,
-    },
-    "RMSProp": {"corrected": {"bias_correction": True, "weight_decay": 0.1}, **EPS_ROOT},
-    "MaxProp": {"alpha": {"alpha": 0.9}},
-    "Adam": {**SCHEDULE, **UNCORRECTED, **EPS_ROOT, **REPORT},
-    "AdaMax": {**SCHEDULE, **UNCORRECTED, **REPORT},
-    "Nadam": {**SCHEDULE, **UNCORRECTED, **DIALECTS, **EPS_ROOT},
-    "NadaMax": {**SCHEDULE, **UNCORRECTED, **DIALECTS},
-}
-
 #: Hyperparameters out of range, and the error text that torch has for them.
 BETAS = {
     "Invalid beta parameter at index 0: 1.0": {"betas": (1.0, 0.0)},
@@ -120,8 +70,8 @@ OUT_OF_RANGE: dict[str, dict[str, Keywords]] = {
 
 
 def configurations(name: str) -> dict[str, Keywords]:
-    """Every configuration of an optimizer that all implementations take, by a short description."""
-    return {**EVERYWHERE, **OWN[name]}
+    """Every configuration of an optimizer that all paths take, by a short description."""
+    return {**EVERYWHERE, **{v.id: v.keywords for v in VARIANTS if v.name == name and v.keywords}}
 
 
 def inputs(name: str) -> Callable[..., list[OptimizerInput]]:
@@ -189,15 +139,17 @@ CONFIGURATIONS: dict[str, tuple[str, Keywords]] = {
 }
 every_configuration = pytest.mark.parametrize(("name", "kwargs"), CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
-faster = pytest.mark.parametrize("path", [path for path in IMPLEMENTATIONS if path != "for-loop"])
-every_path = pytest.mark.parametrize("path", IMPLEMENTATIONS)
+faster = pytest.mark.parametrize("path", [path for path in PATHS if path != "for-loop"])
+every_path = pytest.mark.parametrize("path", PATHS)
+#: Without the one for parameters that are results themselves.
+every_path_of_leaves = pytest.mark.parametrize("path", [path for path in PATHS if path != "differentiable"])
 #: The same, where each would compile kernels of its own: one optimizer stands for the others, which are marked slow.
 every_path_one_fused = pytest.mark.parametrize(
     ("name", "path"),
     [
         pytest.param(name, path, marks=[pytest.mark.slow] * (path == "fused" and name != "Nadam"))
         for name in OPTIMIZERS
-        for path in IMPLEMENTATIONS
+        for path in PATHS
     ],
 )
 

@@ -1,9 +1,8 @@
 """Every optimizer, form and dialect, on every execution path, against its box in `paper.py`."""
 
 import numpy as np
-import pytest
 import torch
-from arms import ARMS, COMMON, PATHS
+from variants import every_followed_path, every_variant_with_box, flags
 
 T = 300
 
@@ -19,35 +18,32 @@ def distance(ours, box):
     return np.abs(ours - box).max() / np.abs(box).max()
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
-def test_agrees_with_its_box(arm, path):
-    flags = dict(PATHS[path])
-    if flags.get("lr") == "tensor":
-        flags["lr"] = torch.tensor(COMMON["η"], dtype=torch.float64)
+@every_followed_path
+@every_variant_with_box
+def test_agrees_with_its_box(variant, path):
     shapes = [(3, 4), (5,), ()]
     G = [gradients(s, seed=i) for i, s in enumerate(shapes)]
     start = [np.random.default_rng(9).standard_normal(s) for s in shapes]
     params = [torch.tensor(x, requires_grad=True) for x in start]
-    optimizer = arm.optimizer(params, **flags)
+    optimizer = variant.optimizer(params, **flags(path))
     for t in range(1, T + 1):
         for p, g in zip(params, G, strict=True):
             p.grad = torch.tensor(g[t])
         optimizer.step()
     for p, x, g in zip(params, start, G, strict=True):
-        box = arm.path(x, lambda θ, t, g=g: g[t], T)
+        box = variant.path(x, lambda θ, t, g=g: g[t], T)
         assert distance(p.detach().numpy(), box[-1]) <= 1e-13
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
-def test_agrees_with_its_box_where_the_gradient_follows_the_parameters(arm):
+@every_variant_with_box
+def test_agrees_with_its_box_where_the_gradient_follows_the_parameters(variant):
     A = np.array([[3.0, 0.4], [0.4, 0.7]])
     θ = torch.tensor([1.5, -2.0], dtype=torch.float64, requires_grad=True)
-    optimizer = arm.optimizer([θ])
+    optimizer = variant.optimizer([θ])
     ours = [θ.detach().numpy().copy()]
     for _ in range(T):
         θ.grad = torch.tensor(A @ ours[-1])
         optimizer.step()
         ours.append(θ.detach().numpy().copy())
-    box = arm.path(ours[0], lambda θ, t: A @ θ, T)
+    box = variant.path(ours[0], lambda θ, t: A @ θ, T)
     assert np.abs(np.stack(ours) - box).max() <= 1e-12 * np.abs(box).max()

@@ -7,14 +7,14 @@ import random
 
 import pytest
 import torch
-from conformance import IMPLEMENTATIONS
+import variants
 from torch import nn
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS
 
 PATHS = {
-    **{path: IMPLEMENTATIONS[path] for path in ("for-loop", "foreach", "fused")},
+    **{path: variants.PATHS[path] for path in ("for-loop", "foreach", "fused")},
     "flattened": {"fused": True},
 }
 #: How near the paths stay, by the least dtype that a parameter has had.

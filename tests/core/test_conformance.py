@@ -8,7 +8,6 @@ import pytest
 import torch
 from conformance import (
     CONFIGURATIONS,
-    IMPLEMENTATIONS,
     INFOS,
     configurations,
     every_configuration,
@@ -25,6 +24,7 @@ from conformance import (
 )
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum
+from variants import PATHS
 
 from nadam_ref import OPTIMIZERS, Adam
 
@@ -43,16 +43,16 @@ UNIT = {torch.float16: 2e-3, torch.bfloat16: 2e-2, torch.float32: 2e-6, torch.co
 @every_configuration
 def test_every_path_is_the_for_loop(name, kwargs, path):
     """Seven steps, some without gradients: parameters that were skipped count fewer steps."""
-    truth = run(make(name, parameters(), kwargs, IMPLEMENTATIONS["for-loop"]))
-    same(run(make(name, parameters(), kwargs, IMPLEMENTATIONS[path])), truth, ROUNDING[path])
+    truth = run(make(name, parameters(), kwargs, PATHS["for-loop"]))
+    same(run(make(name, parameters(), kwargs, PATHS[path])), truth, ROUNDING[path])
 
 
 @every_path_one_fused
 def test_every_path_takes_parameters_of_every_dtype_together(name, path):
     dtypes = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
     params = [p for dtype in dtypes for p in parameters((4, 3), (5,), dtype=dtype)]
-    together = make(name, params, {"weight_decay": 0.1}, IMPLEMENTATIONS[path])
-    alone = [make(name, [p.clone()], {"weight_decay": 0.1}, IMPLEMENTATIONS["for-loop"]) for p in params]
+    together = make(name, params, {"weight_decay": 0.1}, PATHS[path])
+    alone = [make(name, [p.clone()], {"weight_decay": 0.1}, PATHS["for-loop"]) for p in params]
     for step in range(5):
         grads = gradients(params, step)
         take_step(together, grads)
@@ -72,7 +72,7 @@ def test_every_path_takes_parameters_of_every_dtype_together(name, path):
 def test_lists_of_any_length_with_scalars_and_empty_tensors(name, path, count):
     shapes = [((), (0,), (3,), (0, 2), (1,), (2, 2))[i % 6] for i in range(count)]
     truth = run(make(name, parameters(*shapes), {"foreach": False}), range(2))
-    same(run(make(name, parameters(*shapes), IMPLEMENTATIONS[path]), range(2)), truth, 1e-12)
+    same(run(make(name, parameters(*shapes), PATHS[path]), range(2)), truth, 1e-12)
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_the_loss_goes_the_right_way(info, contiguous, schedulers):
 def test_groups_are_as_good_as_optimizers_of_their_own(name, path):
     """One group for each configuration, against one optimizer for each."""
     every = list(configurations(name).values())
-    defaults = IMPLEMENTATIONS[path]
+    defaults = PATHS[path]
     groups = make(name, [{"params": parameters(), **kwargs} for kwargs in every], defaults)
     run_alone = [make(name, parameters(), kwargs, defaults) for kwargs in every]
     for step in range(5):
@@ -171,7 +171,7 @@ def test_a_rate_that_is_a_tensor_is_the_rate(name, path, dimensions):
         kwargs = {**kwargs, "lr": 0.01}
         truth = run(make(name, parameters(), kwargs, {"foreach": False}), range(2))
         rate = torch.tensor(0.01, dtype=torch.float64).reshape([1] * dimensions)
-        same(run(make(name, parameters(), kwargs, IMPLEMENTATIONS[path], {"lr": rate}), range(2)), truth, 1e-12)
+        same(run(make(name, parameters(), kwargs, PATHS[path], {"lr": rate}), range(2)), truth, 1e-12)
         assert rate.item() == 0.01
 
 
@@ -184,7 +184,7 @@ def test_betas_that_are_tensors_are_the_betas(name, path):
     tensors = {"betas": tuple(torch.tensor(beta, dtype=torch.float64) for beta in betas)}
     for kwargs in configurations(name).values():
         truth = run(make(name, parameters(), kwargs, {"foreach": False, "betas": betas}), range(2))
-        same(run(make(name, parameters(), kwargs, IMPLEMENTATIONS[path], tensors), range(2)), truth, 1e-12)
+        same(run(make(name, parameters(), kwargs, PATHS[path], tensors), range(2)), truth, 1e-12)
 
 
 @every_path
@@ -194,7 +194,7 @@ def test_complex_parameters_are_pairs_of_reals(name, path):
     for kwargs in configurations(name).values():
         z = parameters((3, 2), dtype=torch.complex128)[0]
         pairs, real, imaginary = torch.view_as_real(z).clone(), z.real.clone(), z.imag.clone()
-        optimizers = [make(name, params, kwargs, IMPLEMENTATIONS[path]) for params in ([z], [pairs], [real, imaginary])]
+        optimizers = [make(name, params, kwargs, PATHS[path]) for params in ([z], [pairs], [real, imaginary])]
         for step in range(3):
             g = torch.randn(3, 2, dtype=z.dtype, generator=torch.Generator().manual_seed(step))
             for optimizer, grads in zip(optimizers, ([g], [torch.view_as_real(g)], [g.real, g.imag]), strict=True):
@@ -208,7 +208,7 @@ def test_complex_parameters_are_pairs_of_reals(name, path):
 def test_no_gradient_and_zero_gradients_move_nothing(name, path):
     start = parameters()
     for kwargs in configurations(name).values():
-        optimizer = make(name, [p.clone() for p in start], kwargs, IMPLEMENTATIONS[path])
+        optimizer = make(name, [p.clone() for p in start], kwargs, PATHS[path])
         take_step(optimizer, [None] * len(start))
         assert not optimizer.state
         if "weight_decay" not in kwargs:
@@ -224,7 +224,7 @@ def test_a_step_writes_to_parameters_and_state_alone(name, path):
         params = parameters()
         grads = gradients(params, 0)
         before, versions = [g.clone() for g in grads], [g._version for g in grads]
-        optimizer = make(name, params, kwargs, IMPLEMENTATIONS[path])
+        optimizer = make(name, params, kwargs, PATHS[path])
         for _ in range(3):
             take_step(optimizer, grads)
         assert versions == [g._version for g in grads]

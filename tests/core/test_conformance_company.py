@@ -6,7 +6,6 @@ import warnings
 import pytest
 import torch
 from conformance import (
-    IMPLEMENTATIONS,
     NAMED,
     configurations,
     every_optimizer,
@@ -20,6 +19,7 @@ from conformance import (
     take_step,
 )
 from torch.optim import lr_scheduler, swa_utils
+from variants import PATHS
 
 from nadam_ref import GD, OPTIMIZERS, Adam, MaxProp, Nadam, RMSProp
 
@@ -95,7 +95,7 @@ def test_a_scheduler_may_hold_the_rate_in_a_tensor(name, path, scheduler):
     if scheduler == "SequentialLR" and torch.__version__ < (2, 10):
         pytest.skip("before torch 2.10 its first scheduler overwrites the initial rate of the others (pytorch#162359)")
     rate = {"lr": torch.tensor(0.01, dtype=torch.float64)}
-    held, _ = scheduled(make(name, parameters(), IMPLEMENTATIONS[path], rate), scheduler)
+    held, _ = scheduled(make(name, parameters(), PATHS[path], rate), scheduler)
     truth, _ = scheduled(make(name, parameters(), {"lr": 0.01, "foreach": False}), scheduler)
     same(held, truth, 1e-12)
 
@@ -121,7 +121,7 @@ def test_a_momentum_that_is_not_there_cannot_be_cycled():
 def test_grad_scaler_unscales_a_good_step_and_skips_a_bad_one(name, path, overflow):
     p, q = parameters((3, 2), (3, 2))
     q.copy_(p)
-    scaled, plain = (make(name, [x], IMPLEMENTATIONS[path]) for x in (p, q))
+    scaled, plain = (make(name, [x], PATHS[path]) for x in (p, q))
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     for _ in range(2):
         scaler.scale(torch.ones(()))  # sets the scale up
@@ -147,7 +147,7 @@ def test_grad_scaler_unscales_a_good_step_and_skips_a_bad_one(name, path, overfl
 def test_a_closure_is_called_once_with_autograd_on_and_its_loss_comes_back(name, path):
     p = parameters((3,))[0]
     leaf = p if path == "differentiable" else p.requires_grad_()
-    optimizer, calls = make(name, [p], IMPLEMENTATIONS[path]), []
+    optimizer, calls = make(name, [p], PATHS[path]), []
 
     def closure():
         calls.append(torch.is_grad_enabled())
@@ -194,7 +194,7 @@ def test_a_users_subclass_keeps_its_own_keywords(name):
 def test_the_default_device_is_for_the_user_alone(name, path):
     """Numbers, counts and state stand beside the parameters, whatever torch.set_default_device says."""
     grads = [gradients(parameters(), step) for step in range(4)]
-    truth, here = (make(name, parameters(), IMPLEMENTATIONS[path]) for _ in range(2))
+    truth, here = (make(name, parameters(), PATHS[path]) for _ in range(2))
     for g in grads:
         take_step(truth, g)
         with torch.device("meta"):
@@ -206,10 +206,10 @@ def test_the_default_device_is_for_the_user_alone(name, path):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
 @every_path_one_fused
 def test_the_default_dtype_changes_nothing(name, path, dtype):
-    truth = run(make(name, parameters(), IMPLEMENTATIONS[path]))
+    truth = run(make(name, parameters(), PATHS[path]))
     torch.set_default_dtype(dtype)
     try:
-        same(run(make(name, parameters(), IMPLEMENTATIONS[path])), truth)
+        same(run(make(name, parameters(), PATHS[path])), truth)
     finally:
         torch.set_default_dtype(torch.float32)
 

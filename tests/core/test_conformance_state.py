@@ -8,7 +8,6 @@ import warnings
 import pytest
 import torch
 from conformance import (
-    IMPLEMENTATIONS,
     INFOS,
     NAMED,
     configurations,
@@ -22,6 +21,7 @@ from conformance import (
     take_step,
 )
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from variants import PATHS
 
 from nadam_ref import OPTIMIZERS, Momentum, Nadam
 from nadam_ref.state import COUNTS
@@ -76,7 +76,7 @@ def test_a_loaded_run_goes_on_to_the_bit(name, path):
     """In every configuration, from a weights_only file, with and without names, into an optimizer of other defaults."""
     for i, kwargs in enumerate(configurations(name).values()):
         names = (i % 2 == 0, i % 3 == 0)
-        first = make(name, named(parameters(), names[0]), kwargs, IMPLEMENTATIONS[path])
+        first = make(name, named(parameters(), names[0]), kwargs, PATHS[path])
         run(first)
         before = copy.deepcopy(first.state_dict())
         file = saved_and_loaded(first.state_dict())

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
-from conformance import IMPLEMENTATIONS, configurations, every_optimizer, make, parameters, same
+from conformance import configurations, every_optimizer, make, parameters, same
 from torch._dynamo.testing import CompileCounter
+from variants import PATHS
 
 from nadam_ref import OPTIMIZERS, Nadam
 
@@ -61,7 +62,7 @@ def test_a_compiled_step_is_compiled_once_whatever_the_rate(name, path, held, fu
     if not held and torch._dynamo.config.specialize_float:
         pytest.skip("torch 2.5 compiles a graph for every value of a number")
     rate = torch.tensor(0.1, dtype=torch.float64) if held else 0.1
-    kwargs = {**IMPLEMENTATIONS[path], "weight_decay": 0.1, "lr": rate}
+    kwargs = {**PATHS[path], "weight_decay": 0.1, "lr": rate}
     counts, fast, truth = compiled_counts(name, kwargs, fullgraph)
     assert counts[1:] == [counts[1]] * 9
     assert counts[1] <= 2

@@ -6,8 +6,8 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from arms import ARMS, PATHS
 from oracle import Settings
+from variants import FOLLOWED, PATHS, WITH_BOX, WITHOUT_BOX, Variant, flags, numbers
 
 import nadam_ref
 from nadam_ref.rules import DIALECTS, LENGTHS, RULES, scalars
@@ -15,52 +15,28 @@ from nadam_ref.rules import DIALECTS, LENGTHS, RULES, scalars
 T = 1000
 #: The report's own numbers: corrections that matter for a thousand steps.
 η, μ, ν, ε = 0.01, 0.99, 0.999, 1e-8
-CASES = [(arm.name, arm.keywords) for arm in ARMS] + [
-    ("GD", {"weight_decay": 0.1}),
-    ("GD", {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
-    ("NAG", {"momentum_decay": 0.004, "weight_decay": 0.1, "maximize": True}),
-    ("AdaGrad", {"lr_decay": 0.01, "initial_accumulator_value": 0.5}),
-    ("AdaGrad", {"lr_decay": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
-    ("RMSProp", {"weight_decay": 0.1, "bias_correction": True}),
-    ("MaxProp", {"maximize": True}),
-    ("Adam", {"momentum_decay": 0.004, "bias_correction": False, "weight_decay": 0.1, "maximize": True}),
-    ("AdaMax", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("Nadam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("Nadam", {"dialect": "iclr", "momentum_decay": None, "maximize": True}),
-    ("NadaMax", {"momentum_decay": None, "weight_decay": 0.1, "maximize": True}),
-    *(("Nadam", {"dialect": dialect, "bias_correction": False}) for dialect in DIALECTS),
-    ("NadaMax", {"bias_correction": False}),
-    ("AdaGrad", {"eps_root": 0.25}),
-    ("RMSProp", {"eps_root": 1e-3, "weight_decay": 0.1}),
-    ("Adam", {"eps_root": 1e-3, "momentum_decay": 0.004, "length": "report"}),
-    *(("Nadam", {"dialect": dialect, "length": length}) for dialect in DIALECTS for length in LENGTHS[1:]),
+NUMBERS = {"η": η, "μ": μ, "ν": ν, "ε": ε}
+#: Those that all paths are followed on come first.
+CASES = [
+    *WITH_BOX,
+    *WITHOUT_BOX,
+    Variant("GD", {"weight_decay": 0.1}),
+    Variant("GD", {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    Variant("NAG", {"momentum_decay": 0.004, "weight_decay": 0.1, "maximize": True}),
+    Variant("AdaGrad", {"lr_decay": 0.01, "initial_accumulator_value": 0.5}),
+    Variant("AdaGrad", {"lr_decay": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    Variant("MaxProp", {"maximize": True}),
+    Variant("Adam", {"momentum_decay": 0.004, "bias_correction": False, "weight_decay": 0.1, "maximize": True}),
+    Variant("AdaMax", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    Variant("Nadam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+    Variant("Nadam", {"dialect": "iclr", "momentum_decay": None, "maximize": True}),
+    Variant("NadaMax", {"momentum_decay": None, "weight_decay": 0.1, "maximize": True}),
+    *(Variant("Nadam", {"dialect": dialect, "bias_correction": False}) for dialect in DIALECTS),
+    Variant("AdaGrad", {"eps_root": 0.25}),
+    Variant("RMSProp", {"eps_root": 1e-3, "weight_decay": 0.1}),
+    Variant("Adam", {"eps_root": 1e-3, "momentum_decay": 0.004, "length": "report"}),
+    *(Variant("Nadam", {"dialect": dialect, "length": length}) for dialect in DIALECTS for length in LENGTHS[1:]),
 ]
-
-#: Our keywords in the oracle's notation.
-NOTATION = {
-    "momentum_decay": "ψ",
-    "bias_correction": "corrected",
-    "weight_decay": "λ",
-    "decoupled_weight_decay": "decoupled",
-    "initial_accumulator_value": "n0",
-    "eps_root": "ε_root",
-    "gamma": "γ",
-}
-DEFAULTS = {
-    "Momentum": {"form": "sum"},
-    "NAG": {"form": "sum"},
-    "RMSProp": {"corrected": False},
-    "Nadam": {"dialect": "cs229", "ψ": 0.004},
-    "NadaMax": {"dialect": "cs229", "ψ": 0.004},
-}
-#: The words in which each class takes η, μ, ν and ε.
-NUMBERS = {
-    "GD": {},
-    "AdaGrad": {"eps": ε},
-    **{name: {"momentum": μ} for name in ("Momentum", "NAG")},
-    **{name: {"alpha": ν, "eps": ε} for name in ("RMSProp", "MaxProp")},
-    **{name: {"betas": (μ, ν), "eps": ε} for name in ("Adam", "AdaMax", "Nadam", "NadaMax")},
-}
 
 #: The gradient is A (θ − 1) + G[t]: it follows θ in two of four elements. The noise keeps these from resting at the
 #: minimum, where the norms decay until θ → next θ no longer contracts and any rounding grows without bound.
@@ -76,33 +52,22 @@ def noise():
     return rng.standard_normal((T + 1, 4)) * np.hstack([np.ones(shape), scales])
 
 
-def label(case):
-    return "-".join([case[0], *(f"{k}={v}" for k, v in case[1].items())])
-
-
-def settings_of(name, keywords):
-    settings = {**DEFAULTS.get(name, {}), **{NOTATION.get(k, k): v for k, v in keywords.items()}}
-    return Settings(name, η, μ, ν, ε, **settings)
-
-
 @cache
 def exact_path(number):
-    name, keywords = CASES[number]
+    variant = CASES[number]
     valley, G = oracle.exact(A[:2, :2]), oracle.exact(noise())
-    sign = -1 if keywords.get("maximize") else 1
+    sign = -1 if variant.keywords.get("maximize") else 1
 
     def gradient(θ, t):
         return np.concatenate([valley @ (θ[:2] - 1) * sign + G[t, :2], G[t, 2:]])
 
-    return oracle.trajectory(settings_of(name, keywords), START, gradient, T)
+    return oracle.trajectory(variant.settings(**NUMBERS), START, gradient, T)
 
 
-def our_path(name, keywords, flags):
-    if flags.get("lr") == "tensor":
-        flags = {"lr": torch.tensor(η, dtype=torch.float64)}
+def our_path(variant, path):
     θ = torch.tensor(START, requires_grad=True)
-    optimizer = getattr(nadam_ref, name)([θ], **{"lr": η, **NUMBERS[name], **keywords, **flags})
-    slope, path = torch.tensor(-A if keywords.get("maximize") else A), [START]
+    optimizer = variant.optimizer([θ], **{**numbers(variant.name, **NUMBERS), **variant.keywords, **flags(path, η)})
+    slope, path = torch.tensor(-A if variant.keywords.get("maximize") else A), [START]
     for G in torch.tensor(noise()[1:]):
         θ.grad = torch.addmv(G, slope, θ.detach() - 1)
         optimizer.step()
@@ -116,50 +81,50 @@ def distance(ours, exact):
 
 
 def cases(count):
-    return pytest.mark.parametrize("number", range(count), ids=[label(case) for case in CASES[:count]])
+    return pytest.mark.parametrize("number", range(count), ids=[variant.id for variant in CASES[:count]])
 
 
 @cases(len(CASES))
 def test_every_setting_stays_within_1e14_of_the_exact_trajectory(number):
-    assert distance(our_path(*CASES[number], PATHS["for-loop"]), exact_path(number)) <= 1e-14
+    assert distance(our_path(CASES[number], "for-loop"), exact_path(number)) <= 1e-14
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "for-loop"])
-@cases(len(ARMS))
+@pytest.mark.parametrize("path", FOLLOWED[1:])
+@cases(len(WITH_BOX))
 def test_every_path_stays_within_1e14_of_the_exact_trajectory(number, path):
-    assert distance(our_path(*CASES[number], PATHS[path]), exact_path(number)) <= 1e-14
+    assert distance(our_path(CASES[number], path), exact_path(number)) <= 1e-14
 
 
 @pytest.mark.parametrize("counts", ["own", "common"])
 @pytest.mark.parametrize("path", ["for-loop", "fused", "capturable"])
 @pytest.mark.parametrize(
-    ("name", "keywords"),
+    "variant",
     [
-        ("Momentum", {"momentum_decay": 0.1}),
-        ("NAG", {"form": "mean", "momentum_decay": 0.1}),
-        ("AdaGrad", {"lr_decay": 0.1, "weight_decay": 0.1}),
-        ("RMSProp", {"bias_correction": True}),
-        ("MaxProp", {}),
-        ("Adam", {"momentum_decay": 0.1, "length": "report"}),
-        ("Nadam", {"momentum_decay": 0.1, "eps_root": 1e-3}),
-        ("Nadam", {"dialect": "interpolated", "gamma": 0.5}),
-        ("NadaMax", {"dialect": "iclr", "momentum_decay": 0.1, "length": "unit"}),
+        Variant("Momentum", {"momentum_decay": 0.1}),
+        Variant("NAG", {"form": "mean", "momentum_decay": 0.1}),
+        Variant("AdaGrad", {"lr_decay": 0.1, "weight_decay": 0.1}),
+        Variant("RMSProp", {"bias_correction": True}),
+        Variant("MaxProp", {}),
+        Variant("Adam", {"momentum_decay": 0.1, "length": "report"}),
+        Variant("Nadam", {"momentum_decay": 0.1, "eps_root": 1e-3}),
+        Variant("Nadam", {"dialect": "interpolated", "gamma": 0.5}),
+        Variant("NadaMax", {"dialect": "iclr", "momentum_decay": 0.1, "length": "unit"}),
     ],
-    ids=str,
+    ids=lambda variant: variant.id,
 )
-def test_rows_are_exact_under_their_own_and_under_common_counts(name, keywords, path, counts):
+def test_rows_are_exact_under_their_own_and_under_common_counts(variant, path, counts):
     """Row i occurs in every (i + 1)-th step; ψ is large, so that the counts matter."""
     rows, steps = 3, 60
     G, table = noise()[1 : steps + 1, None] * [[1], [-2], [0.5]], np.stack([START, -START, 2 * START])
     occurs = [[s for s in range(steps) if s % (i + 1) == i] for i in range(rows)]
     θ = torch.tensor(table, requires_grad=True)
-    more = {"row_counts": counts, **keywords, **PATHS[path]}
-    optimizer = getattr(nadam_ref, name)([θ], **{"lr": η, **NUMBERS[name], **more})
+    given = {**numbers(variant.name, **NUMBERS), **variant.keywords}
+    optimizer = variant.optimizer([θ], **given, row_counts=counts, **PATHS[path])
     for s in range(steps):
         index = [i for i in range(rows) if s in occurs[i]]
         θ.grad = torch.sparse_coo_tensor([index], torch.tensor(G[s, index]), θ.shape, check_invariants=True)
         optimizer.step()
-    exactG, settings = oracle.exact(G), settings_of(name, keywords)
+    exactG, settings = oracle.exact(G), variant.settings(**NUMBERS)
     for i in range(rows):
         if counts == "own":
             run = oracle.trajectory(settings, table[i], lambda θ, t, i=i: exactG[occurs[i][t - 1], i], len(occurs[i]))

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from arms import ARMS
+from variants import every_variant_with_box
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, RULES
@@ -116,10 +116,10 @@ def test_what_is_not_finite_goes_through_as_unfused(value):
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
-def test_packed_state_is_the_loops_state(arm):
+@every_variant_with_box
+def test_packed_state_is_the_loops_state(variant):
     mine, truth = params(), params()
-    fused, loop = arm.optimizer(mine, fused=True), arm.optimizer(truth, foreach=False)
+    fused, loop = variant.optimizer(mine, fused=True), variant.optimizer(truth, foreach=False)
     train(fused, mine), train(loop, truth)
     same(mine, truth)
     for p, q in zip(mine, truth, strict=True):
@@ -336,11 +336,11 @@ def learn(net, optimizer, steps=4, to_none=False, between=lambda step: None):
     return [p.detach().clone() for p in net.parameters()]
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
-def test_flattened_is_unflattened(arm):
+@every_variant_with_box
+def test_flattened_is_unflattened(variant):
     plain_net, flat = network(), nadam_ref.flatten_(network())
-    want = learn(plain_net, arm.optimizer(plain_net.parameters(), foreach=False))
-    same(learn(flat, arm.optimizer(flat.parameters(), fused=True)), want)
+    want = learn(plain_net, variant.optimizer(plain_net.parameters(), foreach=False))
+    same(learn(flat, variant.optimizer(flat.parameters(), fused=True)), want)
 
 
 def table_of(optimizer):

@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from arms import PATHS
+from variants import PATHS, every_followed_path, flags
 
 import nadam_ref
 from nadam_ref import GD, NAG, AdaGrad, Adam, AdaMax, MaxProp, Momentum, Nadam, NadaMax, RMSProp, paper
@@ -305,17 +305,15 @@ def test_on_a_constant_gradient_a_corrected_mean_is_that_gradient(momentum_decay
     assert distance(follow(AdaGrad, g, 100, lr=0.01, eps=0.0), START - 0.01 * roots * np.sign(g[0])) <= 1e-14
 
 
-@pytest.mark.parametrize("path", PATHS)
+@every_followed_path
 @pytest.mark.parametrize("cls", nadam_ref.OPTIMIZERS.values(), **by_name)
 def test_one_tensor_is_its_elements_in_any_order(cls, path):
     """A tensor of N elements, N tensors of one, and the same permuted, are updated alike: all is elementwise."""
-    n, T, flags = 7, 20, dict(PATHS[path])
-    if flags.get("lr") == "tensor":
-        flags["lr"] = torch.tensor(0.01, dtype=torch.float64)
+    n, T = 7, 20
     G, order = torch.tensor(noise(T, n=n)), torch.randperm(n, generator=torch.Generator().manual_seed(0))
     start = torch.linspace(-1, 1, n, dtype=torch.float64)
     whole, permuted, parts = start.clone(), start[order].clone(), [x.clone() for x in start]
-    optimizers = [cls([whole], **flags), cls([permuted], **flags), cls(parts, **flags)]
+    optimizers = [cls(params, **flags(path)) for params in ([whole], [permuted], parts)]
     for g in G[1:]:
         whole.grad, permuted.grad = g.clone(), g[order]
         for x, gx in zip(parts, g, strict=True):

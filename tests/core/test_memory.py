@@ -7,10 +7,11 @@ from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
-from conformance import IMPLEMENTATIONS, every_optimizer, every_path, make
+from conformance import every_optimizer, every_path, every_path_of_leaves, make
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_map
+from variants import PATHS
 
 import nadam_ref
 from nadam_ref.memory import is_memory
@@ -91,14 +92,14 @@ def test_what_is_memory():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.complex64], ids=str)
 @pytest.mark.parametrize("kind", [Wrapper, lambda x: x.as_subclass(Owner)], ids=["wrapper", "owner"])
-@pytest.mark.parametrize("path", [path for path in IMPLEMENTATIONS if path != "differentiable"])
+@every_path_of_leaves
 @every_optimizer
 def test_fault_84_subclasses_are_updated_through_torchs_operations(name, path, kind, dtype):
     """Beside a plain parameter in the same group, and as the plain tensor with the same numbers would be."""
     sizes = (5, (3, 4))
     mine = [nn.Parameter(kind(x)) for x in weights(*sizes, dtype=dtype)]
     truth = [nn.Parameter(x) for x in weights(*sizes, dtype=dtype)]
-    mixed = make(name, [*mine, *map(nn.Parameter, weights(6))], IMPLEMENTATIONS[path], {"weight_decay": 0.1})
+    mixed = make(name, [*mine, *map(nn.Parameter, weights(6))], PATHS[path], {"weight_decay": 0.1})
     alone = make(name, [*truth, *map(nn.Parameter, weights(6))], {"foreach": False, "weight_decay": 0.1})
     for step in range(3):
         generator = torch.Generator().manual_seed(step)
@@ -113,7 +114,7 @@ def test_fault_84_subclasses_are_updated_through_torchs_operations(name, path, k
 @every_optimizer
 def test_fault_84_large_wrappers_are_not_cut(name, path):
     mine, truth = nn.Parameter(Wrapper(*weights(LARGE))), nn.Parameter(*weights(LARGE))
-    wrapped, alone = make(name, [mine], IMPLEMENTATIONS[path]), make(name, [truth], {"foreach": False})
+    wrapped, alone = make(name, [mine], PATHS[path]), make(name, [truth], {"foreach": False})
     train(wrapped, Wrapper), train(alone)
     torch.testing.assert_close(plain(mine), truth.detach(), rtol=1e-4, atol=1e-5)
 
@@ -125,7 +126,7 @@ def test_fault_84_rows_of_subclasses(name, path, kind):
     values = [torch.full((3, 2), 1.0 + i) for i in range(3)]
     rows = [torch.sparse_coo_tensor([[i, 4, i]], x, (6, 2), check_invariants=True) for i, x in enumerate(values)]
     mine, truth = nn.Parameter(kind(*weights((6, 2)))), nn.Parameter(*weights((6, 2)))
-    wrapped, alone = make(name, [mine], IMPLEMENTATIONS[path]), make(name, [truth])
+    wrapped, alone = make(name, [mine], PATHS[path]), make(name, [truth])
     for g in rows:
         mine.grad, truth.grad = g, g.clone()
         wrapped.step(), alone.step()
@@ -139,7 +140,7 @@ def test_fake_tensors_take_steps(name, path):
         pytest.skip("leaves are not updated in the sight of autograd")
     with FakeTensorMode():
         net = nn.Linear(1000, 1000)
-        optimizer = make(name, net.parameters(), IMPLEMENTATIONS[path])
+        optimizer = make(name, net.parameters(), PATHS[path])
         for _ in range(2):
             net(torch.ones(2, 1000)).sum().backward()
             optimizer.step()
@@ -149,7 +150,7 @@ def test_fake_tensors_take_steps(name, path):
 @every_optimizer
 def test_meta_tensors_take_steps(name, path):
     p = nn.Parameter(torch.empty(LARGE, device="meta"))
-    optimizer = make(name, [p], IMPLEMENTATIONS[path])
+    optimizer = make(name, [p], PATHS[path])
     for _ in range(2):
         p.grad = torch.empty_like(p)
         optimizer.step()
@@ -164,7 +165,7 @@ def test_fault_105_lazy_parameters(name, path):
         pytest.skip("leaves are not updated in the sight of autograd")
     torch.manual_seed(0)
     lazy = nn.LazyLinear(3)
-    optimizer = make(name, [{"params": lazy.parameters()}], IMPLEMENTATIONS[path])
+    optimizer = make(name, [{"params": lazy.parameters()}], PATHS[path])
     optimizer.step()
     lazy(torch.ones(2, 4))
     eager = nn.Linear(4, 3)
@@ -268,7 +269,7 @@ def test_fault_85_memory_moves_between_steps(name, path, move):
         return
     path, _, flat = path.partition(", ")
     nets, optimizers = [], []
-    for flags in (IMPLEMENTATIONS[path], {"foreach": False}):
+    for flags in (PATHS[path], {"foreach": False}):
         torch.manual_seed(0)
         nets.append(nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 1)))
         optimizers.append(make(name, nets[-1].parameters(), flags))
@@ -310,7 +311,7 @@ def shared_and_its_twin(path):
     torch.manual_seed(0)
     net = nn.Linear(5, 4)
     twin = copy.deepcopy(net)
-    optimizer, alone = nadam_ref.Nadam(net.parameters(), **IMPLEMENTATIONS[path]), nadam_ref.Nadam(twin.parameters())
+    optimizer, alone = nadam_ref.Nadam(net.parameters(), **PATHS[path]), nadam_ref.Nadam(twin.parameters())
     train(optimizer), train(alone)
     net.share_memory()
     for state in optimizer.state.values():
@@ -344,7 +345,7 @@ def test_fault_85_an_optimizer_sent_to_another_process_goes_on_in_shared_memory(
 def test_autograd_sees_every_step(path):
     """A second backward pass through parameters that have moved is an error, as it is with torch's for-loop."""
     net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
-    optimizer = nadam_ref.Nadam(net.parameters(), **IMPLEMENTATIONS[path])
+    optimizer = nadam_ref.Nadam(net.parameters(), **PATHS[path])
     loss = net(torch.ones(2, 3)).sum()
     loss.backward(retain_graph=True)
     optimizer.step()

@@ -9,14 +9,13 @@ import sys
 
 import pytest
 import torch
-from arms import ARMS, PATHS
+from conformance import every_path_of_leaves
+from variants import PATHS, TEN, ten
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, scalars
 
 NAMES = list(OPTIMIZERS)
-TEN = [next(arm for arm in ARMS if arm.name == name) for name in NAMES]
-ten = pytest.mark.parametrize("arm", TEN, ids=NAMES)
 
 
 def step(optimizer, *grads):
@@ -36,24 +35,24 @@ def values(p):
 
 
 @ten
-def test_fault_01_nan_and_inf_propagate(arm):
+def test_fault_01_nan_and_inf_propagate(variant):
     p = parameter(3)
-    step(arm.optimizer([p]), torch.tensor([float("nan"), 1.0, float("inf")], dtype=torch.float64))
+    step(variant.optimizer([p]), torch.tensor([float("nan"), 1.0, float("inf")], dtype=torch.float64))
     assert p[0].isnan()
     assert p[1].isfinite()
     assert not p[2].isfinite()
 
 
 @ten
-def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(arm):
+def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(variant):
     p = parameter(2, dtype=torch.float32)
     q = values(p)[1:].requires_grad_()
-    both, alone = arm.optimizer([p]), arm.optimizer([q])
+    both, alone = variant.optimizer([p]), variant.optimizer([q])
     for _ in range(3):
         step(both, torch.tensor([1e30, 0.5]))
         step(alone, torch.tensor([0.5]))
     assert torch.equal(p[1:], q)
-    if arm.optimizer([p]).rule.norm in ("sum", "rms"):  # g² is inf, the step is 0: the parameter freezes
+    if variant.optimizer([p]).rule.norm in ("sum", "rms"):  # g² is inf, the step is 0: the parameter freezes
         frozen = p[0].item()
         step(both, torch.tensor([1.0, 0.5]))
         assert p[0].item() == frozen
@@ -61,33 +60,31 @@ def test_fault_02_huge_gradients_in_float32_do_not_move_other_elements(arm):
 
 @ten
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_fault_03_denormal_gradients_stay_finite(arm, dtype):
+def test_fault_03_denormal_gradients_stay_finite(variant, dtype):
     p = parameter(3, dtype=dtype)
-    optimizer = arm.optimizer([p])
+    optimizer = variant.optimizer([p])
     for _ in range(10):
         step(optimizer, torch.full_like(p, torch.finfo(dtype).tiny / 1000))
     assert p.isfinite().all()
 
 
 @ten
-@pytest.mark.parametrize("path", PATHS)
+@every_path_of_leaves
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
-def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(arm, path, dtype):
-    if path == "tensor-lr":
-        pytest.skip("the rate plays no part")
+def test_fault_04_zero_gradients_from_the_first_step_without_epsilon(variant, path, dtype):
     p = parameter(3, dtype=dtype)
     before = values(p)
-    no_eps = {"eps": 0.0} if "eps" in arm.optimizer([p]).defaults else {}
-    optimizer = arm.optimizer([p], **PATHS[path], **no_eps)
+    no_eps = {"eps": 0.0} if "eps" in variant.optimizer([p]).defaults else {}
+    optimizer = variant.optimizer([p], **PATHS[path], **no_eps)
     for _ in range(3):
         step(optimizer, torch.zeros_like(p))
     assert torch.equal(p, before)
 
 
 @ten
-def test_fault_05_zero_for_a_thousand_steps_and_then_not(arm):
+def test_fault_05_zero_for_a_thousand_steps_and_then_not(variant):
     p = parameter(3)
-    optimizer = arm.optimizer([p])
+    optimizer = variant.optimizer([p])
     for _ in range(1000):
         step(optimizer, torch.zeros_like(p))
     before = values(p)
@@ -97,9 +94,9 @@ def test_fault_05_zero_for_a_thousand_steps_and_then_not(arm):
 
 
 @ten
-def test_fault_06_parameters_without_gradient_are_skipped(arm):
+def test_fault_06_parameters_without_gradient_are_skipped(variant):
     p, q = parameter(3), parameter(2, seed=1)
-    optimizer = arm.optimizer([p, q])
+    optimizer = variant.optimizer([p, q])
     before = values(q)
     step(optimizer, torch.ones_like(p), None)
     step(optimizer, torch.ones_like(p), None)
@@ -112,12 +109,10 @@ def test_fault_06_parameters_without_gradient_are_skipped(arm):
 
 
 @ten
-@pytest.mark.parametrize("path", PATHS)
-def test_fault_07_08_scalars_and_empty_tensors(arm, path):
-    if path == "tensor-lr":
-        pytest.skip("the rate plays no part")
+@every_path_of_leaves
+def test_fault_07_08_scalars_and_empty_tensors(variant, path):
     p, q = parameter(), torch.empty(0, 3, dtype=torch.float64, requires_grad=True)
-    optimizer = arm.optimizer([p, q], **PATHS[path])
+    optimizer = variant.optimizer([p, q], **PATHS[path])
     before = values(p)
     step(optimizer, torch.ones_like(p), torch.empty_like(q))
     assert p < before
@@ -126,7 +121,7 @@ def test_fault_07_08_scalars_and_empty_tensors(arm, path):
 
 @ten
 @pytest.mark.parametrize("path", ["for-loop", "foreach", "fused"])
-def test_fault_09_layout_does_not_matter(arm, path):
+def test_fault_09_layout_does_not_matter(variant, path):
     base = parameter(6, 4)
     grads = [torch.randn(4, 6, dtype=torch.float64) for _ in range(3)]
     layouts = {
@@ -136,7 +131,7 @@ def test_fault_09_layout_does_not_matter(arm, path):
     }
     results = {}
     for name, p in layouts.items():
-        optimizer = arm.optimizer([p.requires_grad_()], **PATHS[path if name == "contiguous" else "for-loop"])
+        optimizer = variant.optimizer([p.requires_grad_()], **PATHS[path if name == "contiguous" else "for-loop"])
         for g in grads:
             step(optimizer, g)
         results[name] = values(p)
@@ -146,16 +141,16 @@ def test_fault_09_layout_does_not_matter(arm, path):
 
 
 @ten
-def test_fault_10_overlapping_parameters_are_refused(arm):
+def test_fault_10_overlapping_parameters_are_refused(variant):
     with pytest.raises(ValueError, match=r"shape \(3, 4\) whose elements overlap"):
-        arm.optimizer([torch.zeros(1, 4).expand(3, 4)])
+        variant.optimizer([torch.zeros(1, 4).expand(3, 4)])
 
 
 @ten
-def test_fault_11_complex_parameters_are_pairs_of_reals(arm):
+def test_fault_11_complex_parameters_are_pairs_of_reals(variant):
     z = parameter(3, dtype=torch.complex128)
     x = torch.view_as_real(values(z)).requires_grad_()
-    a, b = arm.optimizer([z]), arm.optimizer([x])
+    a, b = variant.optimizer([z]), variant.optimizer([x])
     for i in range(5):
         g = torch.randn(3, dtype=torch.complex128, generator=torch.Generator().manual_seed(i))
         step(a, g)
@@ -177,13 +172,13 @@ def test_fault_13_non_leaf_is_refused():
 @ten
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("path", ["for-loop", "foreach", "fused", "capturable"])
-def test_fault_14_half_precision_is_float32_arithmetic(arm, dtype, path):
+def test_fault_14_half_precision_is_float32_arithmetic(variant, dtype, path):
     p = parameter(4, 3, dtype=dtype)
-    optimizer = arm.optimizer([p], **PATHS[path])
+    optimizer = variant.optimizer([p], **PATHS[path])
     for i in range(10):
         start = p.detach().float().requires_grad_()
         g = torch.randn(4, 3, generator=torch.Generator().manual_seed(i)).to(dtype)
-        twin = arm.optimizer([start])
+        twin = variant.optimizer([start])
         if p in optimizer.state:  # float32 arithmetic from the state this optimizer has
             twin.state[start] = copy.deepcopy(optimizer.state[p])
         step(twin, g.float())
@@ -200,9 +195,9 @@ def test_fault_14_half_precision_is_float32_arithmetic(arm, dtype, path):
 
 @ten
 @pytest.mark.parametrize("lr", [-1.0, float("nan"), float("inf"), "0.1x", torch.tensor([1.0, 2.0])], ids=str)
-def test_fault_16_rates(arm, lr):
+def test_fault_16_rates(variant, lr):
     with pytest.raises(ValueError, match=r"Invalid learning rate: |Tensor lr must be 1-element"):
-        arm.optimizer([parameter(3)], lr=lr)
+        variant.optimizer([parameter(3)], lr=lr)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
@@ -257,9 +252,9 @@ def test_fault_21_groups_added_mid_run_count_for_themselves_and_are_checked():
 
 
 @ten
-def test_fault_22_closure(arm):
+def test_fault_22_closure(variant):
     p = parameter(3)
-    optimizer = arm.optimizer([p])
+    optimizer = variant.optimizer([p])
 
     def closure():
         optimizer.zero_grad()
@@ -276,10 +271,10 @@ def test_fault_22_closure(arm):
 @ten
 @pytest.mark.parametrize("steps", [0, 1, 7])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
-def test_fault_23_24_resumed_runs_go_on_bitwise(arm, steps, dtype):
+def test_fault_23_24_resumed_runs_go_on_bitwise(variant, steps, dtype):
     """Through state_dict and a weights_only file, deepcopy and pickle, at any step; half precision keeps its state."""
     p = parameter(4, 3, dtype=dtype)
-    optimizer = arm.optimizer([p], weight_decay=0.01)
+    optimizer = variant.optimizer([p], weight_decay=0.01)
     grads = [torch.randn(4, 3, generator=torch.Generator().manual_seed(i)).to(dtype) for i in range(steps + 5)]
     for g in grads[:steps]:
         step(optimizer, g)
@@ -287,7 +282,7 @@ def test_fault_23_24_resumed_runs_go_on_bitwise(arm, steps, dtype):
     torch.save(optimizer.state_dict(), file)
     file.seek(0)
     q = values(p).requires_grad_()
-    loaded = arm.optimizer([q], lr=0.5)
+    loaded = variant.optimizer([q], lr=0.5)
     loaded.load_state_dict(torch.load(file, weights_only=True))
     others = [loaded, copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))]
     for g in grads[steps:]:
@@ -312,10 +307,10 @@ def test_fault_23_schedules_do_not_hide_another_rule():
 
 def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing():
     made = {}
-    for arm in TEN:
+    for variant in TEN:
         p = parameter(3)
-        made[arm.name] = arm.optimizer([p])
-        step(made[arm.name], torch.ones_like(p))
+        made[variant.name] = variant.optimizer([p])
+        step(made[variant.name], torch.ones_like(p))
     kinds = {name: set(next(iter(o.state_dict()["state"].values()), {})) for name, o in made.items()}
     for ours, other in ((a, b) for a in NAMES for b in NAMES if kinds[a] != kinds[b] and kinds[b]):
         before = copy.deepcopy(made[ours].state_dict())
@@ -337,11 +332,11 @@ def test_fault_25_26_long_runs_keep_counting_and_correcting():
 
 
 @ten
-def test_fault_27_schedulers_change_the_rate_between_steps(arm):
+def test_fault_27_schedulers_change_the_rate_between_steps(variant):
     p, q = parameter(3), parameter(3)
-    optimizer = arm.optimizer([p], lr=0.1)
+    optimizer = variant.optimizer([p], lr=0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
-    by_hand = arm.optimizer([q], lr=0.1)
+    by_hand = variant.optimizer([q], lr=0.1)
     for i in range(4):
         by_hand.param_groups[0]["lr"] = 0.1 * 0.5**i
         step(by_hand, torch.ones_like(q))
@@ -399,21 +394,21 @@ def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence():
 
 
 @ten
-def test_a_rate_of_zero_moves_nothing(arm):
+def test_a_rate_of_zero_moves_nothing(variant):
     p = parameter(3)
     before = values(p)
-    step(arm.optimizer([p], lr=0.0), torch.ones_like(p))
+    step(variant.optimizer([p], lr=0.0), torch.ones_like(p))
     assert torch.equal(p, before)
 
 
 @ten
-def test_step_is_differentiable(arm):
+def test_step_is_differentiable(variant):
     """The gradient of the updated parameter by the first gradient, against central differences."""
     start = parameter(3)
 
     def updated(g):
         p = start.detach().clone().requires_grad_().clone()
-        optimizer = arm.optimizer([p], differentiable=True)
+        optimizer = variant.optimizer([p], differentiable=True)
         p.grad = g
         optimizer.step()
         return p

@@ -6,12 +6,12 @@ import pytest
 import torch
 from conformance import every_optimizer
 from torch import nn
+from variants import PATHS
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS
 
-PATHS = {"for-loop": {"foreach": False}, "default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
-every_path = pytest.mark.parametrize("path", PATHS)
+every_path = pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "fused"])
 
 
 def parameters():

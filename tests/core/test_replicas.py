@@ -6,25 +6,24 @@ from functools import partial
 
 import pytest
 import torch
-from arms import ARMS
 from torch.func import functional_call, grad, stack_module_state, vmap
+from variants import every_variant_with_box
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS
 from nadam_ref.replicas import Replicas
 
 R = 3
-arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
 
 
 def randn(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def keywords_of(arm):
+def keywords_of(variant):
     """Keywords for all replicas, with a tensor wherever they differ, and the same for each replica apart."""
-    known = inspect.signature(OPTIMIZERS[arm.name]).parameters
-    group = arm.optimizer([torch.zeros(1)]).param_groups[0]
+    known = inspect.signature(OPTIMIZERS[variant.name]).parameters
+    group = variant.optimizer([torch.zeros(1)]).param_groups[0]
     common = {k: v for k, v in group.items() if k in known and k != "params"}
     spread = {
         "lr": [0.01, 0.02, 0.005],
@@ -46,11 +45,11 @@ def _of_replica(name, values, r):
     return tuple(beta[r] for beta in values) if name == "betas" else values[r]
 
 
-@arms
+@every_variant_with_box
 @pytest.mark.parametrize("more", [{}, {"maximize": True}, {"decoupled_weight_decay": True}, {"fused": True}], ids=str)
-def test_equal_to_separate_optimizers(arm, more):
-    together, apart = keywords_of(arm)
-    cls = OPTIMIZERS[arm.name]
+def test_equal_to_separate_optimizers(variant, more):
+    together, apart = keywords_of(variant)
+    cls = OPTIMIZERS[variant.name]
     params = {"w": randn(R, 4, 2), "b": randn(R, seed=1)}
     single = [[x[r].clone().requires_grad_() for x in params.values()] for r in range(R)]
     runs = Replicas(cls, params, **{**together, **more})
@@ -67,13 +66,13 @@ def test_equal_to_separate_optimizers(arm, more):
             torch.testing.assert_close(x[r], p.detach(), rtol=1e-12, atol=1e-13)
 
 
-@arms
+@every_variant_with_box
 @pytest.mark.parametrize("counts", ["own", "common"])
-def test_row_lazy_replicas_are_row_lazy_runs(arm, counts):
-    together, apart = keywords_of(arm)
-    if arm.name != "GD":
+def test_row_lazy_replicas_are_row_lazy_runs(variant, counts):
+    together, apart = keywords_of(variant)
+    if variant.name != "GD":
         together, *apart = ({**x, "row_counts": counts} for x in (together, *apart))
-    cls = OPTIMIZERS[arm.name]
+    cls = OPTIMIZERS[variant.name]
     rows = 5
     params = {"table": randn(R, rows, 2)}
     single = [params["table"][r].clone().requires_grad_() for r in range(R)]

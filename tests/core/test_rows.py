@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from arms import ARMS, COMMON
 from test_optimizer import parameter
+from variants import every_variant_with_box, ten
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, RULES, AdaGrad, Adam, Nadam, paper
@@ -17,10 +17,7 @@ from nadam_ref.fused.pointers import NoKernelError
 from nadam_ref.kernels import Prelude
 
 ROWS, WIDTH, STEPS = 7, 3, 120
-arms = pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.id)
-TEN = [next(arm for arm in ARMS if arm.name == name) for name in OPTIMIZERS]
 BOXES = {"own": paper.row_lazy, "common": paper.row_lazy_common}
-ten = pytest.mark.parametrize("arm", TEN, ids=lambda arm: arm.name)
 
 
 def stream(always=(), seed=0):
@@ -49,25 +46,26 @@ def step(optimizer, p, grad):
     optimizer.step()
 
 
-@arms
+@every_variant_with_box
 @pytest.mark.parametrize("counts", BOXES)
 @pytest.mark.parametrize("flags", [{}, {"foreach": True}, {"fused": True}, {"capturable": True}], ids=str)
-def test_fault_15_row_lazy_is_its_box(arm, flags, counts):
+def test_fault_15_row_lazy_is_its_box(variant, flags, counts):
     """Uncoalesced and repeated rows are summed once; every row counts its own steps, or all have one count."""
     p = parameter(ROWS, WIDTH)
-    optimizer = arm.optimizer([p], **flags, **({} if arm.name == "GD" else {"row_counts": counts}))
-    names = {k: COMMON[k] for k in arm.uses}
+    optimizer = variant.optimizer([p], **flags, **({} if variant.name == "GD" else {"row_counts": counts}))
     occurring = [summed(rows, values) for rows, values in stream()]
-    box = paper.path(BOXES[counts], p.detach().numpy(), lambda _, s: occurring[s - 1], STEPS, of=arm.box, **names)
+    box = paper.path(
+        BOXES[counts], p.detach().numpy(), lambda _, s: occurring[s - 1], STEPS, of=variant.box, **variant.uses
+    )
     for rows, values in stream():
         step(optimizer, p, sparse(rows, values))
     assert np.abs(p.detach().numpy() - box[-1]).max() <= 1e-13 * np.abs(box[-1]).max()
 
 
-@arms
-def test_where_every_row_occurs_in_every_step_it_is_the_dense_rule(arm):
+@every_variant_with_box
+def test_where_every_row_occurs_in_every_step_it_is_the_dense_rule(variant):
     p, q = parameter(ROWS, WIDTH), parameter(ROWS, WIDTH)
-    a, b = arm.optimizer([p], weight_decay=0.01), arm.optimizer([q], weight_decay=0.01)
+    a, b = variant.optimizer([p], weight_decay=0.01), variant.optimizer([q], weight_decay=0.01)
     for rows, values in stream(always=range(ROWS)):
         step(a, p, sparse(rows, values))
         step(b, q, dense(rows, values))
@@ -77,9 +75,9 @@ def test_where_every_row_occurs_in_every_step_it_is_the_dense_rule(arm):
 
 
 @ten
-def test_rows_that_do_not_occur_keep_everything(arm):
+def test_rows_that_do_not_occur_keep_everything(variant):
     p = parameter(ROWS, WIDTH)
-    optimizer = arm.optimizer([p], weight_decay=0.1)
+    optimizer = variant.optimizer([p], weight_decay=0.1)
     for rows, values in stream():
         step(optimizer, p, sparse(rows, values))
     before, state = p.detach().clone(), copy.deepcopy(dict(optimizer.state.get(p, {})))
@@ -92,10 +90,10 @@ def test_rows_that_do_not_occur_keep_everything(arm):
 
 
 @ten
-def test_dense_and_sparse_gradients_may_take_turns(arm):
+def test_dense_and_sparse_gradients_may_take_turns(variant):
     """A dense gradient is one in which every row occurs."""
     p, q = parameter(ROWS, WIDTH), parameter(ROWS, WIDTH)
-    mixed, lazy = arm.optimizer([p]), arm.optimizer([q])
+    mixed, lazy = variant.optimizer([p]), variant.optimizer([q])
     for i, (rows, values) in enumerate(stream()):
         if i % 3:
             step(mixed, p, sparse(rows, values))
@@ -109,10 +107,10 @@ def test_dense_and_sparse_gradients_may_take_turns(arm):
 
 @ten
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.complex64], ids=str)
-def test_other_dtypes(arm, dtype):
+def test_other_dtypes(variant, dtype):
     p = parameter(ROWS, WIDTH, dtype=dtype)
     q = p.detach().clone().requires_grad_()
-    a, b = arm.optimizer([p]), arm.optimizer([q])
+    a, b = variant.optimizer([p]), variant.optimizer([q])
     for rows, values in stream(always=range(ROWS)):
         g = sparse(rows, values, dtype).coalesce()
         step(a, p, g)
@@ -122,7 +120,7 @@ def test_other_dtypes(arm, dtype):
 
 
 @ten
-def test_an_embedding_trains_and_resumes_bitwise(arm):
+def test_an_embedding_trains_and_resumes_bitwise(variant):
     torch.manual_seed(0)
     table = torch.nn.Embedding(ROWS, WIDTH, sparse=True, dtype=torch.float64)
     twin = copy.deepcopy(table)
@@ -134,10 +132,10 @@ def test_an_embedding_trains_and_resumes_bitwise(arm):
             module(torch.randint(0, ROWS, (4,), generator=generator)).square().sum().backward()
             optimizer.step()
 
-    first = arm.optimizer(table.parameters())
+    first = variant.optimizer(table.parameters())
     train(table, first, 10, seed=1)
     twin.load_state_dict(table.state_dict())
-    second = arm.optimizer(twin.parameters())
+    second = variant.optimizer(twin.parameters())
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     train(table, first, 10, seed=2)
     train(twin, second, 10, seed=2)
@@ -307,13 +305,13 @@ def rate(optimizer, params, step):
     optimizer.param_groups[0]["lr"] = 0.01 / (1 + step)
 
 
-@arms
+@every_variant_with_box
 @pytest.mark.parametrize("counts", BOXES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_fused_rows_are_the_unfused_rows(arm, counts, dtype, unfused_rows):
+def test_fused_rows_are_the_unfused_rows(variant, counts, dtype, unfused_rows):
     """With a rate that changes, gradients of every kind, and a dense one among them."""
-    flags = {} if arm.name == "GD" else {"row_counts": counts}
-    runs = [train(arm.optimizer(x, **flags, fused=flag), x, change=rate) for x, flag in both(dtype)]
+    flags = {} if variant.name == "GD" else {"row_counts": counts}
+    runs = [train(variant.optimizer(x, **flags, fused=flag), x, change=rate) for x, flag in both(dtype)]
     alike(*runs)
     assert not unfused_rows
 
@@ -362,8 +360,8 @@ CHANGES = [betas, a_schedule_of_betas, tensor_rate, moved, far_on, other_product
 
 @ten
 @pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
-def test_whatever_changes_fused_rows_are_the_unfused_rows(arm, change, unfused_rows):
-    runs = [train(arm.optimizer(params, fused=flag), params, change=change) for params, flag in both(torch.float64)]
+def test_whatever_changes_fused_rows_are_the_unfused_rows(variant, change, unfused_rows):
+    runs = [train(variant.optimizer(params, fused=flag), params, change=change) for params, flag in both(torch.float64)]
     alike(*runs)
     assert not unfused_rows
 
@@ -374,36 +372,36 @@ def test_whatever_changes_fused_rows_are_the_unfused_rows(arm, change, unfused_r
     [{"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}],
     ids=str,
 )
-def test_fused_rows_with_weight_decay(arm, keywords, unfused_rows):
+def test_fused_rows_with_weight_decay(variant, keywords, unfused_rows):
     """AdaGrad's decay of the rate, too, is in the decoupled decay of the weights."""
-    keywords = keywords | ({"lr_decay": 0.1} if arm.name == "AdaGrad" else {})
-    runs = [train(arm.optimizer(x, **keywords, fused=flag), x, change=rate) for x, flag in both(torch.float64)]
+    keywords = keywords | ({"lr_decay": 0.1} if variant.name == "AdaGrad" else {})
+    runs = [train(variant.optimizer(x, **keywords, fused=flag), x, change=rate) for x, flag in both(torch.float64)]
     alike(*runs)
     assert not unfused_rows
 
 
 @ten
-def test_a_checkpoint_goes_from_fused_to_unfused_and_back(arm):
+def test_a_checkpoint_goes_from_fused_to_unfused_and_back(variant):
     params = parameters()
-    start = train(arm.optimizer(params, fused=True), params)
-    unfused, fused_again = copied(*start, arm.optimizer), copied(*start, arm.optimizer, fused=True)
+    start = train(variant.optimizer(params, fused=True), params)
+    unfused, fused_again = copied(*start, variant.optimizer), copied(*start, variant.optimizer, fused=True)
     for run in (start, unfused, fused_again):
         train(*run, steps=range(12, 24))
     alike(start, unfused), alike(start, fused_again)
-    fused_later = copied(*unfused, arm.optimizer, fused=True)
+    fused_later = copied(*unfused, variant.optimizer, fused=True)
     for run in (start, fused_later):
         train(*run, steps=range(24, 36))
     alike(start, fused_later, ulps=256)
 
 
 @ten
-def test_what_the_kernel_does_not_read_goes_the_unfused_way(arm, unfused_rows):
+def test_what_the_kernel_does_not_read_goes_the_unfused_way(variant, unfused_rows):
     """A table with gaps in memory, one in half precision, and a complex one, beside tables that go the fused way."""
     runs = []
     for flag in (True, None):
         params = [parameter(ROWS, 2 * WIDTH).detach()[:, ::2].requires_grad_(), *parameters()]
         params[1:1] = [parameter(ROWS, WIDTH, dtype=dtype) for dtype in (torch.bfloat16, torch.complex64)]
-        runs.append(train(arm.optimizer(params, fused=flag), params))
+        runs.append(train(variant.optimizer(params, fused=flag), params))
     alike(*runs)
     assert set(map(id, unfused_rows)) == set(map(id, runs[0][1][:3]))
 
@@ -441,9 +439,9 @@ def test_thousands_of_steps_are_one_table_that_doubles(unfused_rows, monkeypatch
 
 @pytest.mark.parametrize("row", [-1, ROWS])
 @ten
-def test_an_index_that_is_no_row_changes_nothing(arm, row):
+def test_an_index_that_is_no_row_changes_nothing(variant, row):
     params = parameters()
-    optimizer, _ = train(arm.optimizer(params, fused=True), params)
+    optimizer, _ = train(variant.optimizer(params, fused=True), params)
     before, state = copy.deepcopy(params), copy.deepcopy(optimizer.state_dict()["state"])
     for p in params[:3]:
         values = torch.ones(2, *p.shape[1:], dtype=p.dtype)
