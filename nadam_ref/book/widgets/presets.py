@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import paper
-from ...rules import DIALECTS, RULES
+from ...rules import DIALECTS, RULES, Rule
 from ..cells import figures
 from ..cells.figures import Point
 from .surfaces import SURFACES
@@ -74,7 +74,10 @@ _BOXES: dict[str, Callable[..., Any]] = {
     "MaxProp": paper.maxprop,
     "Adam": paper.adam,
     "AdaMax": paper.adamax,
+    "Nadam": paper.nadam,
+    "NadaMax": paper.nadamax,
 }
+#: The other dialects of Nadam; of NadaMax with `max_norm`.
 _DIALECT_BOXES: dict[str, Callable[..., Any]] = {
     "iclr": paper.nadam_iclr,
     "constant": paper.nadam_constant,
@@ -96,11 +99,11 @@ def paths(state: State, steps: int | None = None) -> dict[str, Array]:
 
 
 def _box(name: str, state: State) -> Callable[..., Any]:
-    if name in _BOXES:
-        return _BOXES[name]
-    if state.dialect == "cs229":
-        return paper.nadam if name == "Nadam" else paper.nadamax
-    return _DIALECT_BOXES[state.dialect]
+    return _BOXES[name] if state.dialect == "cs229" or not _has_dialects(RULES[name]) else _DIALECT_BOXES[state.dialect]
+
+
+def _has_dialects(rule: Rule) -> bool:
+    return rule.nesterov and rule.momentum == "mean"
 
 
 def _settings(name: str, state: State) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def _settings(name: str, state: State) -> dict[str, Any]:
         found["ν"] = state.nu
     if rule.momentum != "none":
         found["μ"] = state.mu
-        if name in _BOXES or DIALECTS[state.dialect].free_schedule:
+        if not _has_dialects(rule) or DIALECTS[state.dialect].free_schedule:
             found["ψ"] = state.psi
     if name == "RMSProp":
         found["corrected"] = True
