@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from importlib import metadata
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,32 @@ def test_what_is_imported_is_declared(pyproject: dict[str, Any]) -> None:
         assert declared & (names | {by_way_of.get(name, name) for name in names}), f"{module} is not in pyproject.toml"
 
 
+def imported_from(path: Path) -> set[str]:
+    """What a module imports, anywhere in it, by the full names."""
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            source = resolve_name("." * node.level + (node.module or ""), package)
+            found |= {f"{source}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_layer_imports_only_those_below_it() -> None:
+    layers = ("experiments", "book", "commands")  # on top of the core; the program `cli.py` is on top of all
+    package = ROOT / "nadam_ref"
+    for path in package.rglob("*.py"):
+        layer = path.relative_to(package).parts[0]
+        above = layers[layers.index(layer) + 1 :] if layer in layers else layers
+        found = imported_from(path)
+        if layer != "cli.py":
+            assert not {name for name in found if name.startswith(tuple(f"nadam_ref.{x}" for x in above))}, path
+        if layer not in (*layers, "paper.py"):
+            assert not {name for name in found if name.split(".")[0] == "numpy"}, path
+
+
 def test_files_beside_the_modules_are_installed_with_them(pyproject: dict[str, Any]) -> None:
     patterns = pyproject["tool"]["setuptools"]["package-data"]["nadam_ref"]
     package = Path("nadam_ref")
@@ -333,12 +360,6 @@ def test_the_links_lead_somewhere() -> None:
     for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", read(page)):
             assert (ROOT / target).exists(), f"{page}: {target}"
-
-
-def test_the_tables_name_what_there_is() -> None:
-    text = read("README.md")
-    rules = text[text.index("## What is in it") : text.index("## Which Nadam?")]
-    assert set(re.findall(r"`(\w+)`", rules)) == set(nadam_ref.OPTIMIZERS)
 
 
 def test_the_table_of_dialects_says_what_they_say_of_themselves() -> None:

@@ -1,7 +1,11 @@
 """The specs of tests: one definition of the fields that a test leaves open."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.runs.spec import RunSpec
@@ -12,9 +16,11 @@ from nadam_ref.experiments.tasks import TASKS
 EMBEDDED = {"images": "digits", "autoencoder": "digits", "word2vec": "clusters", "language_model": "chain"}
 
 
-def spec(optimizer="Nadam", *, task="images", hyper=None, **fields):
+def spec(
+    optimizer: str = "Nadam", *, task: str = "images", hyper: Mapping[str, Any] | None = None, **fields: Any
+) -> RunSpec:
     """A few steps on embedded data, with some fields of one's own; `hyper` is completed by defaults."""
-    usual = {
+    usual: dict[str, Any] = {
         "task_version": TASKS[task].VERSION,
         "profile": "smoke",
         "model": dataclasses.asdict(TASKS[task].SIZES["smoke"]),
@@ -32,6 +38,6 @@ def spec(optimizer="Nadam", *, task="images", hyper=None, **fields):
 
 
 @cache
-def sha256(task):
+def sha256(task: str) -> str:
     """The sha256 of a task's embedded data."""
-    return TASKS[task].load(EMBEDDED[task]).sha256
+    return str(TASKS[task].load(EMBEDDED[task]).sha256)
