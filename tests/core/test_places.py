@@ -87,7 +87,7 @@ OF_AN_OPTIMIZER: dict[str, Callable[[], Names]] = {
     "nadam_ref/__init__.py: __all__": lambda: classes(nadam_ref),
     "nadam_ref/bench.py: TORCH": torchs,
     "nadam_ref/book/cells/figures.py: a look of its own": lambda: alone(RULES),
-    "nadam_ref/book/widgets/presets.py: _BOXES": lambda: drawn(
+    "nadam_ref/book/widgets/presets.py: _box": lambda: drawn(
         {name: presets.on("ravine", name, dialect="cs229") for name in RULES}
     ),
     "nadam_ref/book/extension/names.yaml": lambda: yaml.safe_load(read("nadam_ref/book/extension/names.yaml"))[
@@ -108,7 +108,7 @@ OF_A_DIALECT: dict[str, Callable[[], Names]] = {
     ),
     "nadam_ref/which.py: STEPS": lambda: of_tests("nadam_ref.which", "STEPS"),
     "nadam_ref/book/cells/figures.py: a pen of its own": lambda: alone(DIALECTS),
-    "nadam_ref/book/widgets/presets.py: _DIALECT_BOXES": lambda: drawn(
+    "nadam_ref/book/widgets/presets.py: _box, in dialects": lambda: drawn(
         {name: presets.on("ravine", "Nadam", dialect=name) for name in DIALECTS}
     ),
     "README.md: the table of dialects": lambda: (
