@@ -137,7 +137,7 @@ def admitted(
 def _check_names(state: dict[str, Any], settings: Settings, ours: str) -> None:
     names = settings.keys.names
     if state and set(names) - set(state) == {"step"} and settings.rule.momentum == "sum":
-        warnings.warn("the checkpoint counts no steps: the momentum schedule starts at t = 1", stacklevel=6)
+        warnings.warn("the checkpoint counts no steps: the momentum schedule starts at t = 1", stacklevel=8)
     elif state and set(state) != set(names):
         raise ValueError(
             f"the checkpoint's state is of another rule: it has {', '.join(state)}; "
