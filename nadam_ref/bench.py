@@ -24,8 +24,6 @@ from .machine import checkout, processor
 from .replicas import Replicas
 from .rules import Rule
 
-__all__ = ["LISTS", "SIZES", "Result", "replicas", "report", "rows", "size", "sparse", "step", "streams"]
-
 Step = Callable[[], Any]
 Shapes = list[tuple[int, ...]]
 #: What is measured at one time: the name of the list, the rule, the shapes.

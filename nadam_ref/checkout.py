@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["VARIABLE", "find"]
-
 PACKAGE = Path(__file__).parent
 #: Names the checkout to programs that run in a folder of their own: the chapters and Sphinx.
 VARIABLE = "NADAM_REF_CHECKOUT"

@@ -19,20 +19,6 @@ from .compat import internal_overlap, stored
 from .kernels import arithmetic
 from .rules import DIALECTS, LENGTHS
 
-__all__ = [
-    "Counterpart",
-    "Default",
-    "check_keywords",
-    "check_parameter",
-    "check_rows",
-    "checked",
-    "fitting",
-    "misplaced",
-    "momentum_decay",
-    "renamed",
-    "warn_of_old_names",
-]
-
 #: Hyperparameters that are one number, with the bound they stay below.
 BOUNDS = {
     **dict.fromkeys(("lr", "eps", "eps_root", "weight_decay", "momentum_decay", "lr_decay"), math.inf),

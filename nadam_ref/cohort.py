@@ -19,8 +19,6 @@ from .rules import Real, Scalars
 from .settings import Settings, StateKeys
 from .state import Begun, Shielded, State, restored
 
-__all__ = ["Cohort", "cohorts"]
-
 
 def cohorts(settings: Settings, states: Begun) -> tuple[list[Cohort], list[Cohort]]:
     """The parameters that have a gradient, by what one call needs in common; apart, those with sparse gradients."""

@@ -15,16 +15,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim import optimizer as torchs
 
-__all__ = [
-    "check_for_fused",
-    "check_graph_capture",
-    "defaults_to_foreach",
-    "internal_overlap",
-    "stored",
-    "untraced",
-    "use_grad_for_differentiable",
-]
-
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 #: Device types for which torch fuses, and takes foreach by default.

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["part_of", "user_path", "write_whole"]
-
 
 def user_path(text: str) -> Path:
     """The path that a person gave: from the folder they work in, and ``~`` is their home."""

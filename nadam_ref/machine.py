@@ -8,8 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-__all__ = ["checkout", "processor"]
-
 
 def processor() -> str:
     """The name of this machine's processor."""

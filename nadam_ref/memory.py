@@ -12,8 +12,6 @@ from torch.utils.dlpack import from_dlpack
 
 from .kernels import Lists
 
-__all__ = ["are_torchs_own", "cut", "is_memory", "is_shared", "local_parts"]
-
 #: Torch's own tensors. A subclass may keep its numbers anywhere, or nowhere.
 TYPES = {Tensor, nn.Parameter, nn.Buffer}
 STRIDED = {torch.strided}

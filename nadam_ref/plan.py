@@ -13,8 +13,6 @@ from .rows import Rows
 from .settings import Settings
 from .state import Begun
 
-__all__ = ["Plan"]
-
 Advance = Callable[[], None]
 
 #: How many times a group is packed before giving up: some loops change their parameters all the time.

@@ -13,8 +13,6 @@ from .kernels import Lists
 from .memory import is_memory
 from .settings import Settings
 
-__all__ = ["portions"]
-
 #: Tensors, and elements, after which a call on a CPU is full: its temporaries are to stay in a cache.
 TENSORS, PORTION = 16, 1 << 18
 

@@ -20,8 +20,6 @@ from .rules import Real
 from .settings import Settings
 from .state import State
 
-__all__ = ["Rows", "update_rows_"]
-
 #: No sets of numbers.
 NONE = torch.empty(0, 1, dtype=torch.float64, device="cpu")
 

@@ -11,8 +11,6 @@ from torch import Tensor
 from .kernels import Coefficients, Prelude, is_on
 from .rules import Real, Rule, Scalars, scalars
 
-__all__ = ["Settings", "StateKeys", "hyperparameters", "state_keys"]
-
 #: Hyperparameters that `rules.scalars` takes by the same name.
 SCALARS = ("lr", "mu", "nu", "momentum_decay", "bias_correction", "dialect", "gamma", "length", "lr_decay")
 

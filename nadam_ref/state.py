@@ -13,8 +13,6 @@ from torch.optim import Optimizer
 from .kernels import arithmetic, is_on
 from .settings import Settings
 
-__all__ = ["COUNTS", "Begun", "Shielded", "State", "admitted", "by_row", "restored", "start"]
-
 State = dict[str, Tensor]
 Group = dict[str, Any]
 

@@ -1,6 +1,4 @@
 """What an executed notebook carries for its readers beside what it shows."""
 
-__all__ = ["CARGO"]
-
 #: The mime type under which a figure or a named table carries what a reader may download.
 CARGO = "application/vnd.nadam-ref+json"

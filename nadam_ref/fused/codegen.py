@@ -13,8 +13,6 @@ import torch
 from ..kernels import Coefficients, Prelude, expression, prepare
 from ..rules import Rule
 
-__all__ = ["Spelling", "spell"]
-
 
 class Name:
     """A variable of the kernel. An operation on it adds a line to `lines` and gives the name of the result."""

@@ -27,8 +27,6 @@ from ..rules import Rule
 from .codegen import Spelling, spell
 from .pointers import NoKernelError, Span
 
-__all__ = ["body", "head", "kernel", "source"]
-
 Kernel = Callable[[list[Span], Sequence[Coefficients], torch.device], None]
 
 # No contraction: a product and a sum are rounded one by one, as in torch. Without traps and errno loops vectorize.

@@ -16,8 +16,6 @@ from ..rules import Rule
 from .codegen import Spelling, spell
 from .pointers import NoKernelError, Span
 
-__all__ = ["kernel", "source"]
-
 Kernel = Callable[[list[Span], Sequence[Coefficients], torch.device], None]
 
 #: Elements of one program of the grid.

@@ -11,8 +11,6 @@ from ..compat import internal_overlap
 from ..kernels import Lists
 from ..memory import is_memory
 
-__all__ = ["NoKernelError", "Span", "merged", "same_layout", "spans"]
-
 #: Addresses of θ, g, m and n (0 where the rule has none), the number of bytes of each, and which of the step's
 #: numbers apply: 0 but for replicas.
 Span = tuple[int, int, int, int, int, int]

@@ -26,8 +26,6 @@ from ..settings import StateKeys
 from .codegen import spell
 from .cpu import C_TYPES, _library, body, head
 
-__all__ = ["BY_COUNT", "BY_ENTRY", "COMMON", "LIMIT", "Occurring", "Tables", "kernel", "occurring", "source"]
-
 #: Which set of numbers a row takes: the one there is, that of its entry in the gradient, that of its count.
 COMMON, BY_ENTRY, BY_COUNT = range(3)
 #: Counts that a table of numbers holds at most: 150 MB of them.

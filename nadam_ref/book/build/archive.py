@@ -8,8 +8,6 @@ from typing import BinaryIO
 
 from ...files import write_whole
 
-__all__ = ["write"]
-
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can say
 READABLE = 0o100644 << 16  # a plain file that everybody may read
 

@@ -19,8 +19,6 @@ from ..fingerprints import PACKAGE
 from . import archive, execute, notebooks, pages
 from .execute import Job, Progress
 
-__all__ = ["BookError", "BuildReport", "build", "run_and_report"]
-
 #: Executed forms kept for each notebook, so that going back to another profile or to other data costs nothing.
 KEPT = 5
 

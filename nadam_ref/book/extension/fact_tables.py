@@ -30,8 +30,6 @@ from nadam_ref.experiments.verdicts.report import percent
 from ..cells import show
 from ..fingerprints import sha256
 
-__all__ = ["BLOCKS", "NUMBERS", "runs"]
-
 #: The sizes a reader may run; `smoke` is for the tests alone.
 PROFILES = ("live", "small", "paper")
 #: The task whose arms are those of all three of the report's; `WORDS_OWN` has further ones.

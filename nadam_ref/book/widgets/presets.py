@@ -15,8 +15,6 @@ from ..cells import figures
 from ..cells.figures import Point
 from .surfaces import SURFACES
 
-__all__ = ["PRESETS", "State", "knowledge", "paths", "picture"]
-
 Array = NDArray[np.float64]
 
 

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from ..cells import figures
 from ..cells.figures import Point
 
-__all__ = ["SURFACES", "Surface"]
-
 Array = NDArray[np.float64]
 
 
