@@ -1,6 +1,9 @@
 """Records made up for tests: every number in them is known, nothing was trained."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import specs
 
@@ -12,7 +15,7 @@ RATES = (0.01, 0.1, 1.0)
 TUNING = (1000, 1001)
 
 
-def spec(task, arm, lr, seed, **changes):
+def spec(task: Any, arm: Any, lr: Any, seed: int, **changes: Any) -> Any:
     """The spec of an arm's run, on data that nobody loads."""
     plan = load().task(task).arms[arm]
     fields = {
@@ -28,7 +31,7 @@ def spec(task, arm, lr, seed, **changes):
     return specs.spec(plan.optimizer, task=task, seed=seed, **{**fields, **changes})
 
 
-def record(task, arm, lr, seed, value, *, provenance=None, **changes):
+def record(task: Any, arm: Any, lr: Any, seed: int, value: Any, *, provenance: Any = None, **changes: Any) -> Any:
     """A run that ends at `value` in its task's metric, on dev and test; it diverged where `value` is infinite."""
     metric = METRIC[task]
     diverged = math.isinf(value)
@@ -49,7 +52,7 @@ def record(task, arm, lr, seed, value, *, provenance=None, **changes):
     )
 
 
-def arm(task, name, values, *, best=1, diverges=False, **changes):
+def arm(task: Any, name: Any, values: Any, *, best: int = 1, diverges: bool = False, **changes: Any) -> Any:
     """An arm's tuning runs, of which the rate `RATES[best]` comes out best, and a reported run for each of `values`."""
     tuning = [
         record(task, name, lr, seed, math.inf if diverges else 1.0 + abs(i - best), **changes)
@@ -60,7 +63,7 @@ def arm(task, name, values, *, best=1, diverges=False, **changes):
     return tuning + [record(task, name, lr, seed, value, **changes) for seed, value in enumerate(values)]
 
 
-def seven_steps(name, lr, seed, dev_loss, **changes):
+def seven_steps(name: Any, lr: Any, seed: int, dev_loss: Any, **changes: Any) -> Any:
     """A run on images that ends at a development loss; `math.inf` makes it diverge after 4 of its 7 steps."""
     diverged = math.isinf(dev_loss)
     dev = [2.0, 5.0] if diverged else [2.0, 1.5, 1.0, dev_loss]

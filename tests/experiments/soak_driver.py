@@ -3,10 +3,13 @@
 `python soak_driver.py STORE NUMBER FULL`
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from specs import spec
 
@@ -15,15 +18,15 @@ from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import sweep
 
 
-def runs(number):
+def runs(number: Any) -> Any:
     """Short runs of two optimizers, each with a seed of its own."""
     return [spec(("Adam", "Nadam")[seed % 2], seed=seed) for seed in range(number)]
 
 
-def main(store, number, full):
+def main(store: Any, number: Any, full: Any) -> None:
     sync = os.fsync
 
-    def fsync(descriptor):
+    def fsync(descriptor: Any) -> None:
         if Path(full).exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(descriptor)

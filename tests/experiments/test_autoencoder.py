@@ -1,6 +1,9 @@
 """The autoencoder against Jones's count, and against arithmetic done another way."""
 
+from __future__ import annotations
+
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,24 +21,24 @@ DIGITS = TASK.load("digits")
 SMOKE = TASK.SIZES["smoke"]
 
 
-def generator(seed=0):
+def generator(seed: int = 0) -> Any:
     return torch.Generator().manual_seed(seed)
 
 
-def images_of(side, count=3):
+def images_of(side: Any, count: int = 3) -> Any:
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side), dtype=np.uint8)
     kinds = (("images", pixels), ("labels", pixels[:, 0, 0].astype(np.int64)))
     parts = {f"{s}_{k}": v.copy() for s in ("train", "dev", "test") for k, v in kinds}
     return datasets.ImageData(name="made", label="made-up images", white=255, **parts)
 
 
-def test_joness_network_has_224177_parameters():
+def test_joness_network_has_224177_parameters() -> None:
     params = TASK.init(images_of(28), TASK.SIZES["paper"], generator())
     assert sum(p.numel() for p in params.values()) == 224_177
     assert params["dense1.weight"].shape == (128, 800) and params["code.weight"].shape == (16, 128)
 
 
-def test_initial_weights_are_glorots():
+def test_initial_weights_are_glorots() -> None:
     params = TASK.init(images_of(28), TASK.SIZES["paper"], generator())
     for layer, fans in (
         ("dense1", 128 + 800),
@@ -50,7 +53,7 @@ def test_initial_weights_are_glorots():
     assert all(p.is_leaf and p.requires_grad for p in params.values())
 
 
-def scipy_conv(p, layer, maps, mode, stride=1):
+def scipy_conv(p: Any, layer: Any, maps: Any, mode: Any, stride: int = 1) -> Any:
     outputs = []
     for weight, bias in zip(p[f"{layer}.weight"], p[f"{layer}.bias"], strict=True):
         z = sum(correlate2d(m, w, mode=mode) for m, w in zip(maps, weight, strict=True)) + bias
@@ -58,15 +61,15 @@ def scipy_conv(p, layer, maps, mode, stride=1):
     return outputs
 
 
-def pool(maps):
+def pool(maps: Any) -> Any:
     return [m.reshape(m.shape[0] // 2, 2, m.shape[1] // 2, 2).max(axis=(1, 3)) for m in maps]
 
 
-def double(maps):
+def double(maps: Any) -> Any:
     return [np.kron(m, np.ones((2, 2))) for m in maps]
 
 
-def by_hand(params, image, strided):
+def by_hand(params: Any, image: Any, strided: Any) -> Any:
     """The network on one image with scipy and NumPy."""
     p = {name: value.detach().numpy() for name, value in params.items()}
     if strided:
@@ -85,7 +88,7 @@ def by_hand(params, image, strided):
 
 
 @pytest.mark.parametrize("size", [Size(2, 3, 20, 10), Size(2, 3, 20, 10, strided=False)])
-def test_reconstruction_loss_and_evaluation_agree_with_scipy(size):
+def test_reconstruction_loss_and_evaluation_agree_with_scipy(size: Any) -> None:
     made = images_of(16)
     params = TASK.init(made, size, generator(), torch.float64)
     with torch.no_grad():  # biases that matter
@@ -103,7 +106,7 @@ def test_reconstruction_loss_and_evaluation_agree_with_scipy(size):
 
 
 @pytest.mark.parametrize("profile", TASK.SIZES)
-def test_images_come_back_in_their_size(profile):
+def test_images_come_back_in_their_size(profile: Any) -> None:
     for side in (8, 12, 28):
         if side == 8 and not TASK.SIZES[profile].strided:
             continue
@@ -112,17 +115,17 @@ def test_images_come_back_in_their_size(profile):
 
 
 @pytest.mark.parametrize(("side", "size"), [(30, SMOKE), (4, SMOKE), (8, TASK.SIZES["paper"])])
-def test_sizes_that_do_not_fit_are_refused(side, size):
+def test_sizes_that_do_not_fit_are_refused(side: int, size: Any) -> None:
     with pytest.raises(ValueError, match=f"not {side}×{side}"):
         TASK.init(images_of(side), size, generator())
 
 
-def test_inputs_lie_between_0_and_1():
+def test_inputs_lie_between_0_and_1() -> None:
     (inputs,) = next(TASK.batches(DIGITS, SMOKE, 512, generator(), generator()))
     assert inputs.shape == (512, 1, 8, 8) and inputs.min() == 0 and inputs.max() == 1
 
 
-def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
+def test_fault_32_an_epoch_is_whole_batches_of_distinct_images() -> None:
     part = DIGITS.first((100, 10, 10))
     stream = TASK.batches(part, SMOKE, 32, generator(), generator())
     assert TASK.epoch(part, SMOKE, 32) == 3
@@ -134,13 +137,13 @@ def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
     assert not torch.equal(*epochs)
 
 
-def test_fault_32_batch_larger_than_the_data():
+def test_fault_32_batch_larger_than_the_data() -> None:
     with pytest.raises(ValueError, match="batch 1205 does not fit 1204"):
         next(TASK.batches(DIGITS, SMOKE, 1205, generator(), generator()))
 
 
 @pytest.mark.parametrize("strided", [True, False])
-def test_vmapped_gradients_are_those_of_separate_runs(strided):
+def test_vmapped_gradients_are_those_of_separate_runs(strided: bool) -> None:
     made, size = images_of(16, 8), Size(2, 3, 20, 10, strided=strided)
     sets = [TASK.init(made, size, generator(seed), torch.float64) for seed in (0, 1)]
     inputs = [next(TASK.batches(made, size, 4, generator(s), generator(), torch.float64)) for s in (0, 1)]
@@ -155,7 +158,7 @@ def test_vmapped_gradients_are_those_of_separate_runs(strided):
 
 
 @pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")
-def test_joness_split_of_mnist():
+def test_joness_split_of_mnist() -> None:
     jones = TASK.load("mnist")
     assert [len(jones.split(s)[0]) for s in ("train", "dev", "test")] == [40_000, 10_000, 10_000]
     assert jones.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]  # the training file begins so

@@ -1,7 +1,11 @@
 """Runs that are trained together are the runs that are trained one by one, to rounding."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +17,7 @@ from nadam_ref.experiments.runs.batched import group, identity, run_together
 from nadam_ref.experiments.runs.train import run
 
 
-def of(task, arm, **changes):
+def of(task: Any, arm: Any, **changes: Any) -> Any:
     """Three runs of an arm in double precision: two rates, two seeds."""
     name = next(iter(profile_of(task, "smoke").data))
     specs = [spec for spec in planning.specs("smoke", name, task) if planning.arm(spec) == arm]
@@ -22,7 +26,7 @@ def of(task, arm, **changes):
     return [dataclasses.replace(spec, dtype="float64", steps=7, evaluate_every=3, **changes) for spec in found]
 
 
-def assert_equal_to_rounding(together, alone):
+def assert_equal_to_rounding(together: Any, alone: Any) -> None:
     assert (together.spec, together.status, together.step) == (alone.spec, alone.status, alone.step)
     assert together.curves.keys() == alone.curves.keys() and together.metrics.keys() == alone.metrics.keys()
     for name, values in alone.curves.items():
@@ -32,14 +36,14 @@ def assert_equal_to_rounding(together, alone):
 
 @pytest.mark.parametrize("arm", ["GD", "NAG", "Nadam", "NadaMax-iclr"])
 @pytest.mark.parametrize("task", ["images", "word2vec", "language_model"])
-def test_runs_together_equal_runs_alone(task, arm):
+def test_runs_together_equal_runs_alone(task: str, arm: str) -> None:
     specs = of(task, arm)
     for record in run_together(specs):
         assert_equal_to_rounding(record, run(record.spec))
         assert record.provenance["replicas"] == 3
 
 
-def test_the_autoencoder_and_dense_tables_and_hyperparameters_that_are_pairs():
+def test_the_autoencoder_and_dense_tables_and_hyperparameters_that_are_pairs() -> None:
     for record in run_together(of("autoencoder", "Nadam-interpolated")):
         assert_equal_to_rounding(record, run(record.spec))
     for record in run_together(of("word2vec", "Adam", row_lazy=False)):
@@ -52,13 +56,13 @@ def test_the_autoencoder_and_dense_tables_and_hyperparameters_that_are_pairs():
         assert_equal_to_rounding(record, run(record.spec))
 
 
-def test_the_rate_is_annealed_and_the_gradient_clipped_for_each_replica_by_itself():
+def test_the_rate_is_annealed_and_the_gradient_clipped_for_each_replica_by_itself() -> None:
     specs = of("images", "Momentum", clip_norm=0.1, anneal=(0.5, 0))
     for record in run_together(specs):
         assert_equal_to_rounding(record, run(record.spec))
 
 
-def test_fault_30_a_run_that_diverges_leaves_the_others_alone():
+def test_fault_30_a_run_that_diverges_leaves_the_others_alone() -> None:
     first, *rest = of("images", "GD")
     wild = dataclasses.replace(first, hyperparameters={**first.hyperparameters, "lr": 1e30})
     records = run_together([wild, *rest])
@@ -70,7 +74,7 @@ def test_fault_30_a_run_that_diverges_leaves_the_others_alone():
     assert [r.status for r in run_together([wild, dataclasses.replace(wild, seed=5)])] == ["diverged"] * 2
 
 
-def test_no_steps_and_losses_read_in_portions(monkeypatch):
+def test_no_steps_and_losses_read_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [record.step for record in run_together(of("images", "GD", seed=0)[:1])] == [7]
     zero = [dataclasses.replace(spec, steps=0) for spec in of("images", "GD")]
     assert_equal_to_rounding(run_together(zero)[0], run(zero[0]))
@@ -81,7 +85,7 @@ def test_no_steps_and_losses_read_in_portions(monkeypatch):
     assert seen == [2, 3, 5, 6, 7]
 
 
-def test_fault_36_a_limit_for_all_of_them():
+def test_fault_36_a_limit_for_all_of_them() -> None:
     records = run_together([dataclasses.replace(spec, steps=10**6) for spec in of("images", "GD")], limit_seconds=0.01)
     assert {record.status for record in records} == {"timeout"} and all(record.metrics == {} for record in records)
 
@@ -90,10 +94,10 @@ class Stop(Exception):
     pass
 
 
-def stopped_at(step, specs, path):
+def stopped_at(step: Any, specs: Any, path: Any) -> Any:
     """The checkpoint of a batch that was stopped after so many updates."""
 
-    def stop(batch):
+    def stop(batch: Any) -> None:
         if batch.done == step:
             checkpoints.save(batch, path)
             raise Stop
@@ -105,7 +109,9 @@ def stopped_at(step, specs, path):
 
 @pytest.mark.parametrize("step", [2, 5, 7])
 @pytest.mark.parametrize("task", ["images", "word2vec", "language_model"])
-def test_a_batch_goes_on_from_a_checkpoint_bit_for_bit(task, step, tmp_path, monkeypatch):
+def test_a_batch_goes_on_from_a_checkpoint_bit_for_bit(
+    task: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped between two evaluations, in the last interval, and at the end; one of the runs diverges before that."""
     monkeypatch.setattr(batched, "MOST_UNREAD", 2)
     first, *rest = of(task, "Nadam", anneal=(0.5, 0))
@@ -121,7 +127,9 @@ def test_a_batch_goes_on_from_a_checkpoint_bit_for_bit(task, step, tmp_path, mon
         run_together(rest, resume=saved)
 
 
-def test_a_batch_that_is_asked_to_stop_leaves_a_checkpoint_and_its_worker_goes_on_from_it(tmp_path, monkeypatch):
+def test_a_batch_that_is_asked_to_stop_leaves_a_checkpoint_and_its_worker_goes_on_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     specs = tuple(of("word2vec", "Nadam"))
     whole = run_together(specs)
     monkeypatch.setattr(batched, "MOST_UNREAD", 2)
@@ -134,7 +142,7 @@ def test_a_batch_that_is_asked_to_stop_leaves_a_checkpoint_and_its_worker_goes_o
     assert [x.outcome_sha256 for x in again] == [x.outcome_sha256 for x in whole] and not list(tmp_path.iterdir())
 
 
-def test_fault_102_a_damaged_checkpoint_of_a_batch_is_set_aside(tmp_path):
+def test_fault_102_a_damaged_checkpoint_of_a_batch_is_set_aside(tmp_path: Path) -> None:
     specs = tuple(of("images", "GD"))
     (tmp_path / f"{identity(specs)}.pt").write_bytes(b"hello world\n" * 50)
     with pytest.warns(UserWarning, match="is damaged; moved to"):
@@ -142,7 +150,7 @@ def test_fault_102_a_damaged_checkpoint_of_a_batch_is_set_aside(tmp_path):
     assert [x.outcome_sha256 for x in records] == [x.outcome_sha256 for x in run_together(specs)]
 
 
-def test_groups_hold_what_differs_in_seed_and_numbers_only():
+def test_groups_hold_what_differs_in_seed_and_numbers_only() -> None:
     specs = planning.specs("smoke", "digits")
     batches = group(specs, 4)
     assert sorted(spec.id for batch in batches for spec in batch) == sorted(spec.id for spec in specs)
@@ -155,7 +163,7 @@ def test_groups_hold_what_differs_in_seed_and_numbers_only():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("task", ["images", "language_model", "word2vec"])
-def test_on_cuda_the_graph_gives_what_runs_alone_give(task):
+def test_on_cuda_the_graph_gives_what_runs_alone_give(task: str) -> None:
     for record in run_together(of(task, "Nadam", device="cuda")):
         alone = run(record.spec)
         assert record.status == alone.status
@@ -164,7 +172,9 @@ def test_on_cuda_the_graph_gives_what_runs_alone_give(task):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("task", ["images", "language_model", "word2vec"])
-def test_on_cuda_a_resumed_batch_captures_its_graph_again(task, tmp_path, monkeypatch):
+def test_on_cuda_a_resumed_batch_captures_its_graph_again(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batched, "MOST_UNREAD", 2)
     specs = of(task, "Nadam", device="cuda", anneal=(0.5, 0))
     specs = [dataclasses.replace(spec, steps=12, evaluate_every=6) for spec in specs]

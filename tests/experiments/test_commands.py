@@ -1,11 +1,15 @@
 """The commands sweep, verify and pack, as they are typed."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,20 +23,20 @@ ARMS = len(planning.arms("autoencoder"))
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A store that the command has filled."""
     folder = tmp_path_factory.mktemp("filled") / "records"
     assert main([*SMALLEST, "--workers", "1", "--store", str(folder)]) == 0
     return folder
 
 
-def copy(store, folder):
+def copy(store: Any, folder: Any) -> Any:
     for path in store.glob("*.json"):
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
 
-def test_a_profile_is_run_in_both_stages_and_not_twice(store, capsys):
+def test_a_profile_is_run_in_both_stages_and_not_twice(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     records = list(Store(store))
     tuned = [r for r in records if r.spec.seed >= 1000]
     assert len(tuned) == ARMS * 3 * 2 and {r.status for r in records} == {"finished"}
@@ -49,7 +53,9 @@ def test_a_profile_is_run_in_both_stages_and_not_twice(store, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in store.glob("*.json")}
 
 
-def test_a_dry_run_prints_arms_runs_and_hours_and_runs_nothing(tmp_path, capsys):
+def test_a_dry_run_prints_arms_runs_and_hours_and_runs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = tmp_path / "none"
     assert main([*SMALLEST, "--workers", "2", "--store", str(store), "--dry-run"]) == 0
     header, *lines, hours, power = capsys.readouterr().out.splitlines()
@@ -63,19 +69,21 @@ def test_a_dry_run_prints_arms_runs_and_hours_and_runs_nothing(tmp_path, capsys)
 
 
 @pytest.mark.parametrize("niceness", ["-1", "20", "very"])
-def test_niceness_is_0_to_19(niceness, capsys):
+def test_niceness_is_0_to_19(niceness: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["sweep", "smoke", "--nice", niceness])
     assert ended.value.code == 2 and f"from 0 to 19, not {niceness!r}" in capsys.readouterr().err
 
 
-def test_verify_counts_and_repeats(store, capsys):
+def test_verify_counts_and_repeats(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--store", str(store), "--rerun", "2"]) == 0
     said = capsys.readouterr().out
     assert f"{len(list(Store(store)))} autoencoder smoke digits finished" in said and said.count("same bits") == 2
 
 
-def test_verify_tells_a_forged_curve_and_a_damaged_file(store, tmp_path, capsys, monkeypatch):
+def test_verify_tells_a_forged_curve_and_a_damaged_file(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from test_record import resigned
 
     monkeypatch.chdir(copy(store, tmp_path))
@@ -93,12 +101,12 @@ def test_verify_tells_a_forged_curve_and_a_damaged_file(store, tmp_path, capsys,
     assert len(list((tmp_path / "damaged").iterdir())) == 1
 
 
-def test_verify_of_no_store(tmp_path, capsys):
+def test_verify_of_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--store", str(tmp_path / "none")]) == 2
     assert "there is no store at" in capsys.readouterr().err
 
 
-def test_fault_64_mixed_hardware_is_flagged(store, tmp_path, capsys):
+def test_fault_64_mixed_hardware_is_flagged(store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from test_record import resigned
 
     path = next(copy(store, tmp_path).glob("*.json"))
@@ -109,7 +117,7 @@ def test_fault_64_mixed_hardware_is_flagged(store, tmp_path, capsys):
     assert "made on 2 kinds of processor: " in (said := capsys.readouterr().out) and "Abacus" in said
 
 
-def test_pack_and_its_selection(store, tmp_path, capsys):
+def test_pack_and_its_selection(store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pack", str(tmp_path / "pack"), "--store", str(store), "--task", "autoencoder"]) == 0
     assert "manifest.json" in capsys.readouterr().out
     assert pack.read(tmp_path / "pack") == list(Store(store))
@@ -126,7 +134,13 @@ def test_pack_and_its_selection(store, tmp_path, capsys):
         (["smoke", "--scheduler", "tcp://127.0.0.1:1"], "no Dask scheduler answers at tcp://127.0.0.1:1"),
     ],
 )
-def test_what_cannot_be_run_is_one_line(arguments, message, tmp_path, capsys, monkeypatch):
+def test_what_cannot_be_run_is_one_line(
+    arguments: list[Any],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("nadam_ref.experiments.runs.sweep.ANSWER_SECONDS", 0.5)
     assert main(["sweep", *arguments, "--store", str(tmp_path)]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
@@ -134,13 +148,15 @@ def test_what_cannot_be_run_is_one_line(arguments, message, tmp_path, capsys, mo
 
 
 @pytest.mark.parametrize("option", [("--workers", "0"), ("--max-minutes", "-1"), ("--run-minutes", "soon")])
-def test_options_are_checked_before_anything_starts(option, capsys):
+def test_options_are_checked_before_anything_starts(
+    option: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["sweep", "smoke", *option])
     assert ended.value.code == 2 and f"{option[1]!r} is not a positive" in capsys.readouterr().err
 
 
-def test_fault_37_cuda_asked_for_and_absent(capsys, tmp_path):
+def test_fault_37_cuda_asked_for_and_absent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -152,14 +168,14 @@ def test_fault_37_cuda_asked_for_and_absent(capsys, tmp_path):
 # ---------------------------------------------------------------- signals
 
 
-def start(store, *more):
+def start(store: Any, *more: Any) -> Any:
     command = [sys.executable, "-m", "nadam_ref", "sweep", "smoke", "--task", "images", "--data", "digits"]
     return subprocess.Popen(
         [*command, "--workers", "2", "--store", str(store), *more], stderr=subprocess.PIPE, text=True
     )
 
 
-def interrupted(store, *signals):
+def interrupted(store: Any, *signals: Any) -> Any:
     """Start a sweep, send the signals as soon as five runs are there, and wait for its end."""
     driver = start(store)
     deadline = time.monotonic() + 120
@@ -182,7 +198,7 @@ def interrupted(store, *signals):
         ([signal.SIGTERM], 143, "saving the running ones"),
     ],
 )
-def test_fault_58_59_interrupted_and_resumed(tmp_path, signals, code, message):
+def test_fault_58_59_interrupted_and_resumed(tmp_path: Path, signals: list[Any], code: int, message: str) -> None:
     found, said = interrupted(tmp_path, *signals)
     assert found == code and message in said and "the same command goes on from here" in said
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
@@ -194,7 +210,7 @@ def test_fault_58_59_interrupted_and_resumed(tmp_path, signals, code, message):
 
 
 @pytest.mark.slow
-def test_fault_51_two_drivers_share_a_store(tmp_path):
+def test_fault_51_two_drivers_share_a_store(tmp_path: Path) -> None:
     drivers = [start(tmp_path) for _ in range(2)]
     for driver in drivers:
         _, said = driver.communicate(timeout=600)

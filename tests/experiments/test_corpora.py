@@ -1,9 +1,13 @@
 """Text as word numbers: known counts of the real sets, the generated ones, and text that is no text."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import importlib.util
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +15,14 @@ import pytest
 from nadam_ref.experiments.datasets import corpora, download, registry, synthetic
 
 
-def needs(name):
+def needs(name: Any) -> Any:
     return pytest.mark.skipif(registry.state(name) == "absent", reason=f"needs {name} in NADAM_REF_DATA or the cache")
 
 
 # ---------------------------------------------------------------- from text to numbers
 
 
-def test_words_are_numbered_by_frequency_and_lines_end():
+def test_words_are_numbered_by_frequency_and_lines_end() -> None:
     made = corpora.from_words("made", "made-up text", *map(corpora.tokens, ("b a b\n<unk> c a b\n", "a z\n", "c b\n")))
     assert made.words == ("<unk>", "b", "<eos>", "a", "c")  # three times, twice, twice, once
     assert made.train.tolist() == [1, 3, 1, 2, 0, 4, 3, 1, 2]
@@ -26,7 +30,7 @@ def test_words_are_numbered_by_frequency_and_lines_end():
     assert corpora.limited(made.train, 2).tolist() == [1, 0, 1, 0, 0, 0, 0, 1, 0]
 
 
-def test_analogies_are_in_lower_case_and_within_the_vocabulary():
+def test_analogies_are_in_lower_case_and_within_the_vocabulary() -> None:
     text = ": capitals\nAthens Greece Rome Italy\n\nAthens Greece Oslo Norway\n: family\nboy girl he she\n"
     words = ("<unk>", "athens", "greece", "rome", "italy", "boy", "girl", "he", "she")
     assert corpora.analogies(text, words).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
@@ -35,7 +39,7 @@ def test_analogies_are_in_lower_case_and_within_the_vocabulary():
         corpora.analogies("Athens Greece Rome", words)
 
 
-def test_identity_is_a_hash_of_words_numbers_and_split():
+def test_identity_is_a_hash_of_words_numbers_and_split() -> None:
     chain = corpora.load_text("chain")
     changed = chain.dev.copy()
     changed[0] ^= 1
@@ -48,13 +52,13 @@ def test_identity_is_a_hash_of_words_numbers_and_split():
     assert len({chain.sha256, *(other.sha256 for other in others)}) == 5
 
 
-def test_generated_texts_are_the_same_everywhere():
+def test_generated_texts_are_the_same_everywhere() -> None:
     """Written down once: records of generated text are found again only as long as these hold."""
     assert corpora.load_text("chain").sha256 == "63ca6a5f65776fe9c8317794ad0f21569599ecef14c68360b2122826fdd81f72"
     assert corpora.load_words("clusters").sha256 == "c5bb98a37d9cd466733f9f3d284514b13e6b19c49178cf09b5adf0d280b666e8"
 
 
-def test_subset_is_the_first_tokens_and_says_so():
+def test_subset_is_the_first_tokens_and_says_so() -> None:
     whole, part = corpora.load_text("chain"), corpora.load_text("chain", (100, 20, 30))
     for split, size in (("train", 100), ("dev", 20), ("test", 30)):
         np.testing.assert_array_equal(part.split(split), whole.split(split)[:size])
@@ -63,12 +67,12 @@ def test_subset_is_the_first_tokens_and_says_so():
         corpora.load_text("chain", (50_000, 20, 30))
 
 
-def test_loaded_arrays_cannot_be_changed():
+def test_loaded_arrays_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         corpora.load_text("chain").train[0] = 1
 
 
-def test_a_set_that_does_not_serve_the_task_says_which_do():
+def test_a_set_that_does_not_serve_the_task_says_which_do() -> None:
     with pytest.raises(registry.DataError, match="'digits' does not serve this task; those that do: chain, ptb"):
         corpora.load_text("digits")
     with pytest.raises(registry.DataError, match="'ptb' does not serve this task; those that do: clusters, text8"):
@@ -80,7 +84,7 @@ def test_a_set_that_does_not_serve_the_task_says_which_do():
 # ---------------------------------------------------------------- generated text
 
 
-def test_the_chains_matrix_is_stochastic_and_reaches_every_word():
+def test_the_chains_matrix_is_stochastic_and_reaches_every_word() -> None:
     matrix = synthetic.transitions()
     assert (matrix >= 0).all() and matrix.sum(axis=1) == pytest.approx(1)
     assert ((matrix > 0).sum(axis=1) == 5).all()
@@ -90,7 +94,7 @@ def test_the_chains_matrix_is_stochastic_and_reaches_every_word():
     assert len(set(parts[0])) == 50 and 1 < np.exp(synthetic.entropy_rate(matrix)) < 5
 
 
-def test_clusters_say_in_their_neighbours_what_their_analogies_ask():
+def test_clusters_say_in_their_neighbours_what_their_analogies_ask() -> None:
     text, questions = synthetic.clusters()
     neighbours = {}
     for first, word, last in zip(text[::3], text[1::3], text[2::3], strict=True):
@@ -109,7 +113,7 @@ def test_clusters_say_in_their_neighbours_what_their_analogies_ask():
 
 
 @needs("ptb")
-def test_real_ptb_has_its_known_counts():
+def test_real_ptb_has_its_known_counts() -> None:
     ptb = corpora.load_text("ptb")
     assert len(ptb.words) == 10_000
     assert [len(ptb.split(s)) for s in ("train", "dev", "test")] == [929_589, 73_760, 82_430]
@@ -118,14 +122,14 @@ def test_real_ptb_has_its_known_counts():
 
 
 @needs("wikitext-2")
-def test_real_wikitext_2_has_its_known_counts():
+def test_real_wikitext_2_has_its_known_counts() -> None:
     wikitext = corpora.load_text("wikitext-2")
     assert len(wikitext.words) == 33_278
     assert [len(wikitext.split(s)) for s in ("train", "dev", "test")] == [2_088_628, 217_646, 245_569]
 
 
 @needs("analogies")
-def test_real_analogies_are_19544():
+def test_real_analogies_are_19544() -> None:
     text = corpora.read_text(registry.folder("analogies") / "questions-words.txt")
     words = ("<unk>", *sorted(set(text.lower().split())))
     assert corpora.analogies(text, words).shape == (19_544, 4)
@@ -144,14 +148,14 @@ def test_real_analogies_are_19544():
         (b"\xff\xfea\x00 \x00b\x00", "not UTF-8: byte 0 is 0xff"),
     ],
 )
-def test_fault_31_what_is_no_text(tmp_path, content, message):
+def test_fault_31_what_is_no_text(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "bad.txt").write_bytes(content)
     with pytest.raises(registry.DataError, match=message) as error:
         corpora.read_text(tmp_path / "bad.txt")
     assert "bad.txt" in str(error.value)
 
 
-def test_fault_31_any_kind_of_line_end_is_one(tmp_path):
+def test_fault_31_any_kind_of_line_end_is_one(tmp_path: Path) -> None:
     found = []
     for number, end in enumerate((b"\n", b"\r\n", b"\r")):
         (tmp_path / f"{number}.txt").write_bytes(end.join([b"a b", b"c \xc3\xbc", b""]))
@@ -160,7 +164,7 @@ def test_fault_31_any_kind_of_line_end_is_one(tmp_path):
 
 
 @pytest.mark.parametrize(("load", "name"), [(corpora.load_text, "chain"), (corpora.load_words, "clusters")])
-def test_generated_sets_need_no_scikit_learn(load, name, monkeypatch):
+def test_generated_sets_need_no_scikit_learn(load: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     corpora._load.cache_clear()
     assert load(name).name == name and registry.state(name) == "embedded"
@@ -168,7 +172,7 @@ def test_generated_sets_need_no_scikit_learn(load, name, monkeypatch):
         registry.folder("digits")
 
 
-def write_ptb(monkeypatch, tmp_path, texts):
+def write_ptb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, texts: Any) -> None:
     files = {}
     (tmp_path / "ptb").mkdir()
     for part, text in zip(("train", "valid", "test"), texts, strict=True):
@@ -178,21 +182,21 @@ def write_ptb(monkeypatch, tmp_path, texts):
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
 
 
-def test_files_are_read_in_their_roles(monkeypatch, tmp_path):
+def test_files_are_read_in_their_roles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_ptb(monkeypatch, tmp_path, (b"x y x\n", b"y y\n", b"x z\n"))
     ptb = corpora.load_text("ptb")
     assert ptb.words == ("<unk>", "x", "<eos>", "y")
     assert ptb.train.tolist() == [1, 3, 1, 2] and ptb.dev.tolist() == [3, 3, 2] and ptb.test.tolist() == [1, 0, 2]
 
 
-def test_fault_38_a_damaged_text_is_never_used(monkeypatch, tmp_path):
+def test_fault_38_a_damaged_text_is_never_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_ptb(monkeypatch, tmp_path, (b"x y x\n", b"y y\n", b"x z\n"))
     (tmp_path / "ptb" / "ptb.test.txt").write_bytes(b"other\n")
     with pytest.raises(registry.DataError, match="wrong checksum"):
         corpora.load_text("ptb")
 
 
-def test_absent_text_names_the_embedded_way_out(monkeypatch, tmp_path):
+def test_absent_text_names_the_embedded_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
     for load, name, instead in ((corpora.load_text, "ptb", "chain"), (corpora.load_words, "text8", "clusters")):
         with pytest.raises(registry.DataError, match=f"is not in .*use the embedded data set '{instead}'"):

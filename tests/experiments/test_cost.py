@@ -1,27 +1,34 @@
 """What a plan costs: structure and proportions; how fast a machine is cannot be asserted."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from nadam_ref.experiments.protocol import cost, planning
 from nadam_ref.experiments.protocol.cost import Cost, seconds_per_run, table, total
 from nadam_ref.experiments.protocol.definition import load, profile_of
+from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.tasks import TASKS
 
 TASK = TASKS["images"]
 
 
 @pytest.fixture(autouse=True)
-def nothing_timed(monkeypatch):
+def nothing_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_timed", {})
 
 
-def test_a_runs_cost_is_its_steps_and_its_evaluations(make_spec, monkeypatch):
+def test_a_runs_cost_is_its_steps_and_its_evaluations(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps at 2 s, development values at 3 s, the test at 5 s: 7 steps, and values after 0, 3, 6 and 7 of them."""
     seconds = {"evaluate": iter([3.0, 5.0]), "advance": iter([2.0])}
 
-    def timed(action, most, device):
+    def timed(action: Any, most: Any, device: Any) -> Any:
         action()
         return next(seconds[getattr(action, "func", action).__name__])
 
@@ -32,7 +39,9 @@ def test_a_runs_cost_is_its_steps_and_its_evaluations(make_spec, monkeypatch):
     assert seconds_per_run(longer) == 600 * 2 + 7 * 3 + 5  # nothing is timed again
 
 
-def test_each_kind_of_optimizer_is_timed_once_and_each_task_evaluated_once(make_spec, monkeypatch):
+def test_each_kind_of_optimizer_is_timed_once_and_each_task_evaluated_once(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     plain = TASK.evaluate
     monkeypatch.setattr(TASK, "evaluate", lambda *x: seen.append(x[2]) or plain(*x))
@@ -42,14 +51,14 @@ def test_each_kind_of_optimizer_is_timed_once_and_each_task_evaluated_once(make_
 
 
 @pytest.mark.parametrize("task", load().tasks)
-def test_every_task_can_be_timed_however_wild_the_rate(task):
+def test_every_task_can_be_timed_however_wild_the_rate(task: Any) -> None:
     (spec, *_) = planning.specs("smoke", next(iter(profile_of(task, "smoke").data)), task)
     wild = dataclasses.replace(spec, hyperparameters={**spec.hyperparameters, "lr": 1e30})
     assert 0 < seconds_per_run(wild) < seconds_per_run(dataclasses.replace(wild, steps=spec.steps + 1))
     assert seconds_per_run(dataclasses.replace(wild, steps=0)) > 0
 
 
-def test_the_table_adds_up():
+def test_the_table_adds_up() -> None:
     costs = [Cost("images", "Adam", 20, 36.0), Cost("word2vec", "Nadam-iclr", 1000, 360.0)]
     assert table(costs, 4).splitlines() == [
         "task      arm          runs   hours",

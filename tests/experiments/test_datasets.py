@@ -1,5 +1,7 @@
 """Data: where they are looked for, what is refused, and what a person is told. Numbers are lines of the fault list."""
 
+from __future__ import annotations
+
 import dataclasses
 import gzip
 import hashlib
@@ -8,6 +10,7 @@ import shutil
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +33,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def tiny(monkeypatch, tmp_path):
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A made-up MNIST of 2×2 pixels on a 'server' folder; the data folder is empty. Returns the server folder."""
     random = np.random.default_rng(0)
     server = tmp_path / "server"
@@ -52,14 +55,14 @@ def tiny(monkeypatch, tmp_path):
     return server
 
 
-def serve(monkeypatch, server, spoil=lambda url: None):
+def serve(monkeypatch: pytest.MonkeyPatch, server: Any, spoil: Any = lambda url: None) -> Any:
     """Put a folder in the place of the network, up to the socket; `spoil` may answer with another body, or raise.
 
     Returns the list of addresses asked for.
     """
     asked = []
 
-    def send(self, request, **_):
+    def send(self: Any, request: pytest.FixtureRequest, **_: Any) -> Any:
         asked.append(request.url)
         content = spoil(request.url)
         return response(request, 200, {}, content or (server / request.url.rsplit("/", 1)[1]).read_bytes())
@@ -68,7 +71,7 @@ def serve(monkeypatch, server, spoil=lambda url: None):
     return asked
 
 
-def response(request, status, headers, body):
+def response(request: pytest.FixtureRequest, status: Any, headers: Any, body: Any) -> Any:
     """What requests makes of an answer from the network."""
     answer = requests.Response()
     answer.status_code, answer.url, answer.request = status, request.url, request
@@ -80,28 +83,28 @@ def response(request, status, headers, body):
 class HalfThen(io.RawIOBase):
     """A body of which half comes, and then an error."""
 
-    def __init__(self, error):
+    def __init__(self, error: Any) -> None:
         self.error, self.half = error, [b"half"]
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> Any:
         if self.half:
             return self.half.pop()
         raise self.error
 
 
-def copy_all(server):
+def copy_all(server: Any) -> Any:
     shutil.copytree(server, registry.root() / "mnist", dirs_exist_ok=True)
     return registry.root() / "mnist"
 
 
-def parts_left():
+def parts_left() -> Any:
     return list(registry.root().rglob("*.part"))
 
 
 # ---------------------------------------------------------------- the sets
 
 
-def test_digits_are_scikit_learns_each_once_and_stratified():
+def test_digits_are_scikit_learns_each_once_and_stratified() -> None:
     digits = datasets.load("digits")
     bunch = load_digits()
     images = np.concatenate([digits.split(s)[0] for s in ("train", "dev", "test")])
@@ -115,7 +118,7 @@ def test_digits_are_scikit_learns_each_once_and_stratified():
     assert images.max() == digits.white == 16
 
 
-def test_identity_is_a_hash_of_content_and_split():
+def test_identity_is_a_hash_of_content_and_split() -> None:
     digits = datasets.load("digits")
     # written down once: records of digits are found again only as long as it holds
     assert digits.sha256 == "397fe5bf07db09b35f09508f8034ae2a4343921de2f00fad53bac42a3937c377"
@@ -126,7 +129,7 @@ def test_identity_is_a_hash_of_content_and_split():
     assert moved.sha256 != digits.sha256
 
 
-def test_subset_is_the_first_images_and_says_so():
+def test_subset_is_the_first_images_and_says_so() -> None:
     whole, part = datasets.load("digits"), datasets.load("digits", (100, 20, 30))
     for split, size in (("train", 100), ("dev", 20), ("test", 30)):
         for a, b in zip(part.split(split), whole.split(split), strict=True):
@@ -137,13 +140,13 @@ def test_subset_is_the_first_images_and_says_so():
         datasets.load("digits", (2000, 20, 30))
 
 
-def test_loaded_arrays_cannot_be_changed():
+def test_loaded_arrays_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         datasets.load("digits").train_images[0] = 1
 
 
 @real_mnist
-def test_real_mnist_has_its_known_labels_and_the_tutorials_split():
+def test_real_mnist_has_its_known_labels_and_the_tutorials_split() -> None:
     mnist = datasets.load("mnist")
     assert [len(mnist.split(s)[0]) for s in ("train", "dev", "test")] == [55_000, 5_000, 10_000] == [*datasets.MNIST]
     assert mnist.dev_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]  # the training file begins so
@@ -154,7 +157,7 @@ def test_real_mnist_has_its_known_labels_and_the_tutorials_split():
     assert pixels == pytest.approx(0.1307, abs=5e-5)  # the mean that every tutorial normalizes by
 
 
-def test_dev_is_the_first_5000_training_images(tiny):
+def test_dev_is_the_first_5000_training_images(tiny: Any) -> None:
     folder = copy_all(tiny)
     mnist = datasets.load("mnist")
     raw = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())[16:]
@@ -165,7 +168,7 @@ def test_dev_is_the_first_5000_training_images(tiny):
 # ---------------------------------------------------------------- what is where
 
 
-def test_nothing_is_downloaded_unless_asked(tiny, monkeypatch):
+def test_nothing_is_downloaded_unless_asked(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = serve(monkeypatch, tiny)
     with pytest.raises(registry.DataError) as error:
         datasets.load("mnist")
@@ -175,7 +178,7 @@ def test_nothing_is_downloaded_unless_asked(tiny, monkeypatch):
     assert asked == []
 
 
-def test_states(tiny):
+def test_states(tiny: Any) -> None:
     assert registry.state("digits") == "embedded"
     assert registry.state("mnist") == "absent"
     folder = copy_all(tiny)
@@ -194,7 +197,9 @@ def test_states(tiny):
     }
 
 
-def test_first_available_skips_only_what_is_wholly_absent(tiny, monkeypatch, tmp_path):
+def test_first_available_skips_only_what_is_wholly_absent(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert registry.first_available("mnist", "digits") == "digits"
     folder = copy_all(tiny)
     assert registry.first_available("mnist", "digits") == "mnist"
@@ -206,7 +211,7 @@ def test_first_available_skips_only_what_is_wholly_absent(tiny, monkeypatch, tmp
         registry.first_available("mnist", "digits")
 
 
-def test_unknown_name_lists_the_known():
+def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(registry.DataError, match=r"'minst'.*digits, mnist"):
         datasets.load("minst")
     with pytest.raises(registry.DataError, match=r"'chain' has no images; those that have: mnist, digits"):
@@ -216,7 +221,7 @@ def test_unknown_name_lists_the_known():
 # ---------------------------------------------------------------- getting
 
 
-def test_get_fetches_what_is_missing_and_only_that(tiny, monkeypatch):
+def test_get_fetches_what_is_missing_and_only_that(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = serve(monkeypatch, tiny)
     folder = download.get("mnist")
     assert folder == registry.root() / "mnist"
@@ -228,8 +233,8 @@ def test_get_fetches_what_is_missing_and_only_that(tiny, monkeypatch):
     assert download.get("digits").is_dir() and len(asked) == 5
 
 
-def test_second_mirror_is_tried(tiny, monkeypatch):
-    def unreachable(url):
+def test_second_mirror_is_tried(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(url: Any) -> None:
         if "one.example" in url:
             raise requests.ConnectionError("unreachable")
 
@@ -239,7 +244,7 @@ def test_second_mirror_is_tried(tiny, monkeypatch):
     assert [url.split("/")[2] for url in asked] == ["one.example", "two.example"] * 4
 
 
-def test_fault_38_wrong_checksum_is_never_used_and_never_touched(tiny, monkeypatch):
+def test_fault_38_wrong_checksum_is_never_used_and_never_touched(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = serve(monkeypatch, tiny)
     own = copy_all(tiny) / "train-images-idx3-ubyte.gz"
     own.write_bytes(b"my own file")
@@ -253,10 +258,10 @@ def test_fault_38_wrong_checksum_is_never_used_and_never_touched(tiny, monkeypat
     assert asked == []
 
 
-def test_fault_39_truncated_download_is_restarted(tiny, monkeypatch):
+def test_fault_39_truncated_download_is_restarted(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     spoiled = []
 
-    def truncated(url):
+    def truncated(url: Any) -> Any:
         if len(spoiled) < 3:
             spoiled.append(url)
             return (tiny / url.rsplit("/", 1)[1]).read_bytes()[:-9]
@@ -266,14 +271,14 @@ def test_fault_39_truncated_download_is_restarted(tiny, monkeypatch):
     assert registry.state("mnist") == "present" and parts_left() == []
 
 
-def test_fault_39_an_interrupted_download_leaves_nothing(tiny, monkeypatch):
+def test_fault_39_an_interrupted_download_leaves_nothing(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, tiny, lambda url: HalfThen(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         download.get("mnist")
     assert list((registry.root() / "mnist").iterdir()) == []
 
 
-def test_fault_40_a_web_page_is_no_data(wire, tmp_path):
+def test_fault_40_a_web_page_is_no_data(wire: Any, tmp_path: Path) -> None:
     answers, _ = wire
     page = b"<!DOCTYPE html><title>Log in</title>"
     answers["https://a.example/x"] = (200, {"content-type": "text/html; charset=utf-8"}, page)
@@ -282,7 +287,7 @@ def test_fault_40_a_web_page_is_no_data(wire, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_bytes_are_refused_with_both_checksums(wire, tmp_path):
+def test_other_bytes_are_refused_with_both_checksums(wire: Any, tmp_path: Path) -> None:
     answers, _ = wire
     answers["https://a.example/x"] = (200, {}, b"other")
     with pytest.raises(registry.DataError, match="other bytes") as error:
@@ -291,7 +296,7 @@ def test_other_bytes_are_refused_with_both_checksums(wire, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_was_fetched_has_the_mode_of_any_new_file(wire, tmp_path):
+def test_a_file_that_was_fetched_has_the_mode_of_any_new_file(wire: Any, tmp_path: Path) -> None:
     answers, _ = wire
     answers["https://a.example/x"] = (200, {}, b"content")
     download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
@@ -302,7 +307,7 @@ def test_a_file_that_was_fetched_has_the_mode_of_any_new_file(wire, tmp_path):
 GOOD = struct.pack(">BBBBII", 0, 0, 8, 2, 2, 3) + bytes(range(6))
 
 
-def test_idx_reads_a_good_file(tmp_path):
+def test_idx_reads_a_good_file(tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_bytes(gzip.compress(GOOD))
     assert read_idx(tmp_path / "x.gz", 2).tolist() == [[0, 1, 2], [3, 4, 5]]
 
@@ -324,15 +329,15 @@ def test_idx_reads_a_good_file(tmp_path):
     ],
     ids=range(11),  # compressed bytes have the time in them
 )
-def test_fault_43_idx(tmp_path, content, message):
+def test_fault_43_idx(tmp_path: Path, content: Any, message: str) -> None:
     (tmp_path / "bad.gz").write_bytes(content)
     with pytest.raises(registry.DataError, match=message) as error:
         read_idx(tmp_path / "bad.gz", 2)
     assert "bad.gz" in str(error.value)
 
 
-def test_fault_44_no_network_lists_addresses_place_and_the_way_out(tiny, monkeypatch):
-    def unreachable(url):
+def test_fault_44_no_network_lists_addresses_place_and_the_way_out(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(url: Any) -> None:
         raise requests.ConnectionError("no route to host")
 
     serve(monkeypatch, tiny, unreachable)
@@ -357,8 +362,14 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("name", "value", "what", "setting"), SETTINGS, ids=[f"{x[0]}={x[1]}" for x in SETTINGS])
 def test_fault_93_a_wrong_proxy_or_certificate_setting_is_named_in_one_line(
-    tiny, monkeypatch, capsys, name, value, what, setting
-):
+    tiny: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: Any,
+    value: Any,
+    what: Any,
+    setting: Any,
+) -> None:
     for other in (*download.PROXIES, *download.CERTIFICATES, "no_proxy"):
         monkeypatch.delenv(other, raising=False)
         monkeypatch.delenv(other.upper(), raising=False)
@@ -369,14 +380,14 @@ def test_fault_93_a_wrong_proxy_or_certificate_setting_is_named_in_one_line(
     assert said.count("\n") == 1 and "secret" not in said and parts_left() == []
 
 
-def test_fault_45_two_fetch_at_once(tiny, monkeypatch):
+def test_fault_45_two_fetch_at_once(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the file system is shared, so two threads that meet inside every download stand for two processes."""
     meet = threading.Barrier(2, timeout=20)
 
     serve(monkeypatch, tiny, lambda url: meet.wait() and None)
     faults = []
 
-    def fetch():
+    def fetch() -> None:
         try:
             download.get("mnist")
         except BaseException as error:
@@ -390,28 +401,28 @@ def test_fault_45_two_fetch_at_once(tiny, monkeypatch):
     assert faults == [] and registry.state("mnist") == "present" and parts_left() == []
 
 
-def test_fault_46_folder_not_writable(tiny, monkeypatch, tmp_path):
+def test_fault_46_folder_not_writable(tiny: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     serve(monkeypatch, tiny)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     with pytest.raises(registry.DataError, match=r"Permission denied.*NADAM_REF_DATA"):
         download.get("mnist")
 
 
-def test_fault_46_disk_full(tiny, monkeypatch):
+def test_fault_46_disk_full(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = serve(monkeypatch, tiny, lambda url: HalfThen(OSError(28, "No space left on device")))
     with pytest.raises(registry.DataError, match="No space left"):
         download.get("mnist")
     assert len(asked) == 1  # another mirror does not help
 
 
-def test_fault_46_the_data_folder_is_a_file(monkeypatch, tmp_path):
+def test_fault_46_the_data_folder_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path / "file"))
     with pytest.raises(registry.DataError, match="cannot read"):
         datasets.load("mnist")
 
 
-def test_fault_46_home_unset_and_default_place(monkeypatch):
+def test_fault_46_home_unset_and_default_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NADAM_REF_DATA", raising=False)
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -424,11 +435,11 @@ def test_fault_46_home_unset_and_default_place(monkeypatch):
 
 
 @pytest.fixture
-def wire(monkeypatch):
+def wire(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Answers by address, given to requests in place of the network; and the list of addresses it went to."""
     answers, sent = {}, []
 
-    def send(self, request, **_):
+    def send(self: Any, request: pytest.FixtureRequest, **_: Any) -> Any:
         sent.append(request.url)
         return response(request, *answers[request.url])
 
@@ -439,7 +450,7 @@ def wire(monkeypatch):
 CONTENT = hashlib.sha256(b"content").hexdigest()
 
 
-def test_https_and_https_redirect_are_followed(wire, tmp_path):
+def test_https_and_https_redirect_are_followed(wire: Any, tmp_path: Path) -> None:
     answers, _ = wire
     answers["https://a.example/x"] = (302, {"location": "https://b.example/x"}, b"")
     answers["https://b.example/x"] = (200, {}, b"content")
@@ -447,7 +458,7 @@ def test_https_and_https_redirect_are_followed(wire, tmp_path):
     assert (tmp_path / "x").read_bytes() == b"content"
 
 
-def test_fault_47_plain_http_is_refused(wire, tmp_path):
+def test_fault_47_plain_http_is_refused(wire: Any, tmp_path: Path) -> None:
     answers, sent = wire
     answers["http://a.example/x"] = (200, {}, b"content")
     with pytest.raises(registry.DataError, match=r"refused plain http: http://a.example/x"):
@@ -455,7 +466,7 @@ def test_fault_47_plain_http_is_refused(wire, tmp_path):
     assert sent == []
 
 
-def test_fault_47_redirect_to_plain_http_is_refused_before_it_is_followed(wire, tmp_path):
+def test_fault_47_redirect_to_plain_http_is_refused_before_it_is_followed(wire: Any, tmp_path: Path) -> None:
     answers, sent = wire
     answers["https://a.example/x"] = (301, {"location": "http://b.example/x"}, b"")
     answers["http://b.example/x"] = (200, {}, b"content")
@@ -464,14 +475,14 @@ def test_fault_47_redirect_to_plain_http_is_refused_before_it_is_followed(wire, 
     assert sent == ["https://a.example/x"]
 
 
-def test_an_error_page_with_its_status_is_an_error(wire, tmp_path):
+def test_an_error_page_with_its_status_is_an_error(wire: Any, tmp_path: Path) -> None:
     answers, _ = wire
     answers["https://a.example/x"] = (404, {}, b"gone")
     with pytest.raises(registry.DataError, match="404"):
         download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
 
 
-def test_mirrors_are_https_and_files_have_full_checksums():
+def test_mirrors_are_https_and_files_have_full_checksums() -> None:
     for source in registry.SOURCES.values():
         assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in source.mirrors)
         assert all(len(sha256) == 64 for sha256 in source.files.values())

@@ -1,6 +1,9 @@
 """The image network against counts from the paper and against arithmetic done another way."""
 
+from __future__ import annotations
+
 import functools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,27 +22,29 @@ DIGITS = datasets.load("digits")
 SMOKE = TASK.SIZES["smoke"]
 
 
-def batches(count, seed=0, dtype=torch.float32, size=SMOKE, part=DIGITS):
+def batches(
+    count: Any, seed: int = 0, dtype: torch.dtype = torch.float32, size: Any = SMOKE, part: Any = DIGITS
+) -> Any:
     return TASK.batches(part, size, count, generator(seed), generator(seed + 10), dtype)
 
 
-def generator(seed=0):
+def generator(seed: int = 0) -> Any:
     return torch.Generator().manual_seed(seed)
 
 
-def blank(side):
+def blank(side: Any) -> Any:
     """A data set of one black image in each part."""
     pixels, label = np.zeros((1, side, side), np.uint8), np.zeros(1, np.int64)
     parts = {f"{s}_{k}": v.copy() for s in ("train", "dev", "test") for k, v in (("images", pixels), ("labels", label))}
     return datasets.ImageData(name="blank", label="blank", white=255, **parts)
 
 
-def test_the_reports_network_has_1663370_parameters():
+def test_the_reports_network_has_1663370_parameters() -> None:
     params = TASK.init(blank(28), TASK.SIZES["paper"], generator())
     assert sum(p.numel() for p in params.values()) == 1_663_370
 
 
-def test_initial_values():
+def test_initial_values() -> None:
     params = TASK.init(blank(28), TASK.SIZES["paper"], generator())
     weights = params["dense.weight"].detach().double()
     assert weights.abs().max() <= 0.2
@@ -50,12 +55,12 @@ def test_initial_values():
     assert all(p.is_leaf and p.requires_grad for p in params.values())
 
 
-def test_odd_sizes_are_refused():
+def test_odd_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="30×30"):
         TASK.init(blank(30), TASK.SIZES["smoke"], generator())
 
 
-def by_hand(params, image, white):
+def by_hand(params: Any, image: Any, white: Any) -> Any:
     """The network on one image with scipy and NumPy."""
     p = {name: value.detach().numpy() for name, value in params.items()}
     maps = [image / white - 0.5]
@@ -70,7 +75,7 @@ def by_hand(params, image, white):
     return p["output.weight"] @ hidden + p["output.bias"]
 
 
-def test_forward_and_evaluate_agree_with_scipy():
+def test_forward_and_evaluate_agree_with_scipy() -> None:
     params = TASK.init(DIGITS, TASK.SIZES["live"], generator(), torch.float64)
     scores = np.stack([by_hand(params, image, 16) for image in DIGITS.dev_images])
     found = TASK.evaluate(params, DIGITS, "dev")
@@ -78,7 +83,7 @@ def test_forward_and_evaluate_agree_with_scipy():
     assert found["accuracy"] == pytest.approx((scores.argmax(1) == DIGITS.dev_labels).mean(), abs=0)
 
 
-def test_evaluation_in_blocks_counts_every_image_once():
+def test_evaluation_in_blocks_counts_every_image_once() -> None:
     params = TASK.init(DIGITS, TASK.SIZES["smoke"], generator(), torch.float64)
     count = len(DIGITS.train_images)
     assert count > 1000  # more than two blocks, the last one partial
@@ -87,7 +92,7 @@ def test_evaluation_in_blocks_counts_every_image_once():
     assert TASK.evaluate(params, DIGITS, "train")["loss"] == pytest.approx(whole.item(), rel=1e-12)
 
 
-def test_dropout_halves_the_dense_layer_and_keeps_its_mean():
+def test_dropout_halves_the_dense_layer_and_keeps_its_mean() -> None:
     size = Size(2, 2, 64)
     params = TASK.init(DIGITS, size, generator(), torch.float64)
     with torch.no_grad():
@@ -104,7 +109,7 @@ def test_dropout_halves_the_dense_layer_and_keeps_its_mean():
     assert kept.std() == pytest.approx(4, rel=0.15)
 
 
-def test_objective_is_cross_entropy_plus_l2_of_the_dense_layers():
+def test_objective_is_cross_entropy_plus_l2_of_the_dense_layers() -> None:
     params = TASK.init(DIGITS, TASK.SIZES["smoke"], generator(), torch.float64)
     inputs, labels, kept = next(batches(32, 1, torch.float64))
     plain = torch.nn.functional.cross_entropy(TASK.logits(params, inputs, kept), labels).item()
@@ -113,14 +118,14 @@ def test_objective_is_cross_entropy_plus_l2_of_the_dense_layers():
     assert state == () and found.item() == pytest.approx(plain + 5e-4 * squares / 2, rel=1e-13)
 
 
-def test_inputs_lie_between_minus_and_plus_a_half():
+def test_inputs_lie_between_minus_and_plus_a_half() -> None:
     inputs, labels, kept = next(batches(512))
     assert kept.shape == (512, SMOKE.dense) and kept.dtype == torch.bool
     assert inputs.shape == (512, 1, 8, 8) and inputs.dtype == torch.float32 and labels.dtype == torch.int64
     assert inputs.min() == -0.5 and inputs.max() == 0.5
 
 
-def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
+def test_fault_32_an_epoch_is_whole_batches_of_distinct_images() -> None:
     part = DIGITS.first((100, 10, 10))
     stream = batches(32, part=part)
     assert TASK.epoch(part, SMOKE, 32) == 3
@@ -132,12 +137,12 @@ def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
     assert not torch.equal(*epochs)
 
 
-def test_fault_32_batch_larger_than_the_data():
+def test_fault_32_batch_larger_than_the_data() -> None:
     with pytest.raises(ValueError, match="batch 1205 does not fit 1204"):
         next(batches(1205))
 
 
-def test_same_generator_same_everything():
+def test_same_generator_same_everything() -> None:
     for make in (
         lambda: torch.cat([p.ravel() for p in TASK.init(DIGITS, TASK.SIZES["live"], generator(3)).values()]),
         lambda: next(batches(64, 3))[0],
@@ -146,12 +151,12 @@ def test_same_generator_same_everything():
         assert torch.equal(make(), make())
 
 
-def test_noise_does_not_change_the_order_of_the_data():
+def test_noise_does_not_change_the_order_of_the_data() -> None:
     one, other = (next(TASK.batches(DIGITS, SMOKE, 64, generator(3), generator(seed))) for seed in (4, 5))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1]) and not torch.equal(one[2], other[2])
 
 
-def test_vmapped_gradients_are_those_of_separate_runs():
+def test_vmapped_gradients_are_those_of_separate_runs() -> None:
     sets = [TASK.init(DIGITS, SMOKE, generator(seed), torch.float64) for seed in (0, 1)]
     inputs = [next(batches(16, seed, torch.float64)) for seed in (0, 1)]
     objective = grad_and_value(functools.partial(TASK.loss, SMOKE), has_aux=True)
@@ -172,7 +177,7 @@ DRAWN = torch.nn.init.trunc_normal_(torch.empty(1), std=0.1, a=-0.2, b=0.2, gene
 
 
 @pytest.mark.skipif(abs(DRAWN - 0.1541) > 1e-4, reason=f"torch {torch.__version__} draws other initial values")
-def test_training_is_what_it_was_in_version_1():
+def test_training_is_what_it_was_in_version_1() -> None:
     """Sums over ten steps of plain gradient descent, written down with the first release of the task."""
     params = TASK.init(DIGITS, SMOKE, generator(0), torch.float64)
     stream, total = batches(32, 1, torch.float64), 0.0

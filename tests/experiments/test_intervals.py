@@ -1,7 +1,10 @@
 """Intervals against their definitions and the literature, and where they must not be stated."""
 
+from __future__ import annotations
+
 import math
 from statistics import NormalDist
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -12,7 +15,7 @@ from nadam_ref.experiments.statistics import intervals
 
 
 @pytest.mark.parametrize("level", [0.01, 0.5, 0.6, 0.9, 0.95, 1 - 0.05 / 9, 0.999])
-def test_t_quantile_leaves_its_level_between_the_ends(level):
+def test_t_quantile_leaves_its_level_between_the_ends(level: Any) -> None:
     """P(|T| ≤ t) is a regularized incomplete beta function of t² / (df + t²), to 30 digits."""
     for df in [*range(1, 40), 199, 200, 999]:
         t = mpmath.mpf(intervals.t_quantile(level, df))
@@ -21,23 +24,23 @@ def test_t_quantile_leaves_its_level_between_the_ends(level):
 
 
 @pytest.mark.parametrize(("df", "t"), [(1, 12.706), (2, 4.303), (4, 2.776), (9, 2.262), (30, 2.042)])
-def test_t_quantile_is_the_printed_tables(df, t):
+def test_t_quantile_is_the_printed_tables(df: int, t: float) -> None:
     assert round(intervals.t_quantile(0.95, df), 3) == t
 
 
 @pytest.mark.parametrize(("level", "df"), [(0.0, 3), (1.0, 3), (0.95, 0)])
-def test_t_quantile_of_nonsense(level, df):
+def test_t_quantile_of_nonsense(level: float, df: int) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         intervals.t_quantile(level, df)
 
 
-def test_t_interval_is_scipys():
+def test_t_interval_is_scipys() -> None:
     values = np.random.default_rng(0).normal(size=7)
     expected = stats.t.interval(0.9, 6, loc=values.mean(), scale=stats.sem(values))
     assert intervals.t_interval(values, 0.9) == pytest.approx(expected, rel=1e-10)
 
 
-def test_prediction_interval_has_its_pivot():
+def test_prediction_interval_has_its_pivot() -> None:
     """(next − mean) / (s √(1 + 1/n)) is Student's t: the ends are its scipy quantiles, whatever the values."""
     values = np.random.default_rng(1).normal(3.0, 2.0, size=10)
     low, high = intervals.prediction_interval(values)
@@ -46,7 +49,7 @@ def test_prediction_interval_has_its_pivot():
     assert stats.t.cdf((high - values.mean()) / scale, 9) == pytest.approx(0.975, abs=1e-12)
 
 
-def test_prediction_interval_covers_the_next_value():
+def test_prediction_interval_covers_the_next_value() -> None:
     draws = np.random.default_rng(2).normal(size=(4000, 6))
     ends = np.array([intervals.prediction_interval(row[:5]) for row in draws])
     covered = np.mean((ends[:, 0] <= draws[:, 5]) & (draws[:, 5] <= ends[:, 1]))
@@ -55,7 +58,7 @@ def test_prediction_interval_covers_the_next_value():
 
 @pytest.mark.parametrize(("count", "n"), [(0, 10), (1, 10), (5, 20), (20, 20), (0, 1)])
 @pytest.mark.parametrize("level", [0.9, 0.95])
-def test_wilsons_ends_are_where_the_score_test_rejects(count, n, level):
+def test_wilsons_ends_are_where_the_score_test_rejects(count: int, n: int, level: float) -> None:
     """(p̂ − p)² = z² p (1 − p) / n at both ends, except where one is 0 or 1."""
     low, high = intervals.wilson(count, n, level)
     z = NormalDist().inv_cdf((1 + level) / 2)
@@ -64,17 +67,17 @@ def test_wilsons_ends_are_where_the_score_test_rejects(count, n, level):
         assert (count / n - end) ** 2 == pytest.approx(z**2 * end * (1 - end) / n, abs=1e-14)
 
 
-def test_wilson_of_nothing_and_of_nonsense():
+def test_wilson_of_nothing_and_of_nonsense() -> None:
     assert intervals.wilson(0, 0) is None
     with pytest.raises(ValueError, match="greater"):
         intervals.wilson(5, 3)
 
 
-def test_bootstrap_t_is_the_one_that_scipys_resamples_give():
+def test_bootstrap_t_is_the_one_that_scipys_resamples_give() -> None:
     """The same pivot with other random resamples: ends agree to the noise of 9,999 resamples."""
     values = np.random.default_rng(3).lognormal(size=15)
 
-    def pivot(sample, axis):
+    def pivot(sample: Any, axis: Any) -> Any:
         return (sample.mean(axis) - values.mean()) / stats.sem(sample, axis)
 
     distribution = stats.bootstrap(
@@ -87,7 +90,7 @@ def test_bootstrap_t_is_the_one_that_scipys_resamples_give():
     assert found[1] - values.mean() > values.mean() - found[0]  # skewed as the values are
 
 
-def test_bootstrap_t_is_the_same_each_time_and_moves_with_its_values():
+def test_bootstrap_t_is_the_same_each_time_and_moves_with_its_values() -> None:
     values = np.random.default_rng(5).normal(size=12)
     low, high = intervals.bootstrap_t(values)
     assert (low, high) == intervals.bootstrap_t(values) != intervals.bootstrap_t(values, seed=1)
@@ -100,20 +103,20 @@ ALL = [intervals.t_interval, intervals.prediction_interval, intervals.bootstrap_
 
 @pytest.mark.parametrize("interval", ALL)
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
-def test_fault_66_up_to_two_values_have_no_interval(interval, values):
+def test_fault_66_up_to_two_values_have_no_interval(interval: Any, values: list[Any]) -> None:
     assert interval(values) is None
 
 
 @pytest.mark.parametrize("interval", ALL)
-def test_fault_67_zero_variance(interval):
+def test_fault_67_zero_variance(interval: Any) -> None:
     assert interval([0.5] * 5) == (0.5, 0.5)
 
 
-def test_fault_67_resamples_without_spread_leave_no_interval():
+def test_fault_67_resamples_without_spread_leave_no_interval() -> None:
     assert intervals.bootstrap_t([0.0, 1.0, 2.0]) is None  # one resample in nine has no spread
 
 
 @pytest.mark.parametrize("interval", ALL)
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
-def test_fault_68_infinity_among_values(interval, bad):
+def test_fault_68_infinity_among_values(interval: Any, bad: Any) -> None:
     assert interval([1.0, 2.0, bad, 4.0]) is None

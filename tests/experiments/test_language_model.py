@@ -1,7 +1,10 @@
 """The language model against torch.nn.LSTM, the paper's count, and a text whose best perplexity is known."""
 
+from __future__ import annotations
+
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,26 +20,26 @@ CHAIN = corpora.load_text("chain")
 SIZE = Size(words=30, units=7, unroll=5)
 
 
-def generator(seed=0):
+def generator(seed: int = 0) -> Any:
     return torch.Generator().manual_seed(seed)
 
 
-def first_batch(size, batch, seed=1, dtype=torch.float64):
+def first_batch(size: Any, batch: Any, seed: int = 1, dtype: torch.dtype = torch.float64) -> Any:
     return next(TASK.batches(CHAIN, size, batch, generator(seed), generator(), dtype))
 
 
-def words(count):
+def words(count: Any) -> Any:
     """A made-up text of `count` different words."""
     ids = np.arange(count)
     return corpora.TextData("made", "made-up text", tuple(map(str, ids)), ids.copy(), ids.copy(), ids.copy())
 
 
-def test_the_reports_network_has_4651600_parameters():
+def test_the_reports_network_has_4651600_parameters() -> None:
     params = TASK.init(words(10_000), TASK.SIZES["paper"], generator())
     assert sum(p.numel() for p in params.values()) == 4_651_600
 
 
-def test_initial_values():
+def test_initial_values() -> None:
     params = TASK.init(words(10_000), TASK.SIZES["paper"], generator())
     for name, x in params.items():
         assert x.is_leaf and x.requires_grad
@@ -48,7 +51,7 @@ def test_initial_values():
             assert x.std() == pytest.approx(0.1 / math.sqrt(3), rel=0.02)
 
 
-def torch_model(params):
+def torch_model(params: Any) -> Any:
     """The same network from torch.nn, whose second bias is 0."""
     lstm = torch.nn.LSTM(SIZE.units, SIZE.units, SIZE.layers, dtype=torch.float64)
     with torch.no_grad():
@@ -60,7 +63,7 @@ def torch_model(params):
     return lstm
 
 
-def test_loss_gradients_and_state_are_those_of_torch():
+def test_loss_gradients_and_state_are_those_of_torch() -> None:
     params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
     with torch.no_grad():  # biases that matter
         for layer in range(SIZE.layers):
@@ -87,7 +90,7 @@ def test_loss_gradients_and_state_are_those_of_torch():
             torch.testing.assert_close(params[f"lstm{layer}.{ours}"].grad, expected_grad, rtol=1e-11, atol=1e-13)
 
 
-def test_a_batch_that_begins_an_epoch_resets_the_state():
+def test_a_batch_that_begins_an_epoch_resets_the_state() -> None:
     params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
     inputs, following, going = first_batch(SIZE, 4)
     assert going == 0
@@ -98,7 +101,7 @@ def test_a_batch_that_begins_an_epoch_resets_the_state():
     assert first != TASK.loss(SIZE, params, (inputs, following, torch.ones(())), used)[0]
 
 
-def test_batches_read_the_text_on_and_on():
+def test_batches_read_the_text_on_and_on() -> None:
     """Words of a batch follow those of the one before, in every column; an epoch begins again at the same place."""
     text = words(103)
     size = Size(words=103, units=4, unroll=4)
@@ -117,12 +120,12 @@ def test_batches_read_the_text_on_and_on():
     assert not torch.equal(other[0], epochs[0][0][0])
 
 
-def test_rare_words_are_unknown():
+def test_rare_words_are_unknown() -> None:
     inputs, following, _ = first_batch(Size(words=10, units=2, unroll=20), 20)
     assert inputs.max() < 10 and following.max() < 10 and (inputs == 0).sum() > 100
 
 
-def test_vmapped_gradients_are_those_of_separate_runs():
+def test_vmapped_gradients_are_those_of_separate_runs() -> None:
     sets = [TASK.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
     inputs = [first_batch(SIZE, 4, seed) for seed in (0, 1)]
     states = [tuple(torch.rand(2, 4, 7, dtype=torch.float64) for _ in range(2)) for _ in (0, 1)]
@@ -141,7 +144,7 @@ def test_vmapped_gradients_are_those_of_separate_runs():
 
 
 @pytest.mark.parametrize(("split", "streams"), [("dev", 20), ("test", 1)])
-def test_evaluation_carries_the_state_and_counts_every_word_once(split, streams):
+def test_evaluation_carries_the_state_and_counts_every_word_once(split: str, streams: int) -> None:
     """As TensorFlow's tutorial: 20 pieces of the development text side by side; the test text word by word, whole."""
     params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
     found = TASK.evaluate(params, CHAIN, split)
@@ -156,7 +159,7 @@ def test_evaluation_carries_the_state_and_counts_every_word_once(split, streams)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
-def test_evaluation_vectorizes(split):
+def test_evaluation_vectorizes(split: str) -> None:
     sets = [TASK.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
     stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
     both = vmap(lambda params: TASK.evaluate(params, CHAIN, split))(stacked)
@@ -165,14 +168,14 @@ def test_evaluation_vectorizes(split):
         assert both["loss"][r].item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_entropy_rate_of_a_chain_that_is_solved_by_hand():
+def test_entropy_rate_of_a_chain_that_is_solved_by_hand() -> None:
     a, b = 0.1, 0.4  # two states: π = (b, a) / (a + b), a mixture of two coins
     coin = lambda p: -p * math.log(p) - (1 - p) * math.log(1 - p)  # noqa: E731
     found = synthetic.entropy_rate(np.array([[1 - a, a], [b, 1 - b]]))
     assert found == pytest.approx((b * coin(a) + a * coin(b)) / (a + b), rel=1e-12)
 
 
-def test_the_generated_text_has_the_perplexity_of_its_model():
+def test_the_generated_text_has_the_perplexity_of_its_model() -> None:
     """The model that made the text predicts it as well as is said, to the sampling error."""
     matrix = synthetic.transitions()
     number = {word: int(word[1:]) for word in CHAIN.words[1:]}
@@ -185,14 +188,14 @@ def test_the_generated_text_has_the_perplexity_of_its_model():
         assert error < 0.02
 
 
-def test_fault_31_vocabulary_too_small():
+def test_fault_31_vocabulary_too_small() -> None:
     params = TASK.init(CHAIN, TASK.SIZES["small"], generator())
     assert len(params["embedding"]) == len(params["output.bias"]) == 51  # no more than the text has
     with pytest.raises(ValueError, match="a vocabulary of 1 word leaves nothing to learn; made-up text has 1"):
         TASK.init(words(1), SIZE, generator())
 
 
-def test_fault_32_text_shorter_than_a_batch():
+def test_fault_32_text_shorter_than_a_batch() -> None:
     short = CHAIN.first((100, 40, 40))
     with pytest.raises(ValueError, match=r"batch 20 × 5 words needs 120 words of text; .* has 100"):
         first = TASK.batches(short, SIZE, 20, generator(), generator())

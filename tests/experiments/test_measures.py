@@ -1,8 +1,11 @@
 """How fast, how sensitive to the rate, how lucky: against numbers worked out by hand."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import constructed
 import numpy as np
@@ -12,20 +15,20 @@ from nadam_ref.experiments.verdicts import measures, report, seed_luck
 from nadam_ref.experiments.verdicts.arms import gather
 
 
-def test_steps_to_a_target():
+def test_steps_to_a_target() -> None:
     assert measures.steps_to(1.0, [0, 10, 20, 30], [4.0, 1.5, 1.0, 2.0]) == 20.0
     assert measures.steps_to(0.5, [0, 10], [4.0, 1.5]) == math.inf
     assert measures.steps_to(5.0, [0, 10], [4.0, 1.5]) == 0.0
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 6])
-def test_expected_best_is_the_mean_over_all_draws(k):
+def test_expected_best_is_the_mean_over_all_draws(k: int) -> None:
     values = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]
     expected = np.mean([min(draw) for draw in itertools.combinations(values, k)])
     assert measures.expected_best(values, k) == pytest.approx(expected)
 
 
-def test_fault_68_expected_best_with_diverged_trials():
+def test_fault_68_expected_best_with_diverged_trials() -> None:
     values = [1.0, math.inf, 2.0, math.inf]
     assert measures.expected_best(values, 2) == math.inf  # both may have diverged
     assert measures.expected_best(values, 3) == pytest.approx((1.0 + 1.0 + 1.0 + 2.0) / 4)
@@ -33,7 +36,7 @@ def test_fault_68_expected_best_with_diverged_trials():
         measures.expected_best(values, 5)
 
 
-def test_methods():
+def test_methods() -> None:
     records = constructed.arm("images", "Adam", [0.5, 0.4, 0.6])
     records += constructed.arm("images", "Nadam", [0.3, math.inf, 0.2], best=0)
     evidence = gather(records, "small")
@@ -50,7 +53,7 @@ def test_methods():
     assert nadam.arm.metrics["test_loss"].mean == math.inf
 
 
-def test_a_method_at_its_runner_up():
+def test_a_method_at_its_runner_up() -> None:
     records = constructed.arm("images", "Adam", [0.5, 0.4, 0.6])
     records += [constructed.record("images", "Adam", 0.01, seed, 0.8) for seed in range(3)]
     (adam,) = measures.methods(gather(records, "small"))
@@ -58,18 +61,18 @@ def test_a_method_at_its_runner_up():
     assert (beside.lr, beside.mean("test_loss")) == (0.01, pytest.approx(0.8))
 
 
-def momentum(task, name, **changes):
+def momentum(task: Any, name: Any, **changes: Any) -> Any:
     records = constructed.arm(task, name, [0.5], **changes)
     return measures.final_momentum(gather(records, "small")[task])
 
 
-def test_the_momentum_that_a_run_ends_with():
+def test_the_momentum_that_a_run_ends_with() -> None:
     """μ_t = .99 (1 − .5 · .96^(t/250)): .603 after 1,500 steps."""
     assert momentum("images", "Adam", steps=1500) == [pytest.approx(0.99 * (1 - 0.5 * 0.96**6))]
     assert momentum("images", "Nadam-constant") == momentum("images", "GD") == []
 
 
-def test_the_momentum_of_rows_that_count_their_own_steps():
+def test_the_momentum_of_rows_that_count_their_own_steps() -> None:
     records = constructed.arm("word2vec", "Adam", [0.5])
     assert measures.final_momentum(gather(records, "small")["word2vec"]) == []  # nobody counted
     steps = {"row_steps_most": 2500.0, "row_steps_median": 25.0}
@@ -78,7 +81,7 @@ def test_the_momentum_of_rows_that_count_their_own_steps():
     assert found == [pytest.approx(0.99 * (1 - 0.5 * 0.96 ** (t / 250))) for t in (2500, 25)]
 
 
-def test_without_adam_there_are_no_steps_to_target():
+def test_without_adam_there_are_no_steps_to_target() -> None:
     (found,) = measures.methods(gather(constructed.arm("images", "GD", [1.0]), "small"))
     assert found.steps is None and found.trials == 1.0
 
@@ -86,33 +89,33 @@ def test_without_adam_there_are_no_steps_to_target():
 # ---------------------------------------------------------------- seed luck
 
 
-def shares(nadam, adam, **changes):
+def shares(nadam: Any, adam: Any, **changes: Any) -> Any:
     records = constructed.arm("images", "Nadam", nadam) + constructed.arm("images", "Adam", adam)
     found = seed_luck.seed_luck(gather(records, "small"), **changes)
     return {claim.label: share for claim, share in found}
 
 
-def test_seed_luck_is_the_share_of_all_draws():
+def test_seed_luck_is_the_share_of_all_draws() -> None:
     """The report says that Nadam ends higher on images. That is true of five of the nine draws; one is a tie."""
     assert shares([1.0, 3.0, 5.0], [1.0, 2.0, 4.0]) == {"Nadam vs Adam": pytest.approx(5 / 9, abs=0.02)}
 
 
-def test_seed_luck_is_the_same_each_time():
+def test_seed_luck_is_the_same_each_time() -> None:
     values = [1.0, 3.0, 5.0], [1.0, 2.0, 4.0]
     assert shares(*values) == shares(*values) != shares(*values, seed=1)
 
 
-def test_seed_luck_of_certainties():
+def test_seed_luck_of_certainties() -> None:
     assert shares([2.0, 2.5], [1.0, 1.5])["Nadam vs Adam"] == 1.0
     assert shares([1.0, 1.5], [2.0, 2.5])["Nadam vs Adam"] == 0.0
 
 
-def test_fault_68_a_diverged_run_is_worse_than_any_other_and_equal_to_its_like():
+def test_fault_68_a_diverged_run_is_worse_than_any_other_and_equal_to_its_like() -> None:
     assert shares([math.inf] * 2, [1.0, 2.0])["Nadam vs Adam"] == 1.0
     assert shares([math.inf] * 2, [math.inf] * 2)["Nadam vs Adam"] == 0.0
 
 
-def test_a_sentence_of_several_comparisons_needs_them_all():
+def test_a_sentence_of_several_comparisons_needs_them_all() -> None:
     names = ["Nadam", "RMSProp", "Adam"]
     values = [[1.0, 3.0], [2.0, 2.0], [2.0, 2.0]]
     records = [r for n, v in zip(names, values, strict=True) for r in constructed.arm("word2vec", n, v)]

@@ -1,7 +1,10 @@
 """The table of open details is whole, and says of the code what the code does."""
 
+from __future__ import annotations
+
 import collections
 import importlib
+from typing import Any
 
 import pytest
 
@@ -9,7 +12,7 @@ from nadam_ref.experiments.open_details import CERTAINTY, Detail, details
 from nadam_ref.experiments.tasks import TASKS
 
 
-def test_every_task_has_its_open_details_once():
+def test_every_task_has_its_open_details_once() -> None:
     counts = collections.Counter((row.task, row.detail) for row in details())
     assert set(counts.values()) == {1}
     assert {task for task, _ in counts} == set(TASKS)
@@ -17,7 +20,7 @@ def test_every_task_has_its_open_details_once():
 
 
 @pytest.mark.parametrize("row", details(), ids=lambda row: f"{row.task}: {row.detail}")
-def test_a_row_is_filled_in_and_its_constants_are_the_codes(row):
+def test_a_row_is_filled_in_and_its_constants_are_the_codes(row: Any) -> None:
     for text in (row.paper, row.chosen, row.why):
         assert isinstance(text, str) and text.strip()
     for name, value in row.code.items():
@@ -25,6 +28,6 @@ def test_a_row_is_filled_in_and_its_constants_are_the_codes(row):
         assert getattr(importlib.import_module(f"nadam_ref.experiments.tasks.{module}"), constant) == value
 
 
-def test_an_unknown_degree_is_refused():
+def test_an_unknown_degree_is_refused() -> None:
     with pytest.raises(ValueError, match=r"images, x: certainty must be one of found, .* not 'maybe'"):
         Detail("images", "x", "a", "maybe", "b", "c")

@@ -1,5 +1,7 @@
 """Packs: the same bytes for the same records, read back as the same records, refused where a byte has changed."""
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import json
@@ -7,6 +9,9 @@ import math
 import os
 import typing
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +26,13 @@ from nadam_ref.experiments.runs.train import run, unfinished
 
 
 @pytest.fixture(scope="module")
-def made():
+def made() -> Any:
     """By name of the file, the pack's bytes are compared; the records are made once."""
     return {}
 
 
 @pytest.fixture
-def records(make_spec, made):
+def records(make_spec: Callable[..., RunSpec], made: Any) -> Any:
     """A finished run, a diverged one, one that failed, one on another machine, one of another task with odd values."""
     if not made:
         finished, diverged = run(make_spec()), run(make_spec("GD", hyper={"lr": 1e30}))
@@ -44,7 +49,7 @@ def records(make_spec, made):
     return made["records"]
 
 
-def test_a_pack_is_read_back_as_it_was(records, tmp_path):
+def test_a_pack_is_read_back_as_it_was(records: Any, tmp_path: Path) -> None:
     pack.write(tmp_path, records)
     assert diverged_has_a_nan(records)
     found = {record.spec.id: record for record in pack.read(tmp_path)}
@@ -53,11 +58,11 @@ def test_a_pack_is_read_back_as_it_was(records, tmp_path):
         assert found[record.spec.id].to_json() == record.to_json()
 
 
-def diverged_has_a_nan(records):
+def diverged_has_a_nan(records: Any) -> Any:
     return any(not math.isfinite(x) for record in records for values in record.curves.values() for x in values)
 
 
-def test_the_same_records_give_the_same_bytes(records, tmp_path, monkeypatch):
+def test_the_same_records_give_the_same_bytes(records: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another order, through a store, at another time and in another folder."""
     first = {path.name: path.read_bytes() for path in pack.write(tmp_path / "a", records)}
     store = Store(tmp_path / "store")
@@ -70,7 +75,7 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "a").iterdir()} == set(first)
 
 
-def test_the_table_is_one_that_any_program_reads(records, tmp_path):
+def test_the_table_is_one_that_any_program_reads(records: Any, tmp_path: Path) -> None:
     pack.write(tmp_path, records)
     with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
         lines = {line["id"]: line for line in csv.DictReader(file)}
@@ -81,7 +86,7 @@ def test_the_table_is_one_that_any_program_reads(records, tmp_path):
     assert lines[records[2].spec.id]["test_loss"] == ""  # a failed run has no number and none is made up
 
 
-def test_fault_78_curves_need_no_pickle_and_have_no_time(records, tmp_path):
+def test_fault_78_curves_need_no_pickle_and_have_no_time(records: Any, tmp_path: Path) -> None:
     pack.write(tmp_path, records)
     with np.load(tmp_path / "curves.npz", allow_pickle=False) as arrays:
         assert arrays["train_loss"].dtype in (np.float32, np.float64) and arrays["x.length"].max() == 4
@@ -91,7 +96,7 @@ def test_fault_78_curves_need_no_pickle_and_have_no_time(records, tmp_path):
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_the_manifest_says_what_there_is_and_fault_64_where_it_was_made(records, tmp_path):
+def test_the_manifest_says_what_there_is_and_fault_64_where_it_was_made(records: Any, tmp_path: Path) -> None:
     pack.write(tmp_path, records)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["statuses"] == {"crashed": 1, "diverged": 1, "finished": 3}
@@ -101,7 +106,9 @@ def test_the_manifest_says_what_there_is_and_fault_64_where_it_was_made(records,
 
 @pytest.mark.parametrize("name", ["runs.csv", "curves.npz"])
 @pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c[:50] + bytes([c[50] ^ 1]) + c[51:], lambda c: b""])
-def test_fault_55_a_byte_that_changed_is_seen(records, tmp_path, name, damage):
+def test_fault_55_a_byte_that_changed_is_seen(
+    records: Any, tmp_path: Path, name: str, damage: Callable[..., Any]
+) -> None:
     pack.write(tmp_path, records)
     path = tmp_path / name
     path.write_bytes(damage(path.read_bytes()))
@@ -109,7 +116,7 @@ def test_fault_55_a_byte_that_changed_is_seen(records, tmp_path, name, damage):
         pack.read(tmp_path)
 
 
-def test_fault_56_a_newer_pack_and_no_pack(records, tmp_path):
+def test_fault_56_a_newer_pack_and_no_pack(records: Any, tmp_path: Path) -> None:
     with pytest.raises(PackError, match="is no pack of records"):
         pack.read(tmp_path)
     pack.write(tmp_path, records)
@@ -119,7 +126,7 @@ def test_fault_56_a_newer_pack_and_no_pack(records, tmp_path):
         pack.read(tmp_path)
 
 
-def test_fault_72_runs_of_two_protocols_are_not_mixed(records, tmp_path):
+def test_fault_72_runs_of_two_protocols_are_not_mixed(records: Any, tmp_path: Path) -> None:
     first, second = (
         dataclasses.replace(record, provenance={**record.provenance, "protocol_sha256": digit * 64})
         for record, digit in zip(records, "0f", strict=False)
@@ -131,10 +138,12 @@ def test_fault_72_runs_of_two_protocols_are_not_mixed(records, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fault_53_a_pack_that_cannot_be_written_whole_has_no_manifest(records, tmp_path, monkeypatch):
+def test_fault_53_a_pack_that_cannot_be_written_whole_has_no_manifest(
+    records: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced = []
 
-    def full(_):
+    def full(_: Any) -> None:
         synced.append(1)
         if len(synced) == 2:
             raise OSError(28, "No space left on device")
@@ -145,7 +154,7 @@ def test_fault_53_a_pack_that_cannot_be_written_whole_has_no_manifest(records, t
     assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
 
 
-def test_a_sweep_goes_on_from_a_pack(records, tmp_path, capsys):
+def test_a_sweep_goes_on_from_a_pack(records: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A store filled from a pack has the records of the one that was packed; verify takes either."""
     pack.write(tmp_path / "pack", records)
     assert main(["unpack", str(tmp_path / "pack"), "--store", str(tmp_path / "store")]) == 0
@@ -160,14 +169,14 @@ def test_a_sweep_goes_on_from_a_pack(records, tmp_path, capsys):
     assert "is no pack of records" in capsys.readouterr().err
 
 
-def test_a_pack_says_which_protocol_planned_a_run(make_spec, tmp_path):
+def test_a_pack_says_which_protocol_planned_a_run(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     spec = make_spec(protocol_sha256="f" * 64)
     pack.write(tmp_path, [unfinished(spec, "crashed", "")])
     (record,) = pack.read(tmp_path)
     assert record.spec.protocol_sha256 == record.provenance["protocol_sha256"] == "f" * 64
 
 
-def test_metrics_are_in_the_order_of_the_table(make_spec, tmp_path):
+def test_metrics_are_in_the_order_of_the_table(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     names = [f"dev_{letter}" for letter in "abcdefgh"]
     made = unfinished(make_spec(), "crashed", "")
     pack.write(tmp_path, [dataclasses.replace(made, metrics=dict.fromkeys(reversed(names), 1.0))])
@@ -175,7 +184,9 @@ def test_metrics_are_in_the_order_of_the_table(make_spec, tmp_path):
     assert list(record.metrics) == names
 
 
-def test_a_pack_is_read_however_annotations_are_kept(records, tmp_path, monkeypatch):
+def test_a_pack_is_read_however_annotations_are_kept(
+    records: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pack.write(tmp_path, records)
     hints = typing.get_type_hints(RunSpec)
     for field in dataclasses.fields(RunSpec):

@@ -1,10 +1,13 @@
 """The protocol says what the report and the project's plan say; its smallest profile runs whole."""
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import constructed
 import pytest
@@ -27,7 +30,7 @@ RESULTS = Path(__file__).parents[2] / "book" / "results"
 NINE = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam", "MaxProp", "AdaMax", "NadaMax"]
 
 
-def test_the_nine_methods_in_the_reports_order():
+def test_the_nine_methods_in_the_reports_order() -> None:
     assert list(dict.fromkeys(arm.optimizer for arm in load().task("images").arms.values())) == NINE
     assert set(NINE) < set(nadam_ref.OPTIMIZERS)
 
@@ -37,7 +40,7 @@ APART = ["Nadam-unit", "Nadam-iclr-short", "Adam-short", "QHAdam"]
 ROWS = [f"{name}-{how}" for how in ("common", "dense") for name in ("Adam", "Nadam", "Nadam-iclr")]
 
 
-def data_of(profile, task):
+def data_of(profile: Any, task: Any) -> Any:
     """The first data set of a profile; skips where it is not there."""
     name = next(iter(profile_of(task, profile).data))
     if registry.state(name) == "absent":
@@ -45,7 +48,7 @@ def data_of(profile, task):
     return name
 
 
-def test_the_arms():
+def test_the_arms() -> None:
     for task, more in (("images", []), ("word2vec", ROWS), ("language_model", [])):
         assert planning.arms(task) == NINE + DIALECTS + APART + more
         assert planning.arms(task, "live") == NINE
@@ -55,13 +58,13 @@ def test_the_arms():
 
 
 @pytest.mark.parametrize("task", load().tasks)
-def test_every_arm_but_the_two_without_a_pair_is_compared(task):
+def test_every_arm_but_the_two_without_a_pair_is_compared(task: Any) -> None:
     assert set(planning.arms(task)) - set(load().task(task).compared) <= {"GD", "MaxProp"}
 
 
 @pytest.mark.parametrize("task", load().tasks)
 @pytest.mark.parametrize("profile", ["smoke", "live", "small", "paper"])
-def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task, profile):
+def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task: Any, profile: str) -> None:
     specs = planning.specs(profile, data_of(profile, task), task)
     arms, (tuning, reporting) = planning.arms(task, profile), planning.seeds(profile, task)
     assert len({spec.id for spec in specs}) == len(specs) == len(arms) * 3 * len(tuning)
@@ -74,7 +77,7 @@ def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task, profile
     assert reporting == list(range(len(reporting)))
 
 
-def test_arms_of_a_family_begin_at_the_same_rates():
+def test_arms_of_a_family_begin_at_the_same_rates() -> None:
     for task in load().tasks:
         specs = planning.specs("small", data_of("small", task), task)
         tried = {}
@@ -83,7 +86,7 @@ def test_arms_of_a_family_begin_at_the_same_rates():
         assert all(len(rates) == 3 for rates in tried.values())
 
 
-def test_the_words_of_an_arm_are_what_it_runs():
+def test_the_words_of_an_arm_are_what_it_runs() -> None:
     """Dense arms are not row-lazy; the others differ in the keywords that their names speak of."""
     specs = {planning.arm(spec): spec for spec in planning.specs("smoke", "clusters", "word2vec")}
     assert {name for name, spec in specs.items() if not spec.row_lazy} == {x for x in ROWS if x.endswith("dense")}
@@ -98,14 +101,14 @@ def test_the_words_of_an_arm_are_what_it_runs():
         assert spec.hyperparameters.get("betas", (0.975, 0.999)) == (0.975, 0.999)
 
 
-def test_what_tasks_fix_for_their_runs():
+def test_what_tasks_fix_for_their_runs() -> None:
     (spec, *_) = planning.specs("smoke", "chain", "language_model")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 5), False, 20)
     (spec, *_) = planning.specs("smoke", "clusters", "word2vec")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (None, None, True, 128)
 
 
-def test_settings_are_the_reports():
+def test_settings_are_the_reports() -> None:
     """μ .99 with the schedule, ν .999, ε 1e-8, corrections wherever there are any, and nothing else switched on."""
     for spec in planning.specs("live", "digits"):
         hyper = dict(spec.hyperparameters)
@@ -124,7 +127,7 @@ def test_settings_are_the_reports():
 
 
 @pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")
-def test_sizes_and_lengths():
+def test_sizes_and_lengths() -> None:
     for profile, steps, dense in (("small", 1500, 64), ("paper", 8593, 512)):
         specs = planning.specs(profile, "mnist")
         assert {spec.steps for spec in specs} == {steps} and {spec.model["dense"] for spec in specs} == {dense}
@@ -136,7 +139,7 @@ def test_sizes_and_lengths():
 # ---------------------------------------------------------------- from tuning to reporting
 
 
-def ended(spec, best, *, diverged=(), failed=()):
+def ended(spec: Any, best: Any, *, diverged: Any = (), failed: Any = ()) -> Any:
     """A record whose log development loss is the distance of its rate from the arm's best, in decades."""
     lr = spec.lr
     loss = math.exp(abs(math.log10(lr / best.get(planning.arm(spec), 1e-2))))
@@ -145,7 +148,7 @@ def ended(spec, best, *, diverged=(), failed=()):
     return Record(spec, status, "", 0, {"dev_loss": []}, metrics, {})
 
 
-def tuned(best=None, profile="small", task="images", **how):
+def tuned(best: Any = None, profile: str = "small", task: str = "images", **how: Any) -> Any:
     """The records of a whole search."""
     records = []
     while specs := planning.search(profile, data_of(profile, task), task, records):
@@ -153,7 +156,7 @@ def tuned(best=None, profile="small", task="images", **how):
     return records
 
 
-def test_a_search_goes_on_for_the_arms_that_need_it():
+def test_a_search_goes_on_for_the_arms_that_need_it() -> None:
     best = {"Adam": 1e-1, "NAG": 1e-1}
     records = tuned(best)
     found = planning.choices(records)
@@ -165,7 +168,7 @@ def test_a_search_goes_on_for_the_arms_that_need_it():
     assert len(seeds) == len(records) == 3 * sum(map(len, tried.values()))
 
 
-def test_the_reporting_runs_are_made_seed_by_seed_at_three_rates():
+def test_the_reporting_runs_are_made_seed_by_seed_at_three_rates() -> None:
     best = {"GD": 0.32, "Adam": 1e-2, "Nadam": 5.6e-3, "RMSProp": 3.2e-3}
     records = tuned(best)
     reported = planning.reporting("small", "mnist", "images", records)
@@ -183,7 +186,7 @@ def test_the_reporting_runs_are_made_seed_by_seed_at_three_rates():
     assert shared and common <= shared
 
 
-def test_a_rate_whose_runs_failed_counts_as_tried_and_is_not_chosen():
+def test_a_rate_whose_runs_failed_counts_as_tried_and_is_not_chosen() -> None:
     best = {"Adam": 3.2e-3}
     assert planning.choices(tuned(best))["Adam"].lr == 3.2e-3
     assert planning.choices(tuned(best, failed={3.2e-3}))["Adam"].lr == 5.6e-3  # found from 1e-2
@@ -192,7 +195,7 @@ def test_a_rate_whose_runs_failed_counts_as_tried_and_is_not_chosen():
     assert "Adam" not in planning.choices(nothing[:1])
 
 
-def test_the_rates_that_a_paper_printed_are_run_first():
+def test_the_rates_that_a_paper_printed_are_run_first() -> None:
     specs = planning.printed("paper", data_of("paper", "autoencoder"), "autoencoder")
     named = {planning.arm(spec): spec.lr for spec in specs}
     table = reported("iclr", "autoencoder")
@@ -202,11 +205,11 @@ def test_the_rates_that_a_paper_printed_are_run_first():
     assert planning.printed("small", data_of("small", "images"), "images") == []
 
 
-def test_the_stages_of_a_profile():
+def test_the_stages_of_a_profile() -> None:
     """Tuning, then reporting; a run that is left out ends it."""
     plans, asked = [planning.Plan("smoke", "digits", task) for task in ("images", "autoencoder")], []
 
-    def make(specs):
+    def make(specs: Any) -> Any:
         asked.append(specs)
         return [ended(spec, {}) for spec in specs]
 
@@ -220,12 +223,12 @@ def test_the_stages_of_a_profile():
 
 
 @pytest.mark.parametrize("task", load().tasks)
-def test_an_arm_is_known_by_its_settings_however_they_are_typed(task):
+def test_an_arm_is_known_by_its_settings_however_they_are_typed(task: Any) -> None:
     for name in load().task(task).arms:
         assert planning.arm(constructed.spec(task, name, 0.1, 0)) == name
 
 
-def test_the_pilot_is_that_of_the_runs_of_version_2():
+def test_the_pilot_is_that_of_the_runs_of_version_2() -> None:
     """40 seeds for images: the spread over pairs comes from the recorded runs."""
     found = gather(pack.read(RESULTS / "images-small"), "small")["images"]
     spread = compare(found["Nadam"], found["Adam"], "test_loss").differences.std(ddof=1)
@@ -236,7 +239,7 @@ def test_the_pilot_is_that_of_the_runs_of_version_2():
 # ---------------------------------------------------------------- earlier versions
 
 
-def test_packs_of_version_2_keep_their_plan():
+def test_packs_of_version_2_keep_their_plan() -> None:
     records = pack.read(RESULTS / "images-small")
     (said,) = {record.provenance["protocol_sha256"] for record in records}
     assert definition.version_of("images", "small", said) == 2
@@ -259,12 +262,12 @@ RECORDED = {
 
 
 @pytest.mark.parametrize(("version", "task", "profile"), RECORDED)
-def test_the_hashes_in_recorded_runs_stay(version, task, profile):
+def test_the_hashes_in_recorded_runs_stay(version: Any, task: Any, profile: Any) -> None:
     assert profile_of(task, profile, version).sha256 == RECORDED[version, task, profile]
 
 
-def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task():
-    def hashes(content):
+def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task() -> None:
+    def hashes(content: Any) -> Any:
         tasks = definition.read(yaml.safe_dump(content)).tasks
         return {(task, name): tasks[task].profile(name).sha256 for task in tasks for name in ("small", "live")}
 
@@ -279,7 +282,7 @@ def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task():
     assert not set(after.values()) & set(hashes({**changed, "version": 4}).values())
 
 
-def test_an_earlier_version_is_read_whole():
+def test_an_earlier_version_is_read_whole() -> None:
     plan = profile_of("images", "small", 2)
     assert plan.tuning == (1000, 1001) and plan.reporting == tuple(range(10))
     assert len(plan.rates["adaptive"]) == 8 and plan.seeds.extend == 3 and plan.middle == {}
@@ -314,7 +317,7 @@ def test_an_earlier_version_is_read_whole():
         ("version: 3", "versions: 3", "# What is run", "the file has no 'version'"),
     ],
 )
-def test_a_mistake_in_the_file_is_named_with_its_line(old, new, key, message):
+def test_a_mistake_in_the_file_is_named_with_its_line(old: str, new: str, key: str, message: str) -> None:
     text = PROTOCOL.replace(old, new, 1)
     assert text != PROTOCOL
     with pytest.raises(planning.ProtocolError, match=re.escape(message)) as error:
@@ -324,7 +327,7 @@ def test_a_mistake_in_the_file_is_named_with_its_line(old, new, key, message):
         assert f"protocol.yaml, line {line}: " in str(error.value)
 
 
-def test_a_new_choice_of_a_task_at_its_default_changes_no_id():
+def test_a_new_choice_of_a_task_at_its_default_changes_no_id() -> None:
     @dataclasses.dataclass
     class Size:
         units: int
@@ -334,7 +337,7 @@ def test_a_new_choice_of_a_task_at_its_default_changes_no_id():
     assert model_of(Size(3, "he_normal")) == {"units": 3, "init": "he_normal"}
 
 
-def test_what_the_protocol_does_not_have():
+def test_what_the_protocol_does_not_have() -> None:
     for arguments, message in (
         (("huge", "digits"), "no profile 'huge'; it has: smoke, live, small, paper"),
         (("paper", "digits"), "'paper', 'digits'; it has: mnist"),
@@ -344,7 +347,7 @@ def test_what_the_protocol_does_not_have():
             planning.specs(*arguments)
 
 
-def test_the_smoke_profile_runs_whole():
+def test_the_smoke_profile_runs_whole() -> None:
     records = [run(spec) for spec in planning.specs("smoke", "digits")]
     table = rows(records)
     assert len(table) == 18 * 3
@@ -352,6 +355,6 @@ def test_the_smoke_profile_runs_whole():
     assert all(row.n == 2 and math.isfinite(row.dev_loss.mean) for row in table)
 
 
-def test_a_live_run_learns_the_digits():
+def test_a_live_run_learns_the_digits() -> None:
     (spec,) = [s for s in planning.specs("live", "digits") if (s.optimizer, s.lr, s.seed) == ("RMSProp", 0.01, 0)]
     assert run(spec).metrics["test_accuracy"] > 0.9

@@ -5,9 +5,12 @@ of a pair, plus noise. The true difference is that of the two minima. Version 2 
 and reports at the chosen rate; version 3 searches, and spends as many runs on fewer seeds at two rates.
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,10 +39,10 @@ class World:
     random: np.random.Generator
     known: dict = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.best = self.random.uniform(-1, 1, 2) - 2  # of both, in decades
 
-    def run(self, arm, lr, seed):
+    def run(self, arm: Any, lr: Any, seed: int) -> Any:
         """The log metric of a run; the same run has the same result."""
         pair = self.known.setdefault(seed, self.random.normal(0, 0.3))
         off = np.log10(lr) - self.best[arm]
@@ -48,15 +51,15 @@ class World:
             self.known[arm, lr, seed] = (self.gap if arm == 0 else 0.0) + self.curvature * off**2 + pair + own
         return self.known[arm, lr, seed]
 
-    def criterion(self, arm, lr):
+    def criterion(self, arm: Any, lr: Any) -> Any:
         return float(np.mean([self.run(arm, lr, 1000 + seed) for seed in range(TUNING)]))
 
-    def compared(self, rates, seeds):
+    def compared(self, rates: Any, seeds: Any) -> Any:
         differences = np.array([self.run(0, rates[0], s) - self.run(1, rates[1], s) for s in range(seeds)])
         return verdicts.Comparison(differences, (0, 0))
 
 
-def grid(criterion):
+def grid(criterion: Any) -> Any:
     """Version 2: eight half-decades, moved on at most three times where the best is at an edge."""
     tried = {tuning.rate(i): criterion(tuning.rate(i)) for i in range(-16, 0, 2)}
     for _ in range(3):
@@ -68,7 +71,7 @@ def grid(criterion):
     return tried
 
 
-def search(criterion):
+def search(criterion: Any) -> Any:
     """Version 3."""
     tried = {}
     while rates := tuning.next_rates(tried, MIDDLE, 12):
@@ -76,19 +79,19 @@ def search(criterion):
     return tried
 
 
-def decided(comparison):
+def decided(comparison: Any) -> Any:
     """The verdict on the claim that the first arm ends higher, which is true."""
     (p, *_) = holm([comparison.p] + [1.0] * (FAMILY - 1))
     return verdicts.decide([Side("a", "b", 1, None)], [comparison], [p], [DELTA], ALPHA)[0]
 
 
-def version_2(world):
+def version_2(world: Any) -> Any:
     tables = [grid(functools.partial(world.criterion, arm)) for arm in (0, 1)]
     found = world.compared([tuning.choose(table).lr for table in tables], SEEDS[2])
     return found, sum(TUNING * len(table) + SEEDS[2] for table in tables)
 
 
-def version_3(world):
+def version_3(world: Any) -> Any:
     tables = [search(functools.partial(world.criterion, arm)) for arm in (0, 1)]
     choices = [tuning.choose(table) for table in tables]
     (a, b), n = choices, SEEDS[3]
@@ -100,7 +103,7 @@ def version_3(world):
 
 
 @functools.cache
-def study():
+def study() -> Any:
     """For each setting: runs, how often the sign is found, wrong verdicts of version 2, those flagged by version 3."""
     rows = []
     for i, (curvature, noise, gap) in enumerate(itertools.product(CURVATURE, NOISE, GAPS)):
@@ -119,7 +122,7 @@ def study():
     return np.array(rows)
 
 
-def test_it_finds_the_sign_at_least_as_often_with_no_more_runs():
+def test_it_finds_the_sign_at_least_as_often_with_no_more_runs() -> None:
     found = study()
     print("\ncurvature  noise   gap  runs: v2    v3  sign: v2    v3  wrong in v2, of them flagged, v3 wrong unflagged")
     for row in found:
@@ -132,7 +135,7 @@ def test_it_finds_the_sign_at_least_as_often_with_no_more_runs():
     assert (sharp[:, 6] >= sharp[:, 5]).all()
 
 
-def test_it_flags_nine_in_ten_of_the_verdicts_that_the_old_rule_got_wrong():
+def test_it_flags_nine_in_ten_of_the_verdicts_that_the_old_rule_got_wrong() -> None:
     wrong, flagged, unflagged = study()[:, 7:10].sum(axis=0)
     print(
         f"\n{wrong:.0f} wrong verdicts under version 2, {flagged:.0f} of them flagged; {unflagged:.0f} unflagged in v3"
@@ -142,7 +145,7 @@ def test_it_flags_nine_in_ten_of_the_verdicts_that_the_old_rule_got_wrong():
     assert unflagged <= 0.01 * WORLDS * len(study())
 
 
-def test_the_simulated_response_is_what_it_says():
+def test_the_simulated_response_is_what_it_says() -> None:
     world = World(0.05, 1.0, 0.0, np.random.default_rng(0))
     at_best = [world.run(arm, 10 ** world.best[arm], 0) for arm in (0, 1)]
     assert at_best[0] - at_best[1] == pytest.approx(0.05)

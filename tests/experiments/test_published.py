@@ -1,5 +1,7 @@
 """The papers' table: complete, and honest about how certain each number is."""
 
+from __future__ import annotations
+
 import pytest
 
 import nadam_ref
@@ -8,14 +10,14 @@ from nadam_ref.experiments.published import CONFIRMED, reported
 
 
 @pytest.mark.parametrize("task", ["word2vec", "images", "language_model"])
-def test_every_task_of_the_report_has_nine_numbers(task):
+def test_every_task_of_the_report_has_nine_numbers(task: str) -> None:
     table = reported("cs229", task)
     assert set(table) == {arm.optimizer for arm in load().task("images").arms.values()} <= set(nadam_ref.OPTIMIZERS)
     assert all(float(row.value) > 0 for row in table.values())
     assert all(str(row) == row.value for row in table.values())
 
 
-def test_the_winners_are_those_of_the_reports_text():
+def test_the_winners_are_those_of_the_reports_text() -> None:
     lowest = {
         task: min(reported("cs229", task).values(), key=lambda r: float(r.value)).optimizer
         for task in ("word2vec", "images", "language_model")
@@ -23,7 +25,7 @@ def test_the_winners_are_those_of_the_reports_text():
     assert lowest == {"word2vec": "Nadam", "images": "RMSProp", "language_model": "Momentum"}
 
 
-def test_every_number_says_how_certain_it_is():
+def test_every_number_says_how_certain_it_is() -> None:
     tables = [reported("cs229", task) for task in ("word2vec", "images", "language_model")]
     rates = reported("iclr", "autoencoder")
     assert {row.confirmed for table in [*tables, rates] for row in table.values()} <= set(CONFIRMED)
@@ -34,6 +36,6 @@ def test_every_number_says_how_certain_it_is():
     }
 
 
-def test_an_unknown_table_lists_the_known():
+def test_an_unknown_table_lists_the_known() -> None:
     with pytest.raises(ValueError, match="there are: cs229/images"):
         reported("iclr", "images")

@@ -1,5 +1,7 @@
 """Records: named by what decides the run, strict JSON, never half-written, never silently wrong."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import errno
@@ -10,7 +12,9 @@ import os
 import pickle
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +25,8 @@ from nadam_ref.experiments.runs.store import Store
 
 
 @pytest.fixture
-def make_record(make_spec):
-    def make(loss=0.5, spec=None, **changes):
+def make_record(make_spec: Callable[..., RunSpec]) -> Any:
+    def make(loss: float = 0.5, spec: Any = None, **changes: Any) -> Any:
         spec = spec or make_spec()
         record = Record(
             spec=spec,
@@ -38,8 +42,8 @@ def make_record(make_spec):
     return make
 
 
-def strictly(text):
-    def refuse(constant):
+def strictly(text: Any) -> Any:
+    def refuse(constant: Any) -> None:
         raise AssertionError(f"bare {constant} in JSON")
 
     return json.loads(text, parse_constant=refuse)
@@ -48,7 +52,7 @@ def strictly(text):
 # ---------------------------------------------------------------- names
 
 
-def test_the_name_is_the_sha256_of_the_canonical_config(make_spec):
+def test_the_name_is_the_sha256_of_the_canonical_config(make_spec: Callable[..., RunSpec]) -> None:
     spec = make_spec()
     later = {"clip_norm", "anneal", "row_lazy", "device"}  # not in the name where they are at their default
     fields = [f.name for f in dataclasses.fields(RunSpec) if f.name not in later | {"protocol_sha256"}]
@@ -57,7 +61,7 @@ def test_the_name_is_the_sha256_of_the_canonical_config(make_spec):
     assert spec.id == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_every_field_decides_the_name(make_spec):
+def test_every_field_decides_the_name(make_spec: Callable[..., RunSpec]) -> None:
     changed = {
         "task": "x", "task_version": 2, "profile": "live", "model": {"conv1": 1}, "data": "x", "data_sha256": "x",
         "optimizer": "Adam", "optimizer_version": 2, "hyperparameters": {"lr": 0.02}, "seed": 1, "steps": 8, "batch": 1,
@@ -69,7 +73,9 @@ def test_every_field_decides_the_name(make_spec):
     assert len(names | {make_spec().id}) == len(changed) + 1
 
 
-def test_the_protocol_that_planned_a_run_is_in_its_record_and_not_in_its_name(make_record, make_spec, tmp_path):
+def test_the_protocol_that_planned_a_run_is_in_its_record_and_not_in_its_name(
+    make_record: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     """It goes to a worker by pickling, into the record, and comes back with the record's specification."""
     spec = pickle.loads(pickle.dumps(make_spec(protocol_sha256="f" * 64)))
     assert spec == make_spec() and spec.id == make_spec().id and hash(spec) == hash(make_spec())
@@ -79,7 +85,7 @@ def test_the_protocol_that_planned_a_run_is_in_its_record_and_not_in_its_name(ma
     assert record.provenance["protocol_sha256"] == record.spec.protocol_sha256 == "f" * 64
 
 
-def test_fault_57_numbers_have_one_type_so_one_name(make_spec):
+def test_fault_57_numbers_have_one_type_so_one_name(make_spec: Callable[..., RunSpec]) -> None:
     a = make_spec(hyperparameters={"lr": 1, "betas": [0, 0.5], "momentum_decay": None, "nesterov": True, "form": "sum"})
     b = make_spec(
         hyperparameters={"form": "sum", "nesterov": True, "momentum_decay": None, "betas": (0.0, 0.5), "lr": 1.0}
@@ -89,12 +95,12 @@ def test_fault_57_numbers_have_one_type_so_one_name(make_spec):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [0.9, math.nan]])
-def test_fault_57_config_with_nan(make_spec, value):
+def test_fault_57_config_with_nan(make_spec: Callable[..., RunSpec], value: Any) -> None:
     with pytest.raises(ValueError, match="must be finite"):
         make_spec(hyperparameters={"lr": value})
 
 
-def test_the_names_of_older_records_stand(make_spec):
+def test_the_names_of_older_records_stand(make_spec: Callable[..., RunSpec]) -> None:
     """The name that a spec of version 0.1.0 had, written down then: fields that came later do not change it."""
     spec = dataclasses.replace(make_spec(), data_sha256="0" * 64, model={"conv1": 2, "conv2": 4, "dense": 16})
     assert spec.id == "5e91efe1e88b3eff3f1db60ec4438406452d5485e21316eb717fc64a57679d6e"
@@ -108,7 +114,7 @@ def test_the_names_of_older_records_stand(make_spec):
         *({"device": "tpu"}, {"row_lazy": "yes"}, {"clip_norm": 0.0}, {"clip_norm": math.nan}),
     ],
 )
-def test_fault_57_config_of_the_wrong_type(make_spec, change):
+def test_fault_57_config_of_the_wrong_type(make_spec: Callable[..., RunSpec], change: Any) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
         make_spec(**change)
 
@@ -116,7 +122,7 @@ def test_fault_57_config_of_the_wrong_type(make_spec, change):
 # ---------------------------------------------------------------- the file
 
 
-def test_a_record_survives_its_file_bit_for_bit(make_record, tmp_path):
+def test_a_record_survives_its_file_bit_for_bit(make_record: Any, tmp_path: Path) -> None:
     store, record = Store(tmp_path / "a" / "b"), make_record(loss=0.1 + 0.2)
     assert store.get(record.spec) is None
     store.put(record)
@@ -124,7 +130,7 @@ def test_a_record_survives_its_file_bit_for_bit(make_record, tmp_path):
     assert [path.name for path in store.folder.iterdir()] == [f"{record.spec.id}.json"]
 
 
-def test_nan_and_infinities_survive_strict_json(make_record, tmp_path):
+def test_nan_and_infinities_survive_strict_json(make_record: Any, tmp_path: Path) -> None:
     values = [1.0, math.nan, math.inf, -math.inf]
     record = make_record(curves={"train_loss": values}, status="diverged", metrics={})
     strictly(record.to_json())
@@ -134,7 +140,7 @@ def test_nan_and_infinities_survive_strict_json(make_record, tmp_path):
     Store(tmp_path).put(record)  # NaN is unequal to itself, its record is not
 
 
-def test_the_file_says_where_it_was_made(make_record):
+def test_the_file_says_where_it_was_made(make_record: Any) -> None:
     payload = strictly(make_record().to_json())
     assert payload["schema"] == 1 and payload["provenance"]["wall_seconds"] == 1.25
     known = {"nadam_ref", "torch", "numpy", "python", "platform", "cpu", "cpu_capability", "commit", "dirty", "time"}
@@ -142,8 +148,10 @@ def test_the_file_says_where_it_was_made(make_record):
     assert payload["provenance"]["protocol_sha256"] == ""  # nothing planned it
 
 
-def test_fault_50_a_write_that_is_cut_off_leaves_nothing(make_record, tmp_path, monkeypatch):
-    def cut(*_):
+def test_fault_50_a_write_that_is_cut_off_leaves_nothing(
+    make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", cut)
@@ -152,7 +160,7 @@ def test_fault_50_a_write_that_is_cut_off_leaves_nothing(make_record, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fault_50_a_part_file_of_a_killed_writer_is_no_record(make_record, tmp_path):
+def test_fault_50_a_part_file_of_a_killed_writer_is_no_record(make_record: Any, tmp_path: Path) -> None:
     store, record = Store(tmp_path), make_record()
     store.put(record)
     part = tmp_path / f".{record.spec.id}.json.0123.part"
@@ -160,7 +168,7 @@ def test_fault_50_a_part_file_of_a_killed_writer_is_no_record(make_record, tmp_p
     assert list(store) == [record]
 
 
-def test_fault_52_a_second_write_must_agree(make_record, tmp_path):
+def test_fault_52_a_second_write_must_agree(make_record: Any, tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(make_record())
     before = store.path(make_record().spec).read_bytes()
@@ -172,7 +180,7 @@ def test_fault_52_a_second_write_must_agree(make_record, tmp_path):
     assert store.path(make_record().spec).read_bytes() == before
 
 
-def flip(content):
+def flip(content: Any) -> Any:
     middle = content.index(b'"train_loss":[2.0') + 14
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
@@ -180,7 +188,7 @@ def flip(content):
 @pytest.mark.parametrize(
     "damage", [flip, lambda c: c[:-20], lambda c: b"", lambda c: b"\xff" + c, lambda c: b"null", lambda c: b"[" * 9]
 )
-def test_fault_55_damaged_files_are_set_aside_and_run_again(make_record, tmp_path, damage):
+def test_fault_55_damaged_files_are_set_aside_and_run_again(make_record: Any, tmp_path: Path, damage: Any) -> None:
     store, record = Store(tmp_path), make_record()
     store.put(record)
     path = store.path(record.spec)
@@ -195,7 +203,9 @@ def test_fault_55_damaged_files_are_set_aside_and_run_again(make_record, tmp_pat
     assert list(store) == [record]
 
 
-def test_fault_55_a_whole_file_under_another_name(make_record, make_spec, tmp_path):
+def test_fault_55_a_whole_file_under_another_name(
+    make_record: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     store, other = Store(tmp_path), make_spec(seed=9)
     store.put(make_record())
     shutil.copy(store.path(make_record().spec), store.path(other))
@@ -203,13 +213,13 @@ def test_fault_55_a_whole_file_under_another_name(make_record, make_spec, tmp_pa
         assert store.get(other) is None
 
 
-def resigned(payload):
+def resigned(payload: Any) -> Any:
     payload = {name: value for name, value in payload.items() if name != "sha256"}
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
     return json.dumps({**payload, "sha256": hashlib.sha256(text.encode()).hexdigest()})
 
 
-def test_fault_56_newer_schema_is_refused_and_left_in_place(make_record, tmp_path):
+def test_fault_56_newer_schema_is_refused_and_left_in_place(make_record: Any, tmp_path: Path) -> None:
     store, record = Store(tmp_path), make_record()
     store.put(record)
     path = store.path(record.spec)
@@ -219,7 +229,7 @@ def test_fault_56_newer_schema_is_refused_and_left_in_place(make_record, tmp_pat
     assert path.exists()
 
 
-def test_fault_57_unknown_key_in_a_files_config(make_record, tmp_path):
+def test_fault_57_unknown_key_in_a_files_config(make_record: Any, tmp_path: Path) -> None:
     store, record = Store(tmp_path), make_record()
     store.put(record)
     path = store.path(record.spec)
@@ -229,13 +239,13 @@ def test_fault_57_unknown_key_in_a_files_config(make_record, tmp_path):
         assert store.get(record.spec) is None
 
 
-def test_fault_62_a_store_may_be_moved(make_record, tmp_path):
+def test_fault_62_a_store_may_be_moved(make_record: Any, tmp_path: Path) -> None:
     Store(tmp_path / "old").put(make_record())
     (tmp_path / "old").rename(tmp_path / "new")
     assert list(Store(tmp_path / "new")) == [make_record(provenance=next(iter(Store(tmp_path / "new"))).provenance)]
 
 
-def test_fault_65_git_absent_dirty_or_elsewhere(monkeypatch):
+def test_fault_65_git_absent_dirty_or_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     package = Path(machine.__file__).parent
     answers = {"rev-parse --show-toplevel": str(package.parent), "status --porcelain -- nadam_ref": " M x.py"}
     answers["rev-parse --verify --quiet HEAD"] = "abc"
@@ -250,13 +260,13 @@ def test_fault_65_git_absent_dirty_or_elsewhere(monkeypatch):
     assert machine.checkout(package.parent, "nadam_ref") == {"commit": None, "dirty": None}
 
 
-def test_fault_65_no_git_program(monkeypatch, tmp_path):
+def test_fault_65_no_git_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert machine._git(tmp_path, "status") is None
 
 
 @pytest.mark.parametrize("status", ["crashed", "timeout", "out_of_memory"])
-def test_a_failed_run_is_a_row_until_there_is_a_result(make_record, tmp_path, status):
+def test_a_failed_run_is_a_row_until_there_is_a_result(make_record: Any, tmp_path: Path, status: str) -> None:
     store = Store(tmp_path)
     failure = make_record(status=status, reason="why", metrics={})
     store.put(failure)
@@ -266,15 +276,17 @@ def test_a_failed_run_is_a_row_until_there_is_a_result(make_record, tmp_path, st
     assert list(store) == [make_record(provenance=store.get(failure.spec).provenance)]
 
 
-def test_on_a_gpu_a_second_result_may_differ_by_rounding(make_record, make_spec, tmp_path):
+def test_on_a_gpu_a_second_result_may_differ_by_rounding(
+    make_record: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     store, spec = Store(tmp_path), make_spec(device="cuda")
     store.put(make_record(spec=spec))
     store.put(make_record(loss=math.nextafter(0.5, 1), spec=spec))
     assert store.get(spec).curves["train_loss"] == [2.0, 0.5]
 
 
-def test_fault_53_disk_full(make_record, tmp_path, monkeypatch):
-    def full(*_):
+def test_fault_53_disk_full(make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -283,7 +295,9 @@ def test_fault_53_disk_full(make_record, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fault_63_every_record_is_opened_once_and_no_folder_listed_twice(make_record, make_spec, tmp_path, monkeypatch):
+def test_fault_63_every_record_is_opened_once_and_no_folder_listed_twice(
+    make_record: Any, make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The work of loading is counted, not timed: it grows with the number of records and no faster."""
     store = Store(tmp_path)
     for seed in range(40):
@@ -297,7 +311,7 @@ def test_fault_63_every_record_is_opened_once_and_no_folder_listed_twice(make_re
 
 
 @pytest.mark.soak
-def test_fault_63_a_hundred_thousand_runs(make_record, make_spec, tmp_path):
+def test_fault_63_a_hundred_thousand_runs(make_record: Any, make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     """Four times the records take four times as long, within a factor of two."""
     seconds = []
     for number in (25_000, 100_000):
@@ -312,7 +326,9 @@ def test_fault_63_a_hundred_thousand_runs(make_record, make_spec, tmp_path):
     assert seconds[1] < 8 * seconds[0]
 
 
-def test_iteration_is_in_the_order_of_names(make_record, make_spec, tmp_path):
+def test_iteration_is_in_the_order_of_names(
+    make_record: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     store = Store(tmp_path)
     for seed in range(5):
         store.put(make_record(spec=make_spec(seed=seed)))

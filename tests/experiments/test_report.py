@@ -1,11 +1,15 @@
 """The report: every verdict kind and suffix on a constructed store, in every format, with known answers."""
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import io
 import json
 import math
 import re
+from pathlib import Path
+from typing import Any
 
 import constructed
 import numpy as np
@@ -45,7 +49,7 @@ EXPECTED = {
 }
 
 
-def made():
+def made() -> Any:
     records = []
     for (task, first, second), (gap, spread, best) in MADE.items():
         ours = list(SEEDS * np.exp(gap + spread * SPREAD))
@@ -62,20 +66,20 @@ def made():
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> Any:
     found = Store(tmp_path / "store")
     for record in made():
         found.put(record)
     return found
 
 
-def command(*words, capsys):
+def command(*words: Any, capsys: pytest.CaptureFixture[str]) -> Any:
     assert cli.main(["report", *map(str, words)]) == 0
     return capsys.readouterr().out
 
 
-def strictly(text):
-    def refuse(constant):
+def strictly(text: Any) -> Any:
+    def refuse(constant: Any) -> None:
         raise AssertionError(f"bare {constant} in JSON")
 
     return json.loads(text, parse_constant=refuse)
@@ -84,7 +88,7 @@ def strictly(text):
 # ---------------------------------------------------------------- known answers
 
 
-def test_json_has_every_verdict_typed(store, capsys):
+def test_json_has_every_verdict_typed(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     found = strictly(command("--store", store.folder, "--format", "json", capsys=capsys))
     primary = {(row["task"], row["claim"]): row for row in found["verdicts"] if row["primary"]}
     assert {key: (row["verdict"], row["suffixes"]) for key, row in primary.items()} == EXPECTED
@@ -104,7 +108,7 @@ def test_json_has_every_verdict_typed(store, capsys):
     assert all(0 <= row["share"] <= 1 for row in found["luck"])
 
 
-def test_text_is_aligned_and_fits_a_hundred_columns(store, capsys):
+def test_text_is_aligned_and_fits_a_hundred_columns(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     text = command("--store", store.folder, capsys=capsys)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
@@ -133,7 +137,7 @@ def test_text_is_aligned_and_fits_a_hundred_columns(store, capsys):
     assert "Profile small: " in text and "Hardware: a CPU, AVX2, cpu." in " ".join(text.split())
 
 
-def test_every_verdict_and_suffix_is_in_every_format(store, capsys):
+def test_every_verdict_and_suffix_is_in_every_format(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     words = {word for kind, suffixes in EXPECTED.values() for word in (kind, *suffixes)}
     assert words == {
         *("Reproduced", "Reproduced with size", "Reversed", "No relevant difference", "Inconclusive", "Not run"),
@@ -145,7 +149,7 @@ def test_every_verdict_and_suffix_is_in_every_format(store, capsys):
             assert word in found or form == "text", (form, word)  # in text a cell goes over several lines
 
 
-def test_csv_is_one_line_a_claim_with_plain_numbers(store, capsys):
+def test_csv_is_one_line_a_claim_with_plain_numbers(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     text = command("--store", store.folder, "--format", "csv", capsys=capsys)
     rows = list(csv.DictReader(io.StringIO(text)))
     primary = [row for row in rows if row["primary"] == "yes"]
@@ -158,7 +162,7 @@ def test_csv_is_one_line_a_claim_with_plain_numbers(store, capsys):
 
 
 @pytest.mark.parametrize("table", report.TABLES)
-def test_latex_has_as_many_cells_as_columns(store, capsys, table):
+def test_latex_has_as_many_cells_as_columns(store: Any, capsys: pytest.CaptureFixture[str], table: Any) -> None:
     text = command("--store", store.folder, "--format", "latex", "--table", table, capsys=capsys)
     (layout,) = re.findall(r"\\begin{tabular}{([lr]+)}", text)
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
@@ -171,12 +175,14 @@ def test_latex_has_as_many_cells_as_columns(store, capsys, table):
 
 
 @pytest.mark.parametrize("table", report.TABLES)
-def test_every_table_fits_a_hundred_columns(store, capsys, table):
+def test_every_table_fits_a_hundred_columns(store: Any, capsys: pytest.CaptureFixture[str], table: Any) -> None:
     text = command("--store", store.folder, "--table", table, capsys=capsys)
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_a_pack_and_its_store_give_the_same_report(store, tmp_path, capsys):
+def test_a_pack_and_its_store_give_the_same_report(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pack.write(tmp_path / "images", [r for r in store if r.spec.task == "images"])
     pack.write(tmp_path / "words", [r for r in store if r.spec.task == "word2vec"])
     packed = ["--pack", tmp_path / "images", "--pack", tmp_path / "words"]
@@ -186,7 +192,7 @@ def test_a_pack_and_its_store_give_the_same_report(store, tmp_path, capsys):
         assert direct == again
 
 
-def test_the_command_names_the_tables_and_refuses_others(store, capsys):
+def test_the_command_names_the_tables_and_refuses_others(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["report", "--help"])
     assert ", ".join(report.TABLES).replace(", luck", " or luck") in " ".join(capsys.readouterr().out.split())
@@ -194,7 +200,7 @@ def test_the_command_names_the_tables_and_refuses_others(store, capsys):
     assert "no table is called 'verdict'; there are: verdicts, methods, confound, luck" in message
 
 
-def test_code_reads_what_a_group_is_about_from_its_fields(store):
+def test_code_reads_what_a_group_is_about_from_its_fields(store: Any) -> None:
     groups = report.TABLES["verdicts"](gather(store, "small")).groups
     about = [(group.about["task"], group.about["exploratory"]) for group in groups]
     assert about[:2] == [("word2vec", False), ("images", False)] and {task for task, _ in about[2:]} >= {"images"}
@@ -205,14 +211,14 @@ def test_code_reads_what_a_group_is_about_from_its_fields(store):
 # ---------------------------------------------------------------- what is not as it should be
 
 
-def fails(*words, capsys):
+def fails(*words: Any, capsys: pytest.CaptureFixture[str]) -> Any:
     assert cli.main(["report", *map(str, words)]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
     return captured.err
 
 
-def test_fault_70_the_report_needs_all_runs_of_the_protocol(tmp_path, capsys):
+def test_fault_70_the_report_needs_all_runs_of_the_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store(tmp_path)
     for record in constructed.arm("images", "Adam", list(SEEDS[:9])):
         store.put(record)
@@ -221,7 +227,9 @@ def test_fault_70_the_report_needs_all_runs_of_the_protocol(tmp_path, capsys):
     assert constructed.spec("images", "Adam", 0.1, 9).id[:12] in line
 
 
-def test_a_sweep_under_way_is_judged_by_the_seeds_that_every_arm_has(tmp_path, capsys):
+def test_a_sweep_under_way_is_judged_by_the_seeds_that_every_arm_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = Store(tmp_path)
     for record in constructed.arm("images", "Adam", list(SEEDS[:4])) + constructed.arm("images", "Nadam", [1.0] * 3):
         store.put(record)
@@ -231,13 +239,13 @@ def test_a_sweep_under_way_is_judged_by_the_seeds_that_every_arm_has(tmp_path, c
     assert found["tasks"]["images"]["planned_seeds"] == 40 and found["tasks"]["images"]["seeds"] == [0, 1, 2]
 
 
-def test_a_table_says_what_momentum_there_was():
+def test_a_table_says_what_momentum_there_was() -> None:
     records = constructed.arm("images", "Adam", [1.0] * 3) + constructed.arm("images", "Nadam", [1.1] * 3)
     for table in ("verdicts", "methods", "confound", "luck"):
         assert "μ at the end 0.50" in report.report(records, table=table)  # four steps of the schedule
 
 
-def test_a_verdict_that_depends_on_the_rate_says_so_in_every_format():
+def test_a_verdict_that_depends_on_the_rate_says_so_in_every_format() -> None:
     values = list(SEEDS * np.exp(0.1 + 0.01 * SPREAD))
     records = constructed.arm("images", "Momentum", list(SEEDS)) + constructed.arm("images", "NAG", values)
     records += [constructed.record("images", "NAG", 0.01, seed, 0.9 * x) for seed, x in enumerate(SEEDS)]
@@ -247,7 +255,7 @@ def test_a_verdict_that_depends_on_the_rate_says_so_in_every_format():
     assert row["log_gap_at_runner_up"] == [pytest.approx(math.log(0.9))]
 
 
-def test_fault_72_the_report_refuses_to_mix_protocols(tmp_path, capsys):
+def test_fault_72_the_report_refuses_to_mix_protocols(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store(tmp_path)
     for name, sha256 in (("Adam", "a"), ("Nadam", "b")):
         for record in constructed.arm("images", name, list(SEEDS), provenance={"protocol_sha256": sha256 * 64}):
@@ -255,13 +263,13 @@ def test_fault_72_the_report_refuses_to_mix_protocols(tmp_path, capsys):
     assert "different protocols" in fails("--store", tmp_path, capsys=capsys)
 
 
-def test_no_store_and_no_profile(tmp_path, store, capsys):
+def test_no_store_and_no_profile(tmp_path: Path, store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no store at" in fails("--store", tmp_path / "absent", capsys=capsys)
     assert "no runs of profile 'paper'" in fails("--store", store.folder, "--profile", "paper", capsys=capsys)
     assert "is no pack" in fails("--pack", store.folder, capsys=capsys)
 
 
-def test_fault_64_mixed_hardware_is_flagged():
+def test_fault_64_mixed_hardware_is_flagged() -> None:
     records = [
         dataclasses.replace(r, provenance={**r.provenance, "cpu": f"CPU {r.spec.seed % 2}"})
         for r in constructed.arm("images", "Adam", list(SEEDS))
@@ -271,7 +279,7 @@ def test_fault_64_mixed_hardware_is_flagged():
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_fault_66_the_number_of_seeds_stands_in_place_of_an_interval(n):
+def test_fault_66_the_number_of_seeds_stands_in_place_of_an_interval(n: int) -> None:
     records = constructed.arm("images", "Momentum", [1.0] * n) + constructed.arm("images", "NAG", [1.1] * n)
     text = " ".join(report.report(records).split())
     assert f"+10.0 % (n = {n}) {n} {2 / 2**n:.3f} 1.000 Inconclusive; approximate set-up" in text
@@ -287,11 +295,11 @@ def test_fault_66_the_number_of_seeds_stands_in_place_of_an_interval(n):
         (1.0, (1.0, 1.0), "1.0000 (1.0000, 1.0000)"),
     ],
 )
-def test_a_mean_has_the_digits_that_its_interval_bears(mean, ends, text):
+def test_a_mean_has_the_digits_that_its_interval_bears(mean: float, ends: tuple[Any, ...], text: str) -> None:
     assert report._with_ends(mean, ends) == text
 
 
-def test_fault_68_diverged_runs_are_counted_in_the_open():
+def test_fault_68_diverged_runs_are_counted_in_the_open() -> None:
     ours = [*SEEDS[:8], math.inf, math.inf]
     records = constructed.arm("images", "Momentum", list(SEEDS)) + constructed.arm("images", "NAG", ours)
     assert "diverged: 2 and 0 of 10" in report.report(records)
@@ -299,7 +307,7 @@ def test_fault_68_diverged_runs_are_counted_in_the_open():
     assert (row["ours_first"], row["ours_log_gap"], row["diverged_second"]) == (None, None, 0)
 
 
-def test_fault_71_a_report_of_nothing_but_divergence():
+def test_fault_71_a_report_of_nothing_but_divergence() -> None:
     records = constructed.arm("images", "Adam", [math.inf] * 10, diverges=True)
     for table in report.TABLES:
         for form in FORMATS:
@@ -311,7 +319,7 @@ def test_fault_71_a_report_of_nothing_but_divergence():
 HOSTILE = r"\input{/etc/passwd} 100% & <b> $x_1$ ~ #^ {a} [b]"
 
 
-def test_fault_76_latex_is_escaped_and_nothing_is_lost():
+def test_fault_76_latex_is_escaped_and_nothing_is_lost() -> None:
     escaped = tables.escape_latex(HOSTILE)
     bare = escaped
     for command_ in (
@@ -329,7 +337,7 @@ def test_fault_76_latex_is_escaped_and_nothing_is_lost():
 
 
 @pytest.mark.parametrize("form", tables.FORMATS)
-def test_fault_76_a_hostile_cell(form):
+def test_fault_76_a_hostile_cell(form: Any) -> None:
     groups = [Group([[HOSTILE]], HOSTILE)]
     table = Table([Column(HOSTILE)], groups, "x", HOSTILE, [{HOSTILE: HOSTILE}], [HOSTILE])
     text = tables.FORMATS[form](table)
@@ -343,28 +351,28 @@ def test_fault_76_a_hostile_cell(form):
         assert r"\input" not in text and text.count(r"\textbackslash{}input") == 5
 
 
-def test_a_cell_in_square_brackets_is_no_argument_of_the_line_break():
+def test_a_cell_in_square_brackets_is_no_argument_of_the_line_break() -> None:
     table = Table([Column("a")], [Group([["one"], ["[Re]"]])])
     assert "{[Re]} \\\\" in tables.to_latex(table)
 
 
-def test_words_longer_than_a_column_are_broken():
+def test_words_longer_than_a_column_are_broken() -> None:
     table = Table([Column("a", "l", 10), Column("b", "r", 3)], [Group([["x" * 25, "1"]])])
     assert tables.to_text(table).splitlines()[3:] == ["x" * 10 + "  1", "x" * 10, "x" * 5]
 
 
-def test_markdown_is_a_caption_a_table_with_headings_as_rows_and_notes():
+def test_markdown_is_a_caption_a_table_with_headings_as_rows_and_notes() -> None:
     table = Table([Column("a|b"), Column("n", "r")], [Group([["x", "1 (0, 2)"]], "odd")], caption="C.", notes=["N."])
     lines = ["C.", "", "| a\\|b | n |", "| :-- | --: |", "| **odd** |  |", "| x | 1 (0,\u00a02) |", "", "N."]
     assert tables.to_markdown(table).splitlines() == lines
 
 
-def test_csv_is_what_the_standard_library_reads():
+def test_csv_is_what_the_standard_library_reads() -> None:
     values = [None, True, float("inf"), 0.1, "a,b", 'a"b', "a\nb", "#a", ["a", "b"], "", "θ"]
     text = tables.csv_text([values, values])
     read = ["", "yes", "inf", "0.1", "a,b", 'a"b', "a\nb", "#a", "a; b", "", "θ"]
     assert list(csv.reader(io.StringIO(text, newline=""))) == [read, read] and '"#a"' in text
 
 
-def test_gather_and_report_agree_on_what_there_is(store):
+def test_gather_and_report_agree_on_what_there_is(store: Any) -> None:
     assert set(gather(store, "small")) == {"word2vec", "images"}

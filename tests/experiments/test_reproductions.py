@@ -1,7 +1,12 @@
 """Published results as runs: what is run is what their sources say, and the verdict is a comparison of numbers."""
 
+from __future__ import annotations
+
 import dataclasses
 import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import constructed
 import pytest
@@ -10,20 +15,21 @@ from nadam_ref import cli
 from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, reproduce
 from nadam_ref.experiments.runs import checkpoints
+from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.train import Training, run
 from nadam_ref.experiments.verdicts.arms import gather
 
 
-def needs(name):
+def needs(name: Any) -> Any:
     return pytest.mark.skipif(registry.state(name) == "absent", reason=f"needs {name} in NADAM_REF_DATA or the cache")
 
 
 @pytest.fixture
-def tiny(monkeypatch, make_spec):
+def tiny(monkeypatch: pytest.MonkeyPatch, make_spec: Callable[..., RunSpec]) -> Any:
     """A known result of a few steps, called `ptb`; its published loss can be chosen."""
 
-    def make(published):
+    def make(published: Any) -> None:
         measured = lambda record: {"dev_loss": record.metrics["dev_loss"]}  # noqa: E731
         made_up = Reproduction("images", "a made-up source", make_spec, {"dev_loss": published}, measured)
         monkeypatch.setitem(REPRODUCTIONS, "ptb", made_up)
@@ -32,7 +38,7 @@ def tiny(monkeypatch, make_spec):
 
 
 @needs("mnist")
-def test_joness_run_is_20_epochs_of_nag():
+def test_joness_run_is_20_epochs_of_nag() -> None:
     spec = REPRODUCTIONS["jones"].spec()
     assert (spec.task, spec.profile, spec.data, spec.batch) == ("autoencoder", "reproduction", "mnist", 128)
     assert (spec.steps, spec.evaluate_every) == (20 * (40_000 // 128), 40_000 // 128)
@@ -43,7 +49,7 @@ def test_joness_run_is_20_epochs_of_nag():
 
 
 @needs("ptb")
-def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
+def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent() -> None:
     spec = REPRODUCTIONS["ptb"].spec()
     assert (spec.task, spec.profile, spec.data, spec.batch) == ("language_model", "reproduction", "ptb", 20)
     assert (spec.steps, spec.evaluate_every) == (13 * 2323, 2323)
@@ -52,7 +58,7 @@ def test_tensorflows_run_is_13_epochs_of_2323_steps_of_gradient_descent():
 
 
 @needs("ptb")
-def test_the_last_epoch_has_a_256th_of_the_rate():
+def test_the_last_epoch_has_a_256th_of_the_rate() -> None:
     """Five epochs at the full rate, then each at half of the one before: 2⁻⁸ in the thirteenth."""
     spec = REPRODUCTIONS["ptb"].spec()
     training = Training(spec)
@@ -61,7 +67,7 @@ def test_the_last_epoch_has_a_256th_of_the_rate():
 
 
 @needs("ptb")
-def test_fault_97_known_results_and_a_sweep_share_a_store(tmp_path):
+def test_fault_97_known_results_and_a_sweep_share_a_store(tmp_path: Path) -> None:
     """What the sweep's runs say is the same with a known result of their task, data and length beside them."""
     spec, store = REPRODUCTIONS["ptb"].spec(), Store(tmp_path)
     common = {"profile": "paper", "data_sha256": spec.data_sha256, "steps": spec.steps, "batch": spec.batch}
@@ -79,10 +85,10 @@ def test_fault_97_known_results_and_a_sweep_share_a_store(tmp_path):
     assert gather(store, "paper") == alone and set(alone["language_model"]) == {"GD", "Adam"}
 
 
-def test_reached_is_at_most_a_twentieth_above_in_every_metric():
+def test_reached_is_at_most_a_twentieth_above_in_every_metric() -> None:
     both = Reproduction("images", "", lambda: None, {"a": 100.0, "b": 10.0}, lambda record: record.metrics)
 
-    def reached(status, **metrics):
+    def reached(status: Any, **metrics: Any) -> Any:
         return both.reached(types.SimpleNamespace(status=status, metrics=metrics))
 
     assert reached("finished", a=105.0, b=10.5) and reached("finished", a=1.0, b=1.0)
@@ -90,14 +96,16 @@ def test_reached_is_at_most_a_twentieth_above_in_every_metric():
     assert not reached("diverged")
 
 
-def test_joness_training_loss_is_the_mean_of_the_last_epoch():
+def test_joness_training_loss_is_the_mean_of_the_last_epoch() -> None:
     spec = types.SimpleNamespace(evaluate_every=3)
     record = types.SimpleNamespace(spec=spec, curves={"train_loss": [9, 9, 1.0, 2.0, 6.0]}, metrics={"dev_loss": 5.0})
     assert REPRODUCTIONS["jones"].measured(record) == {"train_loss": 3.0, "dev_loss": 5.0}
 
 
 @pytest.mark.parametrize(("published", "code", "verdict"), [(1000.0, 0, "reached"), (1e-9, 2, "not reached")])
-def test_the_command_says_what_was_measured_and_keeps_the_record(tiny, tmp_path, capsys, published, code, verdict):
+def test_the_command_says_what_was_measured_and_keeps_the_record(
+    tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], published: float, code: int, verdict: str
+) -> None:
     tiny(published)
     assert cli.main(["reproduce", "ptb", "--store", str(tmp_path)]) == code
     out = capsys.readouterr().out.splitlines()
@@ -106,13 +114,15 @@ def test_the_command_says_what_was_measured_and_keeps_the_record(tiny, tmp_path,
     assert record.spec == REPRODUCTIONS["ptb"].spec() and f"{record.metrics['dev_loss']:.5g}" in out[1]
 
 
-def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny(1.0)
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "APART", 0)
     seen = []
 
-    def interrupt(training):
+    def interrupt(training: Any) -> None:
         seen.append(training.log.step)
         if training.log.step == 4:
             raise KeyboardInterrupt
@@ -128,7 +138,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_bit_for_bit(tiny, tmp_pa
     assert dataclasses.asdict(reproduce("ptb", Store(tmp_path))) == before  # from the store, not made again
 
 
-def test_the_command_names_what_there_is_and_refuses_others(tmp_path, capsys):
+def test_the_command_names_what_there_is_and_refuses_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["reproduce", "--help"])
     shown = capsys.readouterr().out

@@ -1,7 +1,10 @@
 """Tests of differences against scipy, brute force and known answers; their error rates, simulated."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,23 +23,23 @@ from nadam_ref.experiments.statistics.significance import (
 # ---------------------------------------------------------------- differences
 
 
-def test_log_differences():
+def test_log_differences() -> None:
     found = log_differences([1.0, 2.0, math.inf, 3.0, math.inf], [2.0, 2.0, 1.0, math.inf, math.inf])
     assert found.tolist() == [-math.log(2.0), 0.0, math.inf, -math.inf, 0.0]
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan])
-def test_log_differences_need_positive_values(bad):
+def test_log_differences_need_positive_values(bad: Any) -> None:
     with pytest.raises(ValueError, match="positive"):
         log_differences([1.0, bad], [1.0, 1.0])
 
 
-def test_log_differences_need_pairs():
+def test_log_differences_need_pairs() -> None:
     with pytest.raises(ValueError, match="2 and 1"):
         log_differences([1.0, 2.0], [1.0])
 
 
-def test_signed_ranks_count_the_smaller_and_half_of_the_equal():
+def test_signed_ranks_count_the_smaller_and_half_of_the_equal() -> None:
     d = np.round(np.random.default_rng(0).normal(size=30), 1)
     size = np.abs(d[d != 0])
     ranks = [(size < abs(x)).sum() + ((size == abs(x)).sum() + 1) / 2 for x in d]
@@ -44,14 +47,14 @@ def test_signed_ranks_count_the_smaller_and_half_of_the_equal():
     assert len(set(np.abs(d))) < 30  # there were ties
 
 
-def test_fault_68_infinite_differences_rank_highest():
+def test_fault_68_infinite_differences_rank_highest() -> None:
     assert signed_ranks([0.3, math.inf, -0.1, -math.inf, 0.0]).tolist() == [2.0, 3.5, -1.0, -3.5, 0.0]
 
 
 # ---------------------------------------------------------------- sign flips
 
 
-def brute_force(d):
+def brute_force(d: Any) -> Any:
     sums = [
         abs(sum(s * x for s, x in zip(signs, d, strict=True))) for signs in itertools.product((1, -1), repeat=len(d))
     ]
@@ -59,13 +62,13 @@ def brute_force(d):
 
 
 @pytest.mark.parametrize("n", range(1, 12))
-def test_sign_flip_is_every_choice_of_signs(n):
+def test_sign_flip_is_every_choice_of_signs(n: Any) -> None:
     d = np.random.default_rng(n).normal(0.3, 1.0, size=n)
     assert sign_flip(d) == brute_force(d)
 
 
 @pytest.mark.parametrize("n", [5, 10, 12])
-def test_sign_flip_is_scipys_permutation_test(n):
+def test_sign_flip_is_scipys_permutation_test(n: int) -> None:
     a, b = np.random.default_rng(n).normal(size=(2, n)) + np.array([[0.5], [0.0]])
     expected = stats.permutation_test(
         (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", n_resamples=np.inf
@@ -73,34 +76,34 @@ def test_sign_flip_is_scipys_permutation_test(n):
     assert sign_flip(a - b) == pytest.approx(expected.pvalue, abs=1e-15)
 
 
-def test_sign_flip_of_twenty_pairs_is_exact():
+def test_sign_flip_of_twenty_pairs_is_exact() -> None:
     assert sign_flip([1.0] * 20) == 2 / 2**20
     one_against = [1.0] * 19 + [-1.0]  # |sum| ≥ 18: at most one sign differs from the others
     assert sign_flip(one_against) == 2 * (1 + 20) / 2**20
 
 
-def test_fault_66_few_pairs():
+def test_fault_66_few_pairs() -> None:
     assert [sign_flip([]), sign_flip([1.0]), sign_flip([1.0, 2.0])] == [1.0, 1.0, 0.5]
 
 
-def test_fault_67_zero_differences():
+def test_fault_67_zero_differences() -> None:
     assert sign_flip([0.0] * 10) == 1.0
     assert sign_flip([0.0, 1.0, 1.0]) == 0.5  # a zero says nothing either way
 
 
-def test_fault_68_where_a_run_diverged_the_test_is_wilcoxons():
+def test_fault_68_where_a_run_diverged_the_test_is_wilcoxons() -> None:
     d = [-0.3, -0.2, -0.9, 0.1, -0.5, -0.4, -0.7, -0.6]
     expected = stats.wilcoxon([*d, -1e9], method="exact").pvalue
     assert sign_flip([*d, -math.inf]) == pytest.approx(expected, abs=1e-15)
 
 
-def test_fault_69_ties_count_although_they_round_differently():
+def test_fault_69_ties_count_although_they_round_differently() -> None:
     d = [0.1, 0.2, 0.3, 0.1, 0.1, 0.2]  # sums that should be equal differ in the last digit
     assert sign_flip(d) == sign_flip([1, 2, 3, 1, 1, 2]) == brute_force([1, 2, 3, 1, 1, 2])
 
 
 @pytest.mark.parametrize("d", [[math.nan], [1.0] * 41])
-def test_sign_flip_of_nonsense(d):
+def test_sign_flip_of_nonsense(d: Any) -> None:
     with pytest.raises(ValueError, match="up to 40"):
         sign_flip(d)
 
@@ -108,13 +111,13 @@ def test_sign_flip_of_nonsense(d):
 # ---------------------------------------------------------------- many tests, no difference, how many runs
 
 
-def test_holm_is_the_textbooks():
+def test_holm_is_the_textbooks() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
 
 
-def test_holm_rejects_what_stepping_down_rejects():
+def test_holm_rejects_what_stepping_down_rejects() -> None:
     generator = np.random.default_rng(0)
     for _ in range(200):
         p = generator.beta(0.3, 3.0, size=9)
@@ -126,7 +129,7 @@ def test_holm_rejects_what_stepping_down_rejects():
         assert {i for i, q in enumerate(holm(p)) if q <= 0.05} == rejected
 
 
-def test_tost_is_two_of_scipys_tests():
+def test_tost_is_two_of_scipys_tests() -> None:
     d = np.random.default_rng(0).normal(0.01, 0.03, size=10)
     expected = max(
         stats.ttest_1samp(d, -0.04, alternative="greater").pvalue,
@@ -136,24 +139,24 @@ def test_tost_is_two_of_scipys_tests():
     assert tost(d, 0.005) == pytest.approx(stats.ttest_1samp(d, 0.005, alternative="less").pvalue, rel=1e-9)
 
 
-def test_tost_agrees_with_the_ninety_percent_interval():
+def test_tost_agrees_with_the_ninety_percent_interval() -> None:
     for seed in range(50):
         d = np.random.default_rng(seed).normal(0.01, 0.04, size=8)
         low, high = t_interval(d, 0.9)
         assert (tost(d, 0.04) <= 0.05) == (max(-low, high) <= 0.04)
 
 
-def test_fault_66_67_68_equivalence_needs_evidence():
+def test_fault_66_67_68_equivalence_needs_evidence() -> None:
     assert tost([0.0, 0.0], 0.1) == tost([], 0.1) == tost([0.0, 0.0, math.inf], 0.1) == 1.0
     assert (tost([0.0] * 3, 0.1), tost([0.2] * 3, 0.1)) == (0.0, 1.0)
 
 
-def test_deciding_runs_have_the_power_they_promise():
+def test_deciding_runs_have_the_power_they_promise() -> None:
     """By the noncentral t: that many pairs find the difference at α/9 four times in five; a few less do not."""
     d = 0.1 + 0.2 * np.random.default_rng(0).normal(size=10)
     n = deciding_runs(d, delta=0.001, family=9)
 
-    def power(n):
+    def power(n: Any) -> Any:
         shift = abs(d.mean()) / d.std(ddof=1) * math.sqrt(n)
         return stats.nct.sf(stats.t.ppf(1 - 0.05 / 18, n - 1), n - 1, shift)
 
@@ -161,7 +164,7 @@ def test_deciding_runs_have_the_power_they_promise():
     assert power(n - 3) < 0.8 < power(n + 3)
 
 
-def test_deciding_runs_may_be_those_that_show_equivalence():
+def test_deciding_runs_may_be_those_that_show_equivalence() -> None:
     d = np.array([-0.3, 0.2, 0.1, -0.1, 0.2, -0.09])
     n = deciding_runs(d, delta=0.1, family=9)
     assert n is not None and deciding_runs(d, delta=0.2, family=9) < n < 100
@@ -169,7 +172,7 @@ def test_deciding_runs_may_be_those_that_show_equivalence():
     assert np.mean([tost(x, 0.1) <= 0.05 for x in scaled]) > 0.55  # the mean is near 0: both ends must hold
 
 
-def test_deciding_runs_without_a_plan():
+def test_deciding_runs_without_a_plan() -> None:
     assert deciding_runs([0.1, 0.2], 0.1) is None
     assert deciding_runs([0.1, 0.2, math.inf], 0.1) is None
     assert deciding_runs([-1.0, 1.0, 0.001], 1e-6, 9) is None
@@ -185,20 +188,20 @@ DRAWS = {
 }
 
 
-def coverage(draw, n, repeats):
+def coverage(draw: Any, n: Any, repeats: Any) -> Any:
     samples = DRAWS[draw](np.random.default_rng(n), (repeats, n))
     ends = np.array([t_interval(x) for x in samples])
     return float(np.mean((ends[:, 0] <= 0) & (ends[:, 1] >= 0)))
 
 
-def family_error(draw, n, repeats):
+def family_error(draw: Any, n: Any, repeats: Any) -> Any:
     """How often one of nine claims without a difference is called reproduced or reversed: Holm's p at most .05."""
     samples = DRAWS[draw](np.random.default_rng(100 + n), (repeats, 9, n))
     return float(np.mean([min(holm([sign_flip(d) for d in family])) <= 0.05 for family in samples]))
 
 
 @pytest.mark.parametrize("draw", ["normal", "t5"])
-def test_error_rates_at_ten_seeds(draw):
+def test_error_rates_at_ten_seeds(draw: str) -> None:
     assert 0.93 <= coverage(draw, 10, 4000) <= 0.97
     assert family_error(draw, 10, 400) <= 0.08  # .06 and its Monte Carlo error
 
@@ -206,7 +209,7 @@ def test_error_rates_at_ten_seeds(draw):
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 10, 20])
 @pytest.mark.parametrize("draw", ["normal", "t5", "lognormal"])
-def test_error_rates(draw, n, record_property):
+def test_error_rates(draw: str, n: int, record_property: Any) -> None:
     found = {"coverage": coverage(draw, n, 20_000), "family_error": family_error(draw, n, 4000)}
     print(draw, n, found)
     for name, value in found.items():

@@ -1,5 +1,7 @@
 """A sweep under fire: workers and the driver killed, the disk full. Nothing finished is lost or made twice."""
 
+from __future__ import annotations
+
 import os
 import random
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from soak_driver import runs
@@ -24,17 +27,17 @@ pytestmark = [
 class Soak:
     """A driver process that is started again after whatever ends it, and a check that no record is written twice."""
 
-    def __init__(self, folder, number):
+    def __init__(self, folder: Any, number: Any) -> None:
         self.store, self.number, self.full = folder / "store", number, folder / "full"
         self.seen = {}
         self.start()
 
-    def start(self):
+    def start(self) -> None:
         script = str(Path(__file__).with_name("soak_driver.py"))
         command = [sys.executable, script, str(self.store), str(self.number), str(self.full)]
         self.driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
-    def workers(self):
+    def workers(self) -> Any:
         """Process ids of the driver's workers, not of multiprocessing's helpers."""
         pid, found = self.driver.pid, []
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -47,25 +50,25 @@ class Soak:
                     found.append(int(child))
         return found
 
-    def look(self):
+    def look(self) -> Any:
         """How many records there are. None that was there has changed."""
         now = {path: path.stat().st_mtime_ns for path in self.store.glob("*.json")}
         assert self.seen.items() <= now.items()
         self.seen = now
         return len(now)
 
-    def wait_for(self, number):
+    def wait_for(self, number: Any) -> None:
         deadline = time.monotonic() + 600
         while self.look() < number:
             assert self.driver.poll() is None and time.monotonic() < deadline, self.driver.stderr.read()
             time.sleep(0.02)
 
-    def kill_a_worker(self, chance):
+    def kill_a_worker(self, chance: Any) -> None:
         while not (found := self.workers()):
             time.sleep(0.02)
         os.kill(chance.choice(found), signal.SIGKILL)
 
-    def kill_the_driver(self):
+    def kill_the_driver(self) -> None:
         orphans = self.workers()
         self.driver.kill()
         self.driver.communicate()
@@ -75,7 +78,7 @@ class Soak:
             time.sleep(0.1)
         self.start()
 
-    def fill_the_disk(self):
+    def fill_the_disk(self) -> None:
         self.full.touch()
         _, said = self.driver.communicate(timeout=600)
         assert self.driver.returncode == 1 and "No space left on device" in said
@@ -84,7 +87,7 @@ class Soak:
         self.start()
 
 
-def soak(folder, number, kills, capsys):
+def soak(folder: Any, number: Any, kills: Any, capsys: pytest.CaptureFixture[str]) -> None:
     chance = random.Random(number)
     moments = sorted(chance.sample(range(1, number * 9 // 10), kills + 2))
     events = ["worker"] * kills + ["driver", "disk"]
@@ -110,10 +113,10 @@ def soak(folder, number, kills, capsys):
         assert records[spec].outcome_sha256 == run(spec).outcome_sha256
 
 
-def test_fault_48_49_53_a_small_sweep_under_fire(tmp_path, capsys):
+def test_fault_48_49_53_a_small_sweep_under_fire(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soak(tmp_path, 40, 2, capsys)
 
 
 @pytest.mark.soak
-def test_fault_48_49_53_eight_hundred_runs_under_fire(tmp_path, capsys):
+def test_fault_48_49_53_eight_hundred_runs_under_fire(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soak(tmp_path, 800, 10, capsys)

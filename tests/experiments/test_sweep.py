@@ -1,5 +1,7 @@
 """Sweeps: what is stored is not run again, workers give bitwise the same curves, what goes wrong costs one run."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import multiprocessing
@@ -10,6 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import dask
 import pytest
@@ -22,6 +27,7 @@ from nadam_ref.experiments.runs import checkpoints, worker
 from nadam_ref.experiments.runs import sweep as engine
 from nadam_ref.experiments.runs.locks import Claims
 from nadam_ref.experiments.runs.record import RecordError
+from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
 from nadam_ref.experiments.runs.train import Training, run
@@ -30,24 +36,24 @@ LONG = 1_000_000  # steps: hours
 
 
 @pytest.fixture(scope="module")
-def client():
+def client() -> Iterator[Any]:
     """Two workers, shared by the tests that do not kill them for good."""
     with executor(2) as found:
         yield found
 
 
-def changed(folder):
+def changed(folder: Any) -> Any:
     return {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
 
 
-def pids(client):
+def pids(client: Any) -> Any:
     return list(client.run(os.getpid).values())
 
 
-def when_busy(client, action):
+def when_busy(client: Any, action: Any) -> Any:
     """Do something, once, in another thread, as soon as a worker has been at work for a moment."""
 
-    def wait():
+    def wait() -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not any(client.processing().values()):
             time.sleep(0.05)
@@ -62,7 +68,9 @@ def when_busy(client, action):
 # ---------------------------------------------------------------- the same bits everywhere
 
 
-def test_a_sweep_with_workers_of_its_own_gives_bitwise_what_this_process_gives(make_spec, tmp_path):
+def test_a_sweep_with_workers_of_its_own_gives_bitwise_what_this_process_gives(
+    make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     specs = [make_spec(name, seed=seed) for name in ("Nadam", "GD", "AdaMax") for seed in (0, 1)]
     seen = []
     store = Store(tmp_path)
@@ -82,14 +90,14 @@ def test_a_sweep_with_workers_of_its_own_gives_bitwise_what_this_process_gives(m
 
 
 @pytest.mark.parametrize("task", load().tasks)
-def test_every_task_gives_the_same_bits_in_a_worker(client, tmp_path, task):
+def test_every_task_gives_the_same_bits_in_a_worker(client: Any, tmp_path: Path, task: Any) -> None:
     (name, *_) = profile_of(task, "smoke").data
     specs = [x for x in planning.specs("smoke", name, task) if (x.optimizer, x.seed) == ("Nadam", 1000)][::4]
     for record in sweep(specs, Store(tmp_path), client=client):
         assert (record.status, record.outcome_sha256) == ("finished", run(record.spec).outcome_sha256)
 
 
-def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec, tmp_path):
+def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     specs = [make_spec(seed=seed) for seed in range(3)]
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
@@ -100,12 +108,12 @@ def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="no niceness here")
-def test_workers_leave_the_processor_to_others():
+def test_workers_leave_the_processor_to_others() -> None:
     with executor(1, nice=13) as client:
         assert set(client.run(os.nice, 0).values()) == {max(13, os.nice(0))}
 
 
-def test_no_scheduler_at_the_address(monkeypatch):
+def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.5)
     with (
         pytest.raises(SweepError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"),
@@ -126,7 +134,7 @@ scheduler-address: tcp://127.0.0.1:1
 """
 
 
-def script(tmp_path, text, *, settings="", **environment):
+def script(tmp_path: Path, text: Any, *, settings: str = "", **environment: Any) -> Any:
     """What a script of a person's says, in a process of its own: exit code, standard output, standard error."""
     (tmp_path / "dask").mkdir()
     (tmp_path / "dask" / "own.yaml").write_text(settings)
@@ -152,7 +160,7 @@ if __name__ == "__main__":
 """
 
 
-def test_fault_93_workers_on_this_machine_heed_no_dask_settings_of_a_person(tmp_path):
+def test_fault_93_workers_on_this_machine_heed_no_dask_settings_of_a_person(tmp_path: Path) -> None:
     text = f'{SWEEP}if __name__ == "__main__":\n    {ONE}'
     assert script(tmp_path, text, settings=SETTINGS) == (0, "1\n", "")
 
@@ -165,7 +173,9 @@ def test_fault_93_workers_on_this_machine_heed_no_dask_settings_of_a_person(tmp_
         ("", {"DASK_LOGGING": "7"}, "variables DASK_LOGGING"),
     ],
 )
-def test_fault_93_dask_settings_that_cannot_be_read_are_named_in_one_line(tmp_path, settings, environment, said):
+def test_fault_93_dask_settings_that_cannot_be_read_are_named_in_one_line(
+    tmp_path: Path, settings: str, environment: dict[str, Any], said: str
+) -> None:
     code, _, error = script(tmp_path, COMMAND, settings=settings, **environment)
     assert code == 2 and error.count("\n") == 1
     assert re.match(f"nadam-ref: Dask cannot use its settings: .*{said}", error)
@@ -179,19 +189,19 @@ def test_fault_93_dask_settings_that_cannot_be_read_are_named_in_one_line(tmp_pa
         ("distributed.client.preload", ["nowhere"], "tcp://127.0.0.1:1"),
     ],
 )
-def test_fault_93_dask_settings_that_keep_a_scheduler_away_are_named(setting, value, address):
+def test_fault_93_dask_settings_that_keep_a_scheduler_away_are_named(setting: str, value: Any, address: str) -> None:
     said = rf"no Dask scheduler answers at {address}: [^\n]*{setting}: {re.escape(repr(value))}"
     with dask.config.set({setting: value}), pytest.raises(SweepError, match=said), executor(scheduler=address):
         pass
 
 
-def test_fault_94_a_script_without_a_guard_is_told_what_to_write_in_one_line(tmp_path):
+def test_fault_94_a_script_without_a_guard_is_told_what_to_write_in_one_line(tmp_path: Path) -> None:
     code, output, error = script(tmp_path, SWEEP + ONE)
     assert (code, output, error.count("\n")) == (1, "", 1)
     assert re.match(r'nadam-ref: .*script\.py sweeps as it is imported.*`if __name__ == "__main__":` above', error)
 
 
-def test_fault_61_workers_have_one_thread(client):
+def test_fault_61_workers_have_one_thread(client: Any) -> None:
     assert set(client.nthreads().values()) == {1}
     assert set(client.run(os.environ.get, "OMP_NUM_THREADS").values()) == {"1"}
     assert set(client.run(torch.get_num_threads).values()) == {1}
@@ -200,7 +210,7 @@ def test_fault_61_workers_have_one_thread(client):
 # ---------------------------------------------------------------- what goes wrong
 
 
-def test_fault_48_sigkill_of_a_worker_costs_nothing_but_time(make_spec, tmp_path):
+def test_fault_48_sigkill_of_a_worker_costs_nothing_but_time(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     specs = [make_spec(steps=300), make_spec(seed=1)]
     with executor(1) as client:
         killer = when_busy(client, lambda: os.kill(pids(client)[0], signal.SIGKILL))
@@ -210,7 +220,9 @@ def test_fault_48_sigkill_of_a_worker_costs_nothing_but_time(make_spec, tmp_path
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
 
 
-def test_a_worker_that_is_slow_to_come_back_is_replaced(make_spec, tmp_path, monkeypatch):
+def test_a_worker_that_is_slow_to_come_back_is_replaced(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process may take longer to start than Dask waits, and a sweep without workers would wait for ever."""
     specs, records = [make_spec(steps=300), make_spec(seed=1)], []
     monkeypatch.setitem(engine.LOCAL, "distributed.deploy.lost-worker-timeout", "10ms")
@@ -224,12 +236,14 @@ def test_a_worker_that_is_slow_to_come_back_is_replaced(make_spec, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_fault_60_a_run_that_kills_its_worker_three_times_is_a_row_and_the_rest_goes_on(make_spec, tmp_path):
+def test_fault_60_a_run_that_kills_its_worker_three_times_is_a_row_and_the_rest_goes_on(
+    make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     deadly, harmless = make_spec(steps=LONG), make_spec()
     store, done = Store(tmp_path), threading.Event()
     with executor(1) as client:
 
-        def kill_while_busy():
+        def kill_while_busy() -> None:
             while not done.is_set():
                 busy = any(deadly.id in key for keys in client.processing().values() for key in keys)
                 if busy:
@@ -255,7 +269,9 @@ def test_fault_60_a_run_that_kills_its_worker_three_times_is_a_row_and_the_rest_
         assert asked == [new]
 
 
-def test_a_run_that_raises_is_a_row_with_its_reason_and_the_rest_goes_on(client, make_spec, tmp_path):
+def test_a_run_that_raises_is_a_row_with_its_reason_and_the_rest_goes_on(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     store = Store(tmp_path)
     specs = [make_spec(), make_spec(seed=3, batch=9999), make_spec(seed=1)]
     records = sweep(specs, store, client=client)
@@ -265,12 +281,14 @@ def test_a_run_that_raises_is_a_row_with_its_reason_and_the_rest_goes_on(client,
     assert list(store) == sorted(records, key=lambda record: record.spec.id)
 
 
-def test_fault_36_the_limit_reaches_the_workers(client, make_spec, tmp_path):
+def test_fault_36_the_limit_reaches_the_workers(client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     (record,) = sweep([make_spec(steps=LONG)], Store(tmp_path), client=client, limit_seconds=0.3)
     assert record.status == "timeout"
 
 
-def test_fault_51_a_run_that_another_driver_makes_is_left_to_it(client, make_spec, tmp_path):
+def test_fault_51_a_run_that_another_driver_makes_is_left_to_it(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     """The other driver is another process: it holds the claim, then stores the record, then lets go."""
     spec, free = make_spec(), make_spec(seed=1)
     theirs = run(spec)
@@ -281,7 +299,7 @@ def test_fault_51_a_run_that_another_driver_makes_is_left_to_it(client, make_spe
     assert ready.wait(60)
     seen = []
 
-    def progress(done, total, record):
+    def progress(done: Any, total: Any, record: Any) -> None:
         seen.append(record)
         if record.spec == free:
             go.set()  # only now may the other one finish
@@ -292,7 +310,7 @@ def test_fault_51_a_run_that_another_driver_makes_is_left_to_it(client, make_spe
     assert records[0] == theirs  # down to the time at which it was made
 
 
-def hold_and_store(folder, record, ready, go):
+def hold_and_store(folder: Any, record: Any, ready: Any, go: Any) -> None:
     with Claims(folder) as claims:
         assert claims.take(record.spec)
         ready.set()
@@ -303,11 +321,11 @@ def hold_and_store(folder, record, ready, go):
 
 @pytest.mark.parametrize("code", ["ENOLCK", "ENOSYS", "ENOTSUP", "EINVAL"])
 def test_fault_91_a_file_system_without_locks_is_named_once_and_the_sweep_goes_on(
-    client, make_spec, tmp_path, monkeypatch, code
-):
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
     """NFS without lockd, Lustre without -o flock."""
 
-    def lockf(*_):
+    def lockf(*_: Any) -> None:
         raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
 
     monkeypatch.setattr(pytest.importorskip("fcntl"), "lockf", lockf)
@@ -320,7 +338,9 @@ def test_fault_91_a_file_system_without_locks_is_named_once_and_the_sweep_goes_o
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
 
 
-def test_fault_91_two_sweeps_of_one_process_exclude_each_other_and_keep_their_locks(make_spec, tmp_path):
+def test_fault_91_two_sweeps_of_one_process_exclude_each_other_and_keep_their_locks(
+    make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     """POSIX locks belong to a process, and all of them go when it closes the file once."""
     ours, theirs = make_spec(), make_spec(seed=1)
     with Claims(tmp_path) as first:
@@ -335,7 +355,7 @@ def test_fault_91_two_sweeps_of_one_process_exclude_each_other_and_keep_their_lo
             assert third.take(ours)
 
 
-def can_take(folder, spec):
+def can_take(folder: Any, spec: Any) -> Any:
     with Claims(folder) as claims:
         return claims.take(spec)
 
@@ -343,21 +363,23 @@ def can_take(folder, spec):
 class Shown:
     """What a future showed before its worker left."""
 
-    def __init__(self, future):
+    def __init__(self, future: Any) -> None:
         self.status, self.result = future.status, future.result
 
 
 @pytest.mark.parametrize("seen", [Shown, lambda future: future], ids=["hang", "lost"])
-def test_fault_92_a_result_whose_worker_leaves_with_it_is_made_again(make_spec, tmp_path, monkeypatch, seen):
+def test_fault_92_a_result_whose_worker_leaves_with_it_is_made_again(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Any
+) -> None:
     """As a worker's lifetime makes it, before the driver has read that the run is finished, and after."""
     specs, answer = [make_spec(), make_spec(seed=1)], engine._answer
 
-    async def leave(dask_worker):
+    async def leave(dask_worker: Any) -> None:
         dask_worker.loop.add_callback(dask_worker.close_gracefully, restart=False)
 
     with executor(1) as client:
 
-        def late(future, job):
+        def late(future: Any, job: Any) -> Any:
             monkeypatch.setattr(engine, "_answer", answer)  # once
             shown = seen(future)
             client.run(leave)
@@ -375,23 +397,25 @@ def test_fault_92_a_result_whose_worker_leaves_with_it_is_made_again(make_spec, 
 class Future:
     """A future of Dask's that stays as it is."""
 
-    def __init__(self, status):
+    def __init__(self, status: Any) -> None:
         self.status = status
 
-    def result(self, timeout):
+    def result(self, timeout: Any) -> None:
         raise TimeoutError
 
-    def add_done_callback(self, fn):
+    def add_done_callback(self, fn: Any) -> None:
         fn(self)
 
 
 @pytest.fixture
-def driver(client, tmp_path):
+def driver(client: Any, tmp_path: Path) -> Iterator[Any]:
     with Claims(tmp_path) as claims:
         yield engine._Driver(client, Store(tmp_path), claims, Control(), None)
 
 
-def test_fault_92_a_result_that_is_lost_again_and_again_is_a_row(driver, make_spec):
+def test_fault_92_a_result_that_is_lost_again_and_again_is_a_row(
+    driver: Any, make_spec: Callable[..., RunSpec]
+) -> None:
     spec, future = make_spec(), Future("finished")
     driver.running[future] = (spec,)
     with pytest.warns(UserWarning, match="was lost"):
@@ -400,7 +424,9 @@ def test_fault_92_a_result_that_is_lost_again_and_again_is_a_row(driver, make_sp
     assert not driver.running and Store(driver.store.folder).get(spec) == found[0]
 
 
-def test_fault_92_a_scheduler_without_workers_is_waited_for_but_not_for_ever(make_spec, tmp_path, monkeypatch):
+def test_fault_92_a_scheduler_without_workers_is_waited_for_but_not_for_ever(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "PATIENT_SECONDS", 0.2)
     monkeypatch.setattr(engine, "WORKERLESS_SECONDS", 1.0)
     with (
@@ -413,12 +439,14 @@ def test_fault_92_a_scheduler_without_workers_is_waited_for_but_not_for_ever(mak
     assert len(seen) == 1
 
 
-def test_fault_92_a_scheduler_that_goes_or_is_silent_ends_the_sweep(driver, client, make_spec, monkeypatch):
+def test_fault_92_a_scheduler_that_goes_or_is_silent_ends_the_sweep(
+    driver: Any, client: Any, make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver.running[future := Future("cancelled")] = (make_spec(),)
     with pytest.raises(SweepError, match="scheduler was lost"):
         list(driver._receive(future))
 
-    async def silent():
+    async def silent() -> None:
         await asyncio.sleep(60)
 
     monkeypatch.setattr(client, "nthreads", silent)
@@ -431,13 +459,13 @@ def test_fault_92_a_scheduler_that_goes_or_is_silent_ends_the_sweep(driver, clie
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
 def test_fault_92_a_worker_that_hangs_is_left_when_the_sweep_is_to_stop_and_replaced_when_not(
-    make_spec, tmp_path, monkeypatch
-):
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec, control = make_spec(steps=200), Control()
     monkeypatch.setattr(engine, "DEAF_SECONDS", 1.0)
     with executor(1) as client:
 
-        def hang():
+        def hang() -> None:
             os.kill(pids(client)[0], signal.SIGSTOP)
             control.stop = True
 
@@ -451,7 +479,7 @@ def test_fault_92_a_worker_that_hangs_is_left_when_the_sweep_is_to_stop_and_repl
     assert record.outcome_sha256 == run(spec).outcome_sha256
 
 
-def test_fault_100_a_machine_that_was_asleep_has_waited_for_nothing(monkeypatch):
+def test_fault_100_a_machine_that_was_asleep_has_waited_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
     clock = engine._Clock()
@@ -460,12 +488,14 @@ def test_fault_100_a_machine_that_was_asleep_has_waited_for_nothing(monkeypatch)
     assert clock.seconds == 3 + 2 * engine.DEAF_SECONDS
 
 
-def test_fault_53_disk_full_ends_the_sweep_and_nothing_finished_is_lost(client, make_spec, tmp_path, monkeypatch):
+def test_fault_53_disk_full_ends_the_sweep_and_nothing_finished_is_lost(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     specs, store = [make_spec(seed=seed) for seed in range(4)], Store(tmp_path)
     sweep(specs[:2], store, client=client)
     before = changed(tmp_path)
 
-    def full(*_):
+    def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -477,14 +507,16 @@ def test_fault_53_disk_full_ends_the_sweep_and_nothing_finished_is_lost(client, 
     assert before.items() <= changed(tmp_path).items()
 
 
-def test_fault_54_a_store_that_cannot_be_written_to_is_refused_before_the_first_run(client, make_spec, tmp_path):
+def test_fault_54_a_store_that_cannot_be_written_to_is_refused_before_the_first_run(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match=r"cannot write to the store .*; name another folder"):
         sweep([make_spec(steps=LONG)], Store(tmp_path / "file" / "store"), client=client)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_fault_54_a_read_only_store_can_be_read(client, make_spec, tmp_path):
+def test_fault_54_a_read_only_store_can_be_read(client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     sweep([make_spec()], store, client=client)
     store.folder.chmod(0o500)
@@ -493,10 +525,12 @@ def test_fault_54_a_read_only_store_can_be_read(client, make_spec, tmp_path):
         sweep([make_spec(seed=1)], store, client=client)
 
 
-def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, tmp_path, monkeypatch):
+def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = []
 
-    def run_together(job, **_):
+    def run_together(job: Any, **_: Any) -> Any:
         tried.append(len(job))
         if len(job) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried\nmore")
@@ -515,7 +549,9 @@ def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(make_spec, tmp_pat
     ("visible", "seen"),
     [(None, ["0", "1", "2", "0"]), ("5, GPU-ab", ["5", "GPU-ab", "5", "GPU-ab"]), ("3", ["3"] * 4), ("", [""] * 4)],
 )
-def test_fault_99_workers_take_the_gpus_that_there_are_in_turn(monkeypatch, visible, seen):
+def test_fault_99_workers_take_the_gpus_that_there_are_in_turn(
+    monkeypatch: pytest.MonkeyPatch, visible: Any, seen: Any
+) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     found = []
     for number in range(4):
@@ -528,14 +564,14 @@ def test_fault_99_workers_take_the_gpus_that_there_are_in_turn(monkeypatch, visi
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_fault_99_without_a_second_gpu_nothing_is_set(monkeypatch, count):
+def test_fault_99_without_a_second_gpu_nothing_is_set(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     worker._take_gpu(1)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-def test_a_gpus_job_is_a_batch_of_replicas_and_a_cpus_is_one_run(make_spec):
+def test_a_gpus_job_is_a_batch_of_replicas_and_a_cpus_is_one_run(make_spec: Callable[..., RunSpec]) -> None:
     on_cpu = [make_spec(seed=seed) for seed in range(3)]
     on_gpu = [make_spec(name, seed=seed, device="cuda") for name in ("GD", "Adam") for seed in range(40)]
     jobs = engine._jobs([*on_gpu, *on_cpu])
@@ -546,10 +582,12 @@ def test_a_gpus_job_is_a_batch_of_replicas_and_a_cpus_is_one_run(make_spec):
 # ---------------------------------------------------------------- ending early
 
 
-def test_fault_58_finish_begins_no_more_runs_and_the_next_sweep_does_the_rest(client, make_spec, tmp_path):
+def test_fault_58_finish_begins_no_more_runs_and_the_next_sweep_does_the_rest(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     specs, store, control = [make_spec(seed=seed) for seed in range(8)], Store(tmp_path), Control()
 
-    def progress(*_):
+    def progress(*_: Any) -> None:
         control.finish = True
 
     first = sweep(specs, store, client=client, control=control, progress=progress)
@@ -559,10 +597,12 @@ def test_fault_58_finish_begins_no_more_runs_and_the_next_sweep_does_the_rest(cl
     assert before.items() <= changed(tmp_path).items()
 
 
-def test_fault_59_stop_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_same_bits(client, make_spec, tmp_path):
+def test_fault_59_stop_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_same_bits(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
     spec, store, control = make_spec(steps=1000, evaluate_every=500), Store(tmp_path), Control()
 
-    def stop():
+    def stop() -> None:
         control.stop = True
 
     stopper = when_busy(client, stop)
@@ -575,13 +615,13 @@ def test_fault_59_stop_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_sam
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
-def test_a_deadline_stops_the_running_ones(client, make_spec, tmp_path):
+def test_a_deadline_stops_the_running_ones(client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     started = time.monotonic()
     assert sweep([make_spec(steps=LONG)], Store(tmp_path), client=client, control=Control(deadline=started + 1)) == []
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
 
 
-def one_bit(content, weights):
+def one_bit(content: Any, weights: Any) -> Any:
     """The checkpoint with the sign of one weight turned."""
     place = content.index(weights.detach().numpy().tobytes()) + 3
     return content[:place] + bytes([content[place] ^ 128]) + content[place + 1 :]
@@ -598,7 +638,9 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(make_spec, tmp_path, damage):
+def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, damage: Any
+) -> None:
     spec, path = make_spec(), tmp_path / "saved.pt"
     training = Training(spec)
     training.advance()
@@ -612,11 +654,11 @@ def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(ma
     assert (tmp_path / "saved.damaged").read_bytes() == damaged
 
 
-def test_fault_100_a_slow_disk_does_not_take_all_the_time(tmp_path, monkeypatch):
+def test_fault_100_a_slow_disk_does_not_take_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint that takes 30 s, and steps of 1 s: saved after a minute, then after every ten."""
     now, saved = [0.0], []
 
-    def save(training, _):
+    def save(training: Any, _: Any) -> None:
         saved.append(now[0])
         now[0] += 30
 
@@ -629,7 +671,9 @@ def test_fault_100_a_slow_disk_does_not_take_all_the_time(tmp_path, monkeypatch)
     assert saved == [61, 61 + 30 + 601, 61 + 2 * (30 + 601)]
 
 
-def test_fault_53_a_checkpoint_that_cannot_be_written_costs_no_run(make_spec, tmp_path, monkeypatch):
+def test_fault_53_a_checkpoint_that_cannot_be_written_costs_no_run(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     (tmp_path / "file").touch()
     with pytest.warns(UserWarning, match=r"cannot write the checkpoint .*; the run goes on without"):
@@ -637,7 +681,7 @@ def test_fault_53_a_checkpoint_that_cannot_be_written_costs_no_run(make_spec, tm
     assert record.outcome_sha256 == run(make_spec()).outcome_sha256
 
 
-def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec, tmp_path):
+def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     path, training = tmp_path / "saved.pt", Training(make_spec(seed=1))
     checkpoints.save(training, path)
     assert checkpoints.load(path, training.spec.id)["step"] == 0
@@ -646,8 +690,8 @@ def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec, tmp_path)
     assert checkpoints.load(path, training.spec.id) is None  # no longer there
 
 
-def test_interrupting_ends_the_workers(make_spec, tmp_path):
-    def interrupt(*_):
+def test_interrupting_ends_the_workers(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
+    def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     before = set(multiprocessing.active_children())
@@ -657,10 +701,10 @@ def test_interrupting_ends_the_workers(make_spec, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, -1])
-def test_workers_must_be_positive(make_spec, tmp_path, workers):
+def test_workers_must_be_positive(make_spec: Callable[..., RunSpec], tmp_path: Path, workers: int) -> None:
     with pytest.raises(ValueError, match=f"at least 1, not {workers}"):
         sweep([make_spec()], Store(tmp_path), workers=workers)
 
 
-def test_nothing_to_do_starts_nothing(tmp_path):
+def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
     assert sweep([], Store(tmp_path), workers=2) == []

@@ -1,14 +1,17 @@
 """One run: determinism, pairing of optimizers, divergence as a status, errors that name the value."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -22,6 +25,7 @@ from nadam_ref.experiments.runs import pack, train
 from nadam_ref.experiments.runs import spec as specs
 from nadam_ref.experiments.runs.batched import run_together
 from nadam_ref.experiments.runs.record import provenance
+from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.train import run
 from nadam_ref.experiments.statistics import summary
 from nadam_ref.experiments.tasks import TASKS, Task
@@ -30,7 +34,7 @@ from nadam_ref.rules import DIALECTS
 TASK = TASKS["images"]
 
 
-def test_a_run_is_what_a_plain_loop_does(make_spec):
+def test_a_run_is_what_a_plain_loop_does(make_spec: Callable[..., RunSpec]) -> None:
     spec = make_spec("Adam", seed=5)
     digits = datasets.load("digits")
     size = TASK.SIZES["smoke"]
@@ -53,29 +57,29 @@ def test_a_run_is_what_a_plain_loop_does(make_spec):
 
 
 @pytest.mark.parametrize("optimizer", nadam_ref.OPTIMIZERS)
-def test_same_spec_bitwise_same_outcome(make_spec, optimizer):
+def test_same_spec_bitwise_same_outcome(make_spec: Callable[..., RunSpec], optimizer: Any) -> None:
     first, second = run(make_spec(optimizer)), run(make_spec(optimizer))
     assert first.curves == second.curves and first.metrics == second.metrics
     assert first.outcome_sha256 == second.outcome_sha256
 
 
-def test_another_seed_is_another_run(make_spec):
+def test_another_seed_is_another_run(make_spec: Callable[..., RunSpec]) -> None:
     assert run(make_spec()).curves["train_loss"][0] != run(make_spec(seed=1)).curves["train_loss"][0]
 
 
-def test_optimizers_are_paired(make_spec):
+def test_optimizers_are_paired(make_spec: Callable[..., RunSpec]) -> None:
     """With learning rate 0 nothing moves: all optimizers see the same start, batches and dropout."""
     curves = [run(make_spec(name, hyper={"lr": 0.0})).curves for name in nadam_ref.OPTIMIZERS]
     assert all(curve == curves[0] for curve in curves)
     assert len(set(curves[0]["train_loss"])) == 7  # seven different batches
 
 
-def test_streams_of_a_seed_are_independent():
+def test_streams_of_a_seed_are_independent() -> None:
     draws = {train.stream(seed, name).initial_seed() for seed in range(50) for name in ("init", "order", "dropout")}
     assert len(draws) == 150
 
 
-def test_nothing_outside_is_changed(make_spec):
+def test_nothing_outside_is_changed(make_spec: Callable[..., RunSpec]) -> None:
     before = torch.get_num_threads()
     torch.manual_seed(7)
     state = torch.get_rng_state()
@@ -84,10 +88,12 @@ def test_nothing_outside_is_changed(make_spec):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_fault_61_one_thread_during_the_run_and_restored_after_an_error(make_spec, monkeypatch):
+def test_fault_61_one_thread_during_the_run_and_restored_after_an_error(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
 
-    def loss(*arguments):
+    def loss(*arguments: Any) -> None:
         seen.append(torch.get_num_threads())
         raise RuntimeError("stop here")
 
@@ -102,43 +108,47 @@ def test_fault_61_one_thread_during_the_run_and_restored_after_an_error(make_spe
         torch.set_num_threads(before)
 
 
-def test_dtype_is_the_dtype_of_the_run(make_spec):
+def test_dtype_is_the_dtype_of_the_run(make_spec: Callable[..., RunSpec]) -> None:
     single, double = run(make_spec()).curves["train_loss"], run(make_spec(dtype="float64")).curves["train_loss"]
     assert single != double and single == pytest.approx(double, rel=1e-4)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_fault_29_loss_not_finite_at_step_0(make_spec, monkeypatch, bad):
+def test_fault_29_loss_not_finite_at_step_0(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch, bad: Any
+) -> None:
     monkeypatch.setattr(TASK, "loss", lambda size, params, *_: (params["output.bias"].sum() * bad, ()))
     record = run(make_spec())
     assert (record.status, record.step, record.metrics) == ("diverged", 0, {})
     assert len(record.curves["train_loss"]) == 1 and not math.isfinite(record.curves["train_loss"][0])
 
 
-def test_fault_30_divergence_is_a_status_with_its_step(make_spec):
+def test_fault_30_divergence_is_a_status_with_its_step(make_spec: Callable[..., RunSpec]) -> None:
     record = run(make_spec("GD", hyper={"lr": 1e30}, steps=50))
     assert record.status == "diverged" and 0 < record.step < 50 and record.reason
     assert record.metrics == {}
     assert len(record.curves["train_loss"]) == record.step + 1
 
 
-def test_fault_30_divergence_after_the_last_update_is_seen(make_spec):
+def test_fault_30_divergence_after_the_last_update_is_seen(make_spec: Callable[..., RunSpec]) -> None:
     record = run(make_spec("GD", hyper={"lr": 1e38}, steps=1, evaluate_every=5))
     assert (record.status, record.step, record.metrics) == ("diverged", 1, {})
     assert "development loss" in record.reason
 
 
-def test_fault_30_ten_times_the_first_loss_for_fifty_steps():
+def test_fault_30_ten_times_the_first_loss_for_fifty_steps() -> None:
     high, fine = [1.0, *[10.1] * 49], [1.0, *[10.0] * 60]
     assert train._divergence(high) == "" and train._divergence(fine) == ""
     assert "10 × its first value for 50 steps" in train._divergence([*high, 10.1])
     assert train._divergence([*high, 9.0, *[10.1] * 49]) == ""
 
 
-def test_fault_1_a_nan_gradient_ends_as_diverged(make_spec, monkeypatch):
+def test_fault_1_a_nan_gradient_ends_as_diverged(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = TASK.loss
 
-    def loss(*arguments):
+    def loss(*arguments: Any) -> Any:
         value, state = plain(*arguments)
         value.register_hook(lambda grad: grad * math.nan)
         return value, state
@@ -149,23 +159,23 @@ def test_fault_1_a_nan_gradient_ends_as_diverged(make_spec, monkeypatch):
         assert (record.status, record.step) == ("diverged", 1), optimizer
 
 
-def test_fault_33_no_steps(make_spec):
+def test_fault_33_no_steps(make_spec: Callable[..., RunSpec]) -> None:
     record = run(make_spec(steps=0))
     assert record.status == "finished" and record.curves["train_loss"] == [] and record.curves["dev_step"] == [0]
     assert 0 < record.metrics["test_loss"] < 10
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, "1", 1.0, True, None])
-def test_fault_34_seed(make_spec, seed):
+def test_fault_34_seed(make_spec: Callable[..., RunSpec], seed: int) -> None:
     with pytest.raises(ValueError, match="seed must be an integer from 0"):
         make_spec(seed=seed)
 
 
-def test_fault_34_the_largest_seed_runs(make_spec):
+def test_fault_34_the_largest_seed_runs(make_spec: Callable[..., RunSpec]) -> None:
     assert run(make_spec(seed=2**63 - 1, steps=1)).status == "finished"
 
 
-def test_fault_32_batch_larger_than_the_data(make_spec):
+def test_fault_32_batch_larger_than_the_data(make_spec: Callable[..., RunSpec]) -> None:
     with pytest.raises(ValueError, match="batch 2000 does not fit 1204"):
         run(make_spec(batch=2000))
 
@@ -181,21 +191,25 @@ def test_fault_32_batch_larger_than_the_data(make_spec):
         ({"data_sha256": "0" * 64}, datasets.DataError, "the spec asks for 0000"),
     ],
 )
-def test_what_cannot_be_run_says_why(make_spec, change, error, message):
+def test_what_cannot_be_run_says_why(
+    make_spec: Callable[..., RunSpec], change: dict[str, Any], error: Any, message: str
+) -> None:
     with pytest.raises(error, match=message):
         run(make_spec(**change))
 
 
-def test_hyperparameters_are_all_those_that_decide(monkeypatch):
+def test_hyperparameters_are_all_those_that_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd:
-        def __init__(self, params, lr=0.5, *, decay=None, foreach=None, fused=None):
+        def __init__(
+            self, params: Any, lr: float = 0.5, *, decay: Any = None, foreach: Any = None, fused: Any = None
+        ) -> None:
             pass
 
     monkeypatch.setattr(nadam_ref, "OPTIMIZERS", {"Odd": Odd})
     assert train.hyperparameters("Odd", {"lr": 2}) == {"lr": 2, "decay": None}
 
 
-def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_default():
+def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_default() -> None:
     plain = train.hyperparameters("Nadam", {"lr": 0.01})
     assert not train.LATER & plain.keys()
     assert plain == train.hyperparameters("Nadam", {"lr": 0.01, "eps_root": 0.0, "gamma": None, "length": "own"})
@@ -203,7 +217,7 @@ def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_de
     assert train.hyperparameters("Adam", {"row_counts": "common"})["row_counts"] == "common"
 
 
-def test_fault_88_a_dialect_alone_is_a_complete_run():
+def test_fault_88_a_dialect_alone_is_a_complete_run() -> None:
     """The schedule that it fixes is in the hyperparameters; they make the same optimizer again from a file."""
     for name, dialect in DIALECTS.items():
         complete = json.loads(json.dumps(train.hyperparameters("Nadam", {"dialect": name})))
@@ -214,7 +228,7 @@ def test_fault_88_a_dialect_alone_is_a_complete_run():
         train.hyperparameters("Nadam", {"dialect": "constant", "momentum_decay": 0.004})
 
 
-def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(make_spec):
+def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(make_spec: Callable[..., RunSpec]) -> None:
     """Warnings are errors here: an old record gives none, and keeps its id."""
     folder = Path(__file__).parents[2] / "book" / "results" / "images-small"
     packed = pack.read(folder)
@@ -242,26 +256,26 @@ class Square(Task):
     VERSION = 1
     SIZES: ClassVar = {"smoke": Nothing()}
 
-    def load(self, name, subset=None):
+    def load(self, name: Any, subset: Any = None) -> Any:
         return SimpleNamespace(label="none", sha256="none")
 
-    def epoch(self, data, size, batch):
+    def epoch(self, data: Any, size: Any, batch: Any) -> Any:
         return 2
 
-    def init(self, data, size, generator, dtype=torch.float32):
+    def init(self, data: Any, size: Any, generator: Any, dtype: torch.dtype = torch.float32) -> Any:
         return {"x": torch.ones(4, 1, dtype=dtype, requires_grad=True)}
 
-    def batches(self, *_):
+    def batches(self, *_: Any) -> Any:
         return iter(lambda: (torch.tensor([0]),), None)
 
-    def loss(self, size, params, batch, state=()):
+    def loss(self, size: Any, params: Any, batch: Any, state: Any = ()) -> Any:
         return params["x"].square().sum() / 4, state
 
-    def evaluate(self, params, data, split):
+    def evaluate(self, params: Any, data: Any, split: Any) -> Any:
         return {"loss": params["x"].square().mean().double()}
 
 
-def square(monkeypatch, **changes):
+def square(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
     """The specification of a run of `Square`, with some of its methods changed."""
     task = Square()
     for name, value in changes.items():
@@ -270,21 +284,25 @@ def square(monkeypatch, **changes):
     return {"task": "square", "model": {}, "data_sha256": "none", "dtype": "float64"}
 
 
-def test_a_task_needs_no_more_than_its_interface(make_spec, monkeypatch):
+def test_a_task_needs_no_more_than_its_interface(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Gradient descent on x²/4 from 1 is (1 − η/2)ᵗ."""
     record = run(make_spec("GD", hyper={"lr": 0.4}, **square(monkeypatch)))
     assert record.curves["train_loss"] == pytest.approx([0.8 ** (2 * t) for t in range(7)], rel=1e-13)
     assert record.metrics["test_loss"] == pytest.approx(0.8**14, rel=1e-13)
 
 
-def test_the_rate_is_annealed_by_epochs(make_spec, monkeypatch):
+def test_the_rate_is_annealed_by_epochs(make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     """Full rate for 2 epochs of 2 steps, half in the third, a quarter in the fourth."""
     spec = make_spec("GD", hyper={"lr": 0.4}, steps=8, anneal=(0.5, 2), **square(monkeypatch))
     expected = math.prod(1 - 0.2 * factor for factor in (1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25))
     assert run(spec).metrics["dev_loss"] == pytest.approx(expected**2, rel=1e-13)
 
 
-def test_the_gradient_is_clipped_to_its_norm_over_all_parameters(make_spec, monkeypatch):
+def test_the_gradient_is_clipped_to_its_norm_over_all_parameters(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At x = 1 in four places the gradient is ½ in each, its norm 1; clipped to ½ it is ¼ in each. At x = .6: ×.3·2."""
     changes = square(monkeypatch)
     clipped = run(make_spec("GD", hyper={"lr": 1.0}, steps=1, clip_norm=0.5, **changes))
@@ -294,7 +312,9 @@ def test_the_gradient_is_clipped_to_its_norm_over_all_parameters(make_spec, monk
 
 
 @pytest.mark.parametrize(("lazy", "left"), [(True, 1.0), (False, 0.0)])
-def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, left):
+def test_row_lazy_updates_leave_other_rows_alone(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch, lazy: bool, left: float
+) -> None:
     """Momentum moves a row that occurs no more on only where updates are dense."""
     rows = iter([0, 1, 1, 1])
     changes = square(
@@ -314,7 +334,7 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
         assert after[4] == pytest.approx(0.9 - 0.1 * (0.5 + 0.25 + 0.125))
 
 
-def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
+def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding() -> None:
     (name, *_) = profile_of("word2vec", "smoke").data
     spec = next(x for x in planning.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
     quick, plain = train.Training(spec), train.Training(spec)
@@ -328,7 +348,9 @@ def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
         assert values == pytest.approx(plain.log.curves[name], rel=1e-5), name
 
 
-def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeypatch):
+def test_a_record_says_whether_its_rows_had_a_compiled_kernel(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (name, *_) = profile_of("word2vec", "smoke").data
     spec, *_ = planning.specs("smoke", name, "word2vec")
     found = [provenance(spec, 1.0)["row_kernel"]]
@@ -341,7 +363,9 @@ def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeyp
 # ---------------------------------------------------------------- long runs
 
 
-def test_a_long_run_keeps_means_of_its_training_losses(make_spec, monkeypatch):
+def test_a_long_run_keeps_means_of_its_training_losses(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Seven steps, evaluated after every third: the means of three, three and one."""
     whole = run(make_spec(steps=7, evaluate_every=3)).curves["train_loss"]
     monkeypatch.setattr(specs, "LONG", 6)
@@ -352,7 +376,7 @@ def test_a_long_run_keeps_means_of_its_training_losses(make_spec, monkeypatch):
     assert summary.curve([run(spec)], "train_loss").step.tolist() == [0, 3, 6]
 
 
-def test_a_row_lazy_run_says_how_many_steps_its_rows_took():
+def test_a_row_lazy_run_says_how_many_steps_its_rows_took() -> None:
     (name, *_) = profile_of("word2vec", "smoke").data
     specs = {planning.arm(spec): spec for spec in planning.specs("smoke", name, "word2vec")}
     training = train.Training(specs["Adam"])
@@ -371,14 +395,14 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("task", ["images", "word2vec", "language_model", "autoencoder"])
-def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
+def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task: str, tmp_path: Path) -> None:
     """Saved to a file and read by another object, in the middle of an epoch and of an evaluation interval."""
     (name, *_) = profile_of(task, "smoke").data
     spec = next(x for x in planning.specs("smoke", name, task) if x.optimizer == "Nadam")
     spec = dataclasses.replace(spec, steps=9, evaluate_every=4)
     whole = run(spec)
 
-    def stop(training):
+    def stop(training: Any) -> None:
         if training.log.step == 5:
             torch.save(training.state_dict(), tmp_path / "saved")
             raise Stop
@@ -396,12 +420,14 @@ def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
 @pytest.mark.parametrize(
     ("rate", "steps", "reason"), [(0.01, 4, ""), (1e38, 1, "development loss"), (1e30, 4, "training loss")]
 )
-def test_fault_96_a_run_stopped_at_its_end_comes_to_the_record_it_would_have_had(make_spec, rate, steps, reason):
+def test_fault_96_a_run_stopped_at_its_end_comes_to_the_record_it_would_have_had(
+    make_spec: Callable[..., RunSpec], rate: float, steps: int, reason: str
+) -> None:
     """Stopped during its last evaluation, or at the step at which it diverged."""
     spec = make_spec("GD", hyper={"lr": rate}, steps=steps, evaluate_every=5)
     saved = []
 
-    def stop(training):
+    def stop(training: Any) -> None:
         if training.ended:
             saved.append(training.state_dict())
             raise Stop
@@ -414,7 +440,7 @@ def test_fault_96_a_run_stopped_at_its_end_comes_to_the_record_it_would_have_had
     assert (again.outcome_sha256, again.reason) == (whole.outcome_sha256, whole.reason)
 
 
-def test_fault_36_wall_clock_limit_is_a_status(make_spec):
+def test_fault_36_wall_clock_limit_is_a_status(make_spec: Callable[..., RunSpec]) -> None:
     record = run(make_spec(steps=10_000), limit_seconds=0.05)
     assert record.status == "timeout" and "0.05 s" in record.reason
     assert 0 < record.step < 10_000 and record.metrics == {}
@@ -430,8 +456,10 @@ def test_fault_36_wall_clock_limit_is_a_status(make_spec):
         MemoryError("no more"),
     ],
 )
-def test_fault_35_out_of_memory_is_a_status(make_spec, monkeypatch, error):
-    def loss(*_):
+def test_fault_35_out_of_memory_is_a_status(
+    make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    def loss(*_: Any) -> None:
         raise error
 
     monkeypatch.setattr(TASK, "loss", loss)
@@ -441,7 +469,7 @@ def test_fault_35_out_of_memory_is_a_status(make_spec, monkeypatch, error):
     assert record.curves["dev_step"] == [0.0]  # what it had shown
 
 
-def test_fault_35_torchs_own_error_on_a_cpu_is_recognized():
+def test_fault_35_torchs_own_error_on_a_cpu_is_recognized() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 58)
     assert train.is_out_of_memory(error.value)
@@ -449,12 +477,12 @@ def test_fault_35_torchs_own_error_on_a_cpu_is_recognized():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
-def test_fault_37_cuda_asked_for_and_absent(make_spec):
+def test_fault_37_cuda_asked_for_and_absent(make_spec: Callable[..., RunSpec]) -> None:
     with pytest.raises(train.DeviceError, match="nadam-ref sweep smoke --task images --device cpu"):
         run(make_spec(device="cuda"))
 
 
-def test_progress_sees_every_update(make_spec):
+def test_progress_sees_every_update(make_spec: Callable[..., RunSpec]) -> None:
     seen = []
     run(make_spec(), progress=lambda training: seen.append(training.log.step))
     assert seen == [1, 2, 3, 4, 5, 6, 7, 7]  # the last is the evaluation after the last update
@@ -478,7 +506,7 @@ print(eager, kept)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_memory_that_a_step_frees_is_there_for_the_next_one():
+def test_memory_that_a_step_frees_is_there_for_the_next_one() -> None:
     """Under Dask's settings for its workers every large tensor is new memory, page by page."""
     environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=environment)

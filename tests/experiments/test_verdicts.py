@@ -1,7 +1,10 @@
 """Every verdict and suffix, on runs made up so that the answer is known."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from typing import Any
 
 import constructed
 import numpy as np
@@ -18,7 +21,7 @@ SPREAD = np.linspace(-1.5, 1.5, 10)  # symmetric around 0, so a mean is exactly 
 SEEDS = np.exp(np.random.default_rng(0).normal(0, 0.3, 10))  # what a seed does to both runs of a pair
 
 
-def pair(task, first, second, gap, spread, n=10, **changes):
+def pair(task: Any, first: Any, second: Any, gap: Any, spread: Any, n: int = 10, **changes: Any) -> Any:
     """Two arms whose log(metric) differ by `gap` on average, with the given spread between pairs."""
     ours = SEEDS[:n] * np.exp(gap + spread * SPREAD[:n])
     return constructed.arm(task, second, list(SEEDS[:n]), **changes) + constructed.arm(
@@ -26,11 +29,11 @@ def pair(task, first, second, gap, spread, n=10, **changes):
     )
 
 
-def judged(records, profile="small"):
+def judged(records: Any, profile: str = "small") -> Any:
     return {(v.claim.task, v.claim.label): v for v in verdicts.judge(gather(records, profile))}
 
 
-def printed_gap(task, first, second):
+def printed_gap(task: Any, first: Any, second: Any) -> Any:
     table = reported("cs229", task)
     return math.log(float(table[first].value) / float(table[second].value))
 
@@ -45,7 +48,7 @@ def printed_gap(task, first, second):
         (0.01, 0.2, "Inconclusive"),
     ],
 )
-def test_each_verdict(gap, spread, kind):
+def test_each_verdict(gap: Any, spread: float, kind: str) -> None:
     found = judged(pair("images", "NAG", "Momentum", gap, spread))["images", "NAG vs Momentum"]
     assert found.kind == kind
     assert found.comparison.mean == pytest.approx(gap, abs=1e-12)
@@ -55,19 +58,19 @@ def test_each_verdict(gap, spread, kind):
     assert found.delta == max(0.02, printed_gap("images", "NAG", "Momentum") / 4)
 
 
-def test_holm_counts_claims_that_were_not_run():
+def test_holm_counts_claims_that_were_not_run() -> None:
     found = judged(pair("images", "NAG", "Momentum", -0.1, 0.001))["images", "NAG vs Momentum"]
     assert found.comparison.p == 2 / 2**10
     assert found.p == 9 * 2 / 2**10
 
 
-def test_five_pairs_are_too_few_for_any_claim():
+def test_five_pairs_are_too_few_for_any_claim() -> None:
     found = judged(pair("images", "NAG", "Momentum", 0.07, 0.001, n=5))["images", "NAG vs Momentum"]
     assert (found.kind, found.comparison.p, found.p) == ("Inconclusive", 2 / 2**5, 9 * 2 / 2**5)
     assert found.needed == 9
 
 
-def test_an_inconclusive_claim_says_how_many_runs_would_decide():
+def test_an_inconclusive_claim_says_how_many_runs_would_decide() -> None:
     found = judged(pair("images", "NAG", "Momentum", 0.05, 0.1))["images", "NAG vs Momentum"]
     assert found.kind == "Inconclusive" and 10 < found.needed < 200
     shift = 0.05 / (0.1 * SPREAD.std(ddof=1)) * math.sqrt(found.needed)
@@ -76,19 +79,19 @@ def test_an_inconclusive_claim_says_how_many_runs_would_decide():
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_fault_66_one_or_two_seeds_decide_nothing(n):
+def test_fault_66_one_or_two_seeds_decide_nothing(n: int) -> None:
     found = judged(pair("images", "NAG", "Momentum", -5.0, 0.1, n=n))["images", "NAG vs Momentum"]
     assert (found.kind, found.n, found.needed, found.comparison.interval) == ("Inconclusive", n, None, None)
 
 
-def test_fault_67_zero_variance():
+def test_fault_67_zero_variance() -> None:
     same = judged(pair("images", "NAG", "Momentum", 0.0, 0.0))["images", "NAG vs Momentum"]
     assert (same.kind, same.comparison.interval, same.p) == ("No relevant difference", (0.0, 0.0), 1.0)
     apart = judged(pair("images", "NAG", "Momentum", 0.01, 0.0))["images", "NAG vs Momentum"]
     assert apart.kind == "Reproduced"
 
 
-def test_fault_68_runs_that_diverged_are_the_worst_and_nothing_is_imputed():
+def test_fault_68_runs_that_diverged_are_the_worst_and_nothing_is_imputed() -> None:
     """Nadam diverges on two seeds of ten and is better on the rest: the test is Wilcoxon's, and there is no mean."""
     ours = [*(SEEDS[:8] * np.exp(-0.2 + 0.01 * SPREAD[:8])), math.inf, math.inf]
     records = constructed.arm("images", "Momentum", list(SEEDS)) + constructed.arm("images", "NAG", ours)
@@ -101,7 +104,7 @@ def test_fault_68_runs_that_diverged_are_the_worst_and_nothing_is_imputed():
     assert x.equivalence(1e9) == 1.0 and x.needed(0.02, 9, 0.05) is None
 
 
-def test_fault_68_where_both_diverged_there_is_no_difference():
+def test_fault_68_where_both_diverged_there_is_no_difference() -> None:
     ours, theirs = [*SEEDS[:9] * 1.2, math.inf], [*SEEDS[:9], math.inf]
     records = constructed.arm("images", "Momentum", theirs) + constructed.arm("images", "NAG", ours)
     found = judged(records)["images", "NAG vs Momentum"]
@@ -110,7 +113,7 @@ def test_fault_68_where_both_diverged_there_is_no_difference():
     assert found.kind == "Reproduced"
 
 
-def test_fault_71_an_arm_without_a_rate_that_works_loses():
+def test_fault_71_an_arm_without_a_rate_that_works_loses() -> None:
     records = constructed.arm("images", "Momentum", list(SEEDS))
     records += constructed.arm("images", "NAG", [math.inf] * 10, diverges=True)
     found = judged(records)["images", "NAG vs Momentum"]
@@ -121,7 +124,7 @@ def test_fault_71_an_arm_without_a_rate_that_works_loses():
     assert both["images", "NAG vs Momentum"].kind == "Inconclusive"
 
 
-def test_suffixes():
+def test_suffixes() -> None:
     small = judged(
         pair("word2vec", "NadaMax", "AdaMax", 0.1, 0.01, best=2) + pair("word2vec", "NAG", "Momentum", 0.1, 0.01)
     )
@@ -139,17 +142,17 @@ def test_suffixes():
 # ---------------------------------------------------------------- claims of several comparisons
 
 
-def comparison(gap, spread=0.01):
+def comparison(gap: Any, spread: float = 0.01) -> Any:
     return Comparison(gap + spread * SPREAD, (0, 0))
 
 
-def several(*gaps, spread=0.01):
+def several(*gaps: Any, spread: float = 0.01) -> Any:
     sides = [Side("Nadam", other, -1, None) for other, _ in zip("abc", gaps, strict=False)]
     found = [comparison(gap, spread) for gap in gaps]
     return decide(sides, found, [x.p for x in found], [0.02] * len(gaps), 0.05)
 
 
-def test_a_claim_of_several_comparisons_holds_if_all_do():
+def test_a_claim_of_several_comparisons_holds_if_all_do() -> None:
     assert several(-0.3, -0.1, -0.2) == ("Reproduced", 0)
     assert several(-0.3, 0.1, -0.2) == ("Reversed", 1)
     assert several(-0.3, -0.2, 0.0) == ("No relevant difference", 2)
@@ -157,22 +160,22 @@ def test_a_claim_of_several_comparisons_holds_if_all_do():
 
 
 @pytest.mark.parametrize(("p", "kind"), [(0.05, "Reproduced"), (0.051, "Inconclusive")])
-def test_the_line_is_drawn_at_alpha(p, kind):
+def test_the_line_is_drawn_at_alpha(p: float, kind: str) -> None:
     assert decide([Side("Nadam", "Adam", -1, None)], [comparison(-0.1, 0.1)], [p], [0.02], 0.05) == (kind, 0)
 
 
-def test_a_small_but_significant_difference_is_not_held_against_the_others():
+def test_a_small_but_significant_difference_is_not_held_against_the_others() -> None:
     """The first comparison holds, if by less than δ; the second is open: so is the claim."""
     found = [comparison(-0.004, spread=0.0001), comparison(-0.15, spread=0.3)]
     sides = [Side("Nadam", other, -1, None) for other in "ab"]
     assert decide(sides, found, [x.p for x in found], [0.02, 0.02], 0.05) == ("Inconclusive", 1)
 
 
-def test_a_significant_difference_counts_as_one_even_if_it_is_small():
+def test_a_significant_difference_counts_as_one_even_if_it_is_small() -> None:
     assert several(-0.004, spread=0.0001)[0] == "Reproduced"
 
 
-def test_exploratory_claims_are_judged_too():
+def test_exploratory_claims_are_judged_too() -> None:
     names = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam", "MaxProp", "AdaMax", "NadaMax"]
     records = []
     for i, name in enumerate(names):
@@ -191,7 +194,7 @@ def test_exploratory_claims_are_judged_too():
 NINE = [claim for claim in claims() if claim.primary]
 
 
-def titled(kinds):
+def titled(kinds: Any) -> Any:
     made = [verdicts.Verdict(claim, claim.sides[0], kind, (), 0.02) for claim, kind in zip(NINE, kinds, strict=True)]
     return verdicts.title(made)
 
@@ -208,14 +211,14 @@ def titled(kinds):
         (["Reproduced"] * 8 + ["Not run"], ""),
     ],
 )
-def test_title(kinds, title):
+def test_title(kinds: Any, title: str) -> None:
     assert titled(kinds) == title
 
 
 # ---------------------------------------------------------------- the confound
 
 
-def test_the_parts_add_up_to_the_whole_gain():
+def test_the_parts_add_up_to_the_whole_gain() -> None:
     noise = np.random.default_rng(1).normal(0, 0.02, (4, 10))
     level = {"Adam": 0.0, "Nadam-iclr": -0.1, "Nadam": -0.25, "Nadam-constant": -0.12}
     records = []
@@ -231,7 +234,7 @@ def test_the_parts_add_up_to_the_whole_gain():
         assert low < found[part].mean < high and high - low < 0.08
 
 
-def test_every_part_is_there_where_every_arm_is():
+def test_every_part_is_there_where_every_arm_is() -> None:
     names = ["Adam", "Nadam", "Nadam-iclr", "Nadam-constant", "Nadam-interpolated", "AdaMax", "NadaMax", "NadaMax-iclr"]
     records = list(itertools.chain(*(constructed.arm("images", name, list(SEEDS)) for name in names)))
     found = verdicts.confound(gather(records, "small"))
@@ -248,7 +251,7 @@ def test_every_part_is_there_where_every_arm_is():
     assert {e.metric for e in found} == {"test_loss"}
 
 
-def test_memory_length_and_look_ahead_add_up_at_one_rate():
+def test_memory_length_and_look_ahead_add_up_at_one_rate() -> None:
     names = ["Adam", "Nadam-iclr", "Nadam-unit", "Nadam"]
     noise = np.random.default_rng(2).normal(0, 0.02, (4, 10))
     records = [
@@ -261,7 +264,7 @@ def test_memory_length_and_look_ahead_add_up_at_one_rate():
     assert parts == pytest.approx(found["whole gain"].differences)
 
 
-def test_a_difference_about_the_rule_is_taken_at_one_rate():
+def test_a_difference_about_the_rule_is_taken_at_one_rate() -> None:
     """At its own rate, 1, Nadam ends a tenth lower; at Adam's, .1, a fifth higher."""
     records = constructed.arm("images", "Adam", list(SEEDS))
     records += constructed.arm("images", "Nadam", list(0.9 * SEEDS), best=2)
@@ -276,7 +279,7 @@ def test_a_difference_about_the_rule_is_taken_at_one_rate():
 # ---------------------------------------------------------------- the rate's own uncertainty
 
 
-def beside(name, lr, gap, spread=0.01):
+def beside(name: Any, lr: Any, gap: Any, spread: float = 0.01) -> Any:
     """Reported runs of an arm at another rate."""
     values = SEEDS * np.exp(gap + spread * SPREAD)
     return [constructed.record("images", name, lr, seed, value) for seed, value in enumerate(values)]
@@ -287,7 +290,7 @@ def beside(name, lr, gap, spread=0.01):
     [(0.2, False), (-0.2, True), (0.0, True), (0.001, True)],
     ids=["the same verdict", "reversed", "no relevant difference", "no relevant difference of the same sign"],
 )
-def test_a_verdict_that_the_runner_up_changes_depends_on_the_rate(gap, flagged):
+def test_a_verdict_that_the_runner_up_changes_depends_on_the_rate(gap: float, flagged: bool) -> None:
     """NAG at its chosen rate ends higher than Momentum, as claimed."""
     records = pair("images", "NAG", "Momentum", 0.1, 0.01) + beside("NAG", 0.01, gap)
     found = judged(records)["images", "NAG vs Momentum"]
@@ -298,20 +301,20 @@ def test_a_verdict_that_the_runner_up_changes_depends_on_the_rate(gap, flagged):
     assert (kind == "Reproduced") is (gap == 0.2) or kind == "Reproduced with size"
 
 
-def test_the_second_methods_runner_up_counts_as_well():
+def test_the_second_methods_runner_up_counts_as_well() -> None:
     records = pair("images", "NAG", "Momentum", 0.1, 0.01) + beside("Momentum", 0.01, 0.2)
     found = judged(records)["images", "NAG vs Momentum"]
     assert found.suffixes[0] == "depends on the rate"
     assert found.elsewhere["Momentum"][1].mean == pytest.approx(-0.1)
 
 
-def test_a_difference_that_changes_its_sign_depends_on_the_rate_even_if_nothing_is_shown():
+def test_a_difference_that_changes_its_sign_depends_on_the_rate_even_if_nothing_is_shown() -> None:
     records = pair("images", "NAG", "Momentum", 0.05, 0.3) + beside("NAG", 0.01, -0.05, 0.3)
     found = judged(records)["images", "NAG vs Momentum"]
     assert (found.kind, found.elsewhere["NAG"][0]) == ("Inconclusive", "Inconclusive")
     assert found.suffixes[0] == "depends on the rate"
 
 
-def test_without_runs_at_the_runner_up_nothing_is_said_of_it():
+def test_without_runs_at_the_runner_up_nothing_is_said_of_it() -> None:
     found = judged(pair("images", "NAG", "Momentum", 0.1, 0.01))["images", "NAG vs Momentum"]
     assert found.elsewhere == {} and "depends on the rate" not in found.suffixes

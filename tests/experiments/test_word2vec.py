@@ -1,8 +1,11 @@
 """Word vectors: TensorFlow's sampler and objective on cases worked by hand, the metric on a hand-made embedding."""
 
+from __future__ import annotations
+
 import functools
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +22,15 @@ CLUSTERS = corpora.load_words("clusters")
 SIZE = Size(words=91, dimensions=6, negatives=5)
 
 
-def generator(seed=0):
+def generator(seed: int = 0) -> Any:
     return torch.Generator().manual_seed(seed)
 
 
-def first_batch(size=SIZE, batch=8, seed=1, dtype=torch.float64):
+def first_batch(size: Any = SIZE, batch: int = 8, seed: int = 1, dtype: torch.dtype = torch.float64) -> Any:
     return next(TASK.batches(CLUSTERS, size, batch, generator(seed), generator(seed + 10), dtype))
 
 
-def counting(tokens, words=None):
+def counting(tokens: Any, words: Any = None) -> Any:
     """A made-up text 0, 1, 2, … in which a word's number is its place."""
     ids = np.arange(tokens)
     return corpora.TextData("made", "made-up text", tuple(map(str, ids[:words])), ids, ids[:4].reshape(1, 4), ids[:0])
@@ -36,7 +39,7 @@ def counting(tokens, words=None):
 # ---------------------------------------------------------------- the sampler
 
 
-def test_log_uniform_probabilities_are_tensorflows():
+def test_log_uniform_probabilities_are_tensorflows() -> None:
     """Its documentation: P(class) = (log(class + 2) − log(class + 1)) / log(range_max + 1)."""
     found = word2vec.log_uniform(50_000)
     assert found.sum().item() == pytest.approx(1, rel=1e-12)
@@ -44,14 +47,14 @@ def test_log_uniform_probabilities_are_tensorflows():
     assert found[999].item() == pytest.approx((math.log(1001) - math.log(1000)) / math.log(50_001), rel=1e-9)
 
 
-def test_single_draws_follow_these_probabilities():
+def test_single_draws_follow_these_probabilities() -> None:
     drawn = word2vec.negatives(9, 1, 4000, generator())[0][:, 0]
     expected = word2vec.log_uniform(9).numpy()
     share = np.bincount(drawn, minlength=9) / len(drawn)
     assert np.abs(share - expected).max() < 4 * math.sqrt(0.25 / len(drawn))
 
 
-def test_negatives_are_different_words_and_all_of_them_where_all_are_asked_for():
+def test_negatives_are_different_words_and_all_of_them_where_all_are_asked_for() -> None:
     sampled, draws = word2vec.negatives(40, 12, 50, generator())
     assert sampled.shape == (50, 12) and draws.shape == (50,)
     assert all(len(set(words)) == 12 for words in sampled.tolist())
@@ -61,7 +64,7 @@ def test_negatives_are_different_words_and_all_of_them_where_all_are_asked_for()
         word2vec.negatives(6, 7, 1, generator())
 
 
-def test_draws_are_counted_as_tensorflow_counts_them():
+def test_draws_are_counted_as_tensorflow_counts_them() -> None:
     """Read one by one, words that come again are passed over and counted; the count ends with the last word taken."""
     words, count, batches, stream = 12, 9, 30, generator(3)
     # for every batch the sampler reads 2 · count numbers, then as many again as it has, until all batches have enough
@@ -80,7 +83,7 @@ def test_draws_are_counted_as_tensorflow_counts_them():
     assert draws.max() > 2 * count  # some had to go on drawing
 
 
-def test_expected_counts_are_what_is_counted():
+def test_expected_counts_are_what_is_counted() -> None:
     """Mean number of times a word is among 3 different of 10, given the number of draws that it took."""
     sampled, draws = word2vec.negatives(10, 3, 3000, generator())
     seen = np.bincount(sampled.ravel(), minlength=10)
@@ -95,7 +98,7 @@ def test_expected_counts_are_what_is_counted():
 # ---------------------------------------------------------------- batches
 
 
-def test_a_batch_is_consecutive_words_each_with_both_neighbours(monkeypatch):
+def test_a_batch_is_consecutive_words_each_with_both_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word2vec, "BLOCK", 5)  # nor does it matter where a block of batches ends
     text = counting(50)
     size = Size(words=50, dimensions=4, negatives=3)
@@ -111,7 +114,7 @@ def test_a_batch_is_consecutive_words_each_with_both_neighbours(monkeypatch):
     assert set(centres) == set(range(1, 49))
 
 
-def test_offsets_are_logs_of_expected_counts():
+def test_offsets_are_logs_of_expected_counts() -> None:
     _, candidates, offsets, _ = first_batch()
     stream = generator(11)
     sampled, draws = word2vec.negatives(91, 5, word2vec.BLOCK, stream)
@@ -120,13 +123,13 @@ def test_offsets_are_logs_of_expected_counts():
     assert offsets.numpy() == pytest.approx(expected, rel=1e-10)
 
 
-def test_half_of_the_dimensions_are_kept():
+def test_half_of_the_dimensions_are_kept() -> None:
     stream = TASK.batches(CLUSTERS, Size(91, 64, 5), 8, generator(), generator())
     kept = np.array([next(stream)[3].sum().item() for _ in range(200)])
     assert kept.mean() == pytest.approx(32, abs=4 * 4 / math.sqrt(200)) and kept.std() == pytest.approx(4, rel=0.25)
 
 
-def test_rare_words_are_unknown():
+def test_rare_words_are_unknown() -> None:
     words, candidates, *_ = first_batch(Size(words=10, dimensions=2, negatives=5), 64)
     assert words.max() < 10 and candidates.max() < 10 and (words == 0).sum() > 20
 
@@ -134,7 +137,7 @@ def test_rare_words_are_unknown():
 # ---------------------------------------------------------------- the objective
 
 
-def test_loss_of_a_case_worked_by_hand():
+def test_loss_of_a_case_worked_by_hand() -> None:
     """Two pairs, one negative example, two dimensions of which the first is dropped."""
     log = math.log
     params = {
@@ -152,7 +155,7 @@ def test_loss_of_a_case_worked_by_hand():
     assert found.item() == pytest.approx(expected, rel=1e-13) and state == ()
 
 
-def test_initial_values():
+def test_initial_values() -> None:
     made = counting(50_000)
     params = TASK.init(made, TASK.SIZES["paper"], generator())
     assert {name: tuple(p.shape) for name, p in params.items()} == {
@@ -167,7 +170,7 @@ def test_initial_values():
     assert params["nce.bias"].eq(0).all()
 
 
-def test_sparse_gradients_are_the_dense_ones():
+def test_sparse_gradients_are_the_dense_ones() -> None:
     params = TASK.init(CLUSTERS, SIZE, generator(), torch.float64)
     batch = first_batch(batch=32)
     rows = TASK.rows(batch)
@@ -181,7 +184,7 @@ def test_sparse_gradients_are_the_dense_ones():
         torch.testing.assert_close(g.to_dense(), params[name].grad, rtol=1e-12, atol=1e-15)
 
 
-def test_gradients_in_closed_form_are_autograds():
+def test_gradients_in_closed_form_are_autograds() -> None:
     size = Size(words=91, dimensions=6, negatives=5)
     params = TASK.init(CLUSTERS, size, generator(), torch.float64)
     with torch.no_grad():
@@ -198,7 +201,7 @@ def test_gradients_in_closed_form_are_autograds():
         torch.testing.assert_close(g, picked[name].grad, rtol=1e-12, atol=1e-16)
 
 
-def test_vmapped_gradients_are_those_of_separate_runs():
+def test_vmapped_gradients_are_those_of_separate_runs() -> None:
     sets = [TASK.init(CLUSTERS, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
     inputs = [first_batch(seed=seed) for seed in (1, 2)]
     objective = grad_and_value(functools.partial(TASK.loss, SIZE), has_aux=True)
@@ -219,14 +222,14 @@ def test_vmapped_gradients_are_those_of_separate_runs():
 # ---------------------------------------------------------------- the metric
 
 
-def made_of(vectors, questions):
+def made_of(vectors: Any, questions: Any) -> Any:
     table = torch.tensor(np.array(vectors), dtype=torch.float64)
     asked = np.array(questions)
     words = tuple(map(str, range(len(table))))
     return {"embedding": table}, corpora.TextData("made", "made-up", words, np.arange(9), asked, asked[:1])
 
 
-def test_analogies_of_a_hand_made_embedding():
+def test_analogies_of_a_hand_made_embedding() -> None:
     """Length does not count. From b − a + c = (0, 1) the angles to d are 0°, 180°, 90° and 45°."""
     vectors = [[0, 0], [2, 0], [0, 3], [0, -5], [-1, 0], [7, 7]]
     params, made = made_of(vectors, [[1, 1, 2, 2], [1, 1, 2, 3], [1, 1, 2, 4], [1, 1, 2, 5]])
@@ -235,7 +238,7 @@ def test_analogies_of_a_hand_made_embedding():
     assert TASK.evaluate(params, made, "test")["loss"].item() == pytest.approx(0, abs=1e-12)
 
 
-def test_parallelograms_are_right_and_chance_is_a_half():
+def test_parallelograms_are_right_and_chance_is_a_half() -> None:
     angle = np.deg2rad([0, 20, 70, 90])
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     a, b, c = circle[:3]
@@ -245,7 +248,7 @@ def test_parallelograms_are_right_and_chance_is_a_half():
     assert TASK.evaluate(params, CLUSTERS, "test")["loss"].item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_analogies_outside_the_vocabulary_are_left_out():
+def test_analogies_outside_the_vocabulary_are_left_out() -> None:
     params, made = made_of([[1, 0], [0, 1], [1, 1]], [[1, 1, 0, 0], [1, 2, 3, 0]])
     assert TASK.evaluate(params, made, "dev")["loss"].item() == pytest.approx(0, abs=1e-12)
     _, none = made_of([[1, 0]], [[1, 2, 3, 0]])
@@ -253,7 +256,7 @@ def test_analogies_outside_the_vocabulary_are_left_out():
         TASK.evaluate(params, none, "dev")
 
 
-def test_the_generated_clusters_can_be_learnt():
+def test_the_generated_clusters_can_be_learnt() -> None:
     """300 batches bring the analogies from chance to nearly right: the text says what its analogies ask."""
     size = TASK.SIZES["live"]
     params = TASK.init(CLUSTERS, size, generator())
@@ -270,7 +273,7 @@ def test_the_generated_clusters_can_be_learnt():
 # ---------------------------------------------------------------- faults
 
 
-def test_fault_31_vocabulary_too_small():
+def test_fault_31_vocabulary_too_small() -> None:
     params = TASK.init(CLUSTERS, TASK.SIZES["small"], generator())
     assert {len(x) for x in params.values()} == {91}
     text = counting(20, 1)
@@ -284,13 +287,13 @@ def test_fault_31_vocabulary_too_small():
     ("tokens", "batch", "message"),
     [(5, 8, "batch 8 needs 6 words of text; made-up text has 5"), (50, 7, "multiple of 2"), (50, 0, "multiple of 2")],
 )
-def test_fault_32_batch_that_does_not_fit(tokens, batch, message):
+def test_fault_32_batch_that_does_not_fit(tokens: int, batch: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         next(TASK.batches(counting(tokens), SIZE, batch, generator(), generator()))
 
 
 @pytest.mark.skipif(registry.state("text8") == "absent", reason="needs text8 in NADAM_REF_DATA or the cache")
-def test_real_text8_has_the_vocabulary_that_the_report_names():
+def test_real_text8_has_the_vocabulary_that_the_report_names() -> None:
     text8 = TASK.load("text8")
     assert text8.words[:6] == ("<unk>", "the", "of", "one", "and", "in") and len(text8.words) > 50_000
     assert [text8.words[i] for i in text8.train[:5]] == ["anarchism", "originated", "as", "a", "term"]
