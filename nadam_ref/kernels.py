@@ -16,20 +16,6 @@ from torch import Tensor
 
 from .rules import Real, Rule
 
-__all__ = [
-    "Coefficients",
-    "Lists",
-    "Prelude",
-    "arithmetic",
-    "expression",
-    "expression_update_",
-    "is_on",
-    "prepare",
-    "prepare_",
-    "prepare_and_update_",
-    "update_",
-]
-
 HALF = (torch.float16, torch.bfloat16)
 
 

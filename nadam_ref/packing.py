@@ -23,8 +23,6 @@ from .memory import cut, is_memory, is_shared
 from .settings import Settings, StateKeys
 from .state import State
 
-__all__ = ["FlatState", "flatten_"]
-
 NBYTES, DTYPE = attrgetter("nbytes"), attrgetter("dtype")
 
 

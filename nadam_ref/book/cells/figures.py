@@ -22,19 +22,6 @@ from ...files import write_whole
 from ...rules import DIALECTS, RULES
 from ..cargo import CARGO
 
-__all__ = [
-    "RAVINE",
-    "Picture",
-    "curves",
-    "lines",
-    "look",
-    "multipliers",
-    "paths",
-    "ravine",
-    "ravine_gradient",
-    "use_style",
-]
-
 Array = NDArray[np.float64]
 Point = tuple[float, float]
 
