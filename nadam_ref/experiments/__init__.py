@@ -23,7 +23,6 @@ HOMES = {
     "Store": "runs.store",
     "run": "runs.train",
     "sweep": "runs.sweep",
-    "to_rows": "statistics.summary",
     "best": "verdicts.arms",
     "gather": "verdicts.arms",
     "judge": "verdicts.verdicts",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from typing import Any
 
@@ -66,19 +64,3 @@ def test_curve_of_a_diverged_seed_goes_to_infinity_and_keeps_its_length() -> Non
 def test_curve_without_records() -> None:
     with pytest.raises(summary.RunsError, match="no test_curve without a run"):
         summary.curve([], "test_curve")
-
-
-def test_runs_as_flat_rows_for_other_tools() -> None:
-    records = [seven_steps("Adam", 0.1, 3, 0.5), seven_steps("GD", 1.0, 4, math.inf)]
-    adam, gd = summary.to_rows(records)
-    assert adam["id"] == records[0].spec.id
-    assert (adam["optimizer"], adam["seed"], adam["hyperparameters.lr"], adam["status"]) == ("Adam", 3, 0.1, "finished")
-    assert (adam["dev_loss"], adam["test_loss"]) == (0.5, 3.5)
-    assert (gd["status"], gd["step"], "dev_loss" in gd) == ("diverged", 4, False)
-    assert not any(isinstance(value, dict) for row in (adam, gd) for value in row.values())
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(adam | gd))
-    table.writeheader()
-    table.writerows([adam, gd])
-    text.seek(0)
-    assert [row["hyperparameters.lr"] for row in csv.DictReader(text)] == ["0.1", "1.0"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -156,26 +155,3 @@ def curve(records: Iterable[Record], name: str = "dev_loss") -> Curve:
         values = np.asarray(record.curves[name], dtype=np.float64)
         line[: len(values)] = np.where(np.isfinite(values), values, worst)
     return Curve(np.asarray(steps, dtype=np.int64), padded.mean(axis=0), padded.min(axis=0), padded.max(axis=0))
-
-
-# ---------------------------------------------------------------- for other tools
-
-
-def to_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """One flat dictionary for each run, as `pandas.DataFrame` and `csv.DictWriter` take them.
-
-    What the run was (each field of its specification; those of `model` and `hyperparameters` by names with a dot, such
-    as `hyperparameters.lr`), how it ended (`status`, `step`), and its metrics after the last step. Runs differ in
-    which of these they have.
-    """
-    return [
-        {"id": r.spec.id, **_flat(dataclasses.asdict(r.spec)), "status": r.status, "step": r.step, **r.metrics}
-        for r in records
-    ]
-
-
-def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, x in fields.items():
-        flat |= {f"{name}.{key}": value for key, value in x.items()} if isinstance(x, Mapping) else {name: x}
-    return flat
