@@ -8,7 +8,7 @@ import constructed
 import numpy as np
 import pytest
 
-from nadam_ref.experiments.verdicts import measures, seed_luck
+from nadam_ref.experiments.verdicts import measures, report, seed_luck
 from nadam_ref.experiments.verdicts.arms import gather
 
 
@@ -36,23 +36,26 @@ def test_fault_68_expected_best_with_diverged_trials():
 def test_methods():
     records = constructed.arm("images", "Adam", [0.5, 0.4, 0.6])
     records += constructed.arm("images", "Nadam", [0.3, math.inf, 0.2], best=0)
-    adam, nadam = measures.methods(gather(records, "small"))
-    assert (adam.lr, adam.edge, adam.n, adam.diverged) == (0.1, False, 3, 0)
-    assert adam.metrics["test_loss"].mean == pytest.approx(0.5)
+    evidence = gather(records, "small")
+    adam, nadam = measures.methods(evidence)
+    assert (adam.arm.lr, adam.arm.chosen.edge, len(adam.arm.runs), adam.arm.diverged) == (0.1, False, 3, 0)
+    assert adam.arm.metrics["test_loss"].mean == pytest.approx(0.5)
     assert adam.steps == 4.0  # to its own mean .5: two seeds of three, at the last step
     assert adam.trials == 1.0
-    assert (nadam.lr, nadam.edge, nadam.diverged) == (0.01, True, 1)
+    assert (nadam.arm.lr, nadam.arm.chosen.edge, nadam.arm.diverged) == (0.01, True, 1)
     assert nadam.steps == 4.0
-    assert nadam.diverged_share == pytest.approx((0.0615, 0.7923), abs=1e-4)
-    assert nadam.metrics["test_loss"].mean == math.inf
+    (_, row) = report.TABLES["methods"](evidence).data
+    ends = [row["diverged_share_low"], row["diverged_share_high"]]
+    assert ends == pytest.approx([0.0615, 0.7923], abs=1e-4)
+    assert nadam.arm.metrics["test_loss"].mean == math.inf
 
 
 def test_a_method_at_its_runner_up():
     records = constructed.arm("images", "Adam", [0.5, 0.4, 0.6])
     records += [constructed.record("images", "Adam", 0.01, seed, 0.8) for seed in range(3)]
     (adam,) = measures.methods(gather(records, "small"))
-    lr, metrics = adam.runner_up
-    assert (lr, metrics["test_loss"].mean) == (0.01, pytest.approx(0.8))
+    beside = adam.arm.runner_up
+    assert (beside.lr, beside.mean("test_loss")) == (0.01, pytest.approx(0.8))
 
 
 def momentum(task, name, **changes):
@@ -77,7 +80,7 @@ def test_the_momentum_of_rows_that_count_their_own_steps():
 
 def test_without_adam_there_are_no_steps_to_target():
     (found,) = measures.methods(gather(constructed.arm("images", "GD", [1.0]), "small"))
-    assert found.steps is None and found.diverged_share is not None
+    assert found.steps is None and found.trials == 1.0
 
 
 # ---------------------------------------------------------------- seed luck

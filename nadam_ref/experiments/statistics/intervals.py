@@ -13,17 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-__all__ = [
-    "Floats",
-    "Interval",
-    "Values",
-    "bootstrap_t",
-    "prediction_interval",
-    "t_interval",
-    "t_quantile",
-    "wilson",
-]
-
 Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
 Values = Sequence[float] | Floats
@@ -39,7 +28,8 @@ def t_quantile(level: float, df: int) -> float:
     return float(stats.t.isf((1 - level) / 2, df))
 
 
-def _usable(values: Values) -> Floats | None:
+def usable(values: Values) -> Floats | None:
+    """The values as an array; None for fewer than 3, and where one is not finite."""
     array = np.asarray(values, dtype=np.float64)
     return array if len(array) >= LEAST and np.isfinite(array).all() else None
 
@@ -51,16 +41,14 @@ def _around(array: Floats, half: float) -> Interval:
 
 def t_interval(values: Values, level: float = 0.95) -> Interval | None:
     """Student-t interval of the mean; None for fewer than 3 values or where one is not finite."""
-    array = _usable(values)
-    if array is None:
+    if (array := usable(values)) is None:
         return None
     return _around(array, t_quantile(level, len(array) - 1) * float(array.std(ddof=1)) / math.sqrt(len(array)))
 
 
 def prediction_interval(values: Values, level: float = 0.95) -> Interval | None:
     """Where one more value from the same normal distribution would fall; None as `t_interval`."""
-    array = _usable(values)
-    if array is None:
+    if (array := usable(values)) is None:
         return None
     return _around(array, t_quantile(level, len(array) - 1) * float(array.std(ddof=1)) * math.sqrt(1 + 1 / len(array)))
 
@@ -71,8 +59,7 @@ def bootstrap_t(values: Values, level: float = 0.95, resamples: int = 9999, seed
     The t statistic's distribution is that of resamples, so the interval may be skewed as the values are. None as
     `t_interval`, and where so few values leave an end at infinity (resamples without spread).
     """
-    array = _usable(values)
-    if array is None:
+    if (array := usable(values)) is None:
         return None
     n, mean, spread = len(array), float(array.mean()), float(array.std(ddof=1))
     drawn = np.random.default_rng(seed).choice(array, size=(resamples, n))

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from .intervals import LEAST, Floats, Values, t_quantile
-
-__all__ = ["deciding_runs", "detectable", "holm", "log_differences", "sign_flip", "signed_ranks", "tost"]
+from .intervals import LEAST, Floats, Values, t_quantile, usable
 
 EXACT = 40  # pairs; half the signs of one side are 2^20 sums
 MOST_RUNS = 1000
@@ -85,10 +83,9 @@ def tost(differences: Values, delta: float) -> float:
 
     1, no evidence, for fewer than 3 differences or where one is infinite.
     """
-    d = np.asarray(differences, dtype=np.float64)
-    n = len(d)
-    if n < LEAST or not np.isfinite(d).all():
+    if (d := usable(differences)) is None:
         return 1.0
+    n = len(d)
     room = delta - abs(float(d.mean()))
     error = float(d.std(ddof=1)) / math.sqrt(n)
     if error == 0.0:
@@ -103,8 +100,7 @@ def deciding_runs(differences: Values, delta: float, family: int = 1, alpha: flo
     less than `delta` from 0 at `alpha`. A plan, not a promise: the mean and the spread are themselves estimates.
     None where there is nothing to plan from (fewer than 3 differences, an infinite one) or 1000 pairs would not do.
     """
-    d = np.asarray(differences, dtype=np.float64)
-    if len(d) < LEAST or not np.isfinite(d).all():
+    if (d := usable(differences)) is None:
         return None
     mean, spread = abs(float(d.mean())), float(d.std(ddof=1))
     possible = math.log2(2 * family / alpha)  # with fewer pairs the exact test cannot be significant

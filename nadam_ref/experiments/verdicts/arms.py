@@ -12,8 +12,6 @@ from ..runs.record import Record
 from ..runs.spec import RunSpec
 from ..statistics.summary import RunsError, Summary, check_comparable, measured, missing, summarize, value
 
-__all__ = ["Arm", "Evidence", "Row", "best", "gather", "rows"]
-
 
 @dataclass(frozen=True)
 class Row:
@@ -121,6 +119,11 @@ class Arm:
         """The mean over the reported runs; +inf where one diverged."""
         values = self.values(metric)
         return sum(values) / len(values)
+
+    @property
+    def metrics(self) -> dict[str, Summary]:
+        """Each metric of the task over the reported runs."""
+        return {name: summarize(self.values(name)) for name in self.chosen.metrics}
 
     @property
     def diverged(self) -> int:

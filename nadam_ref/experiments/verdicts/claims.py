@@ -17,8 +17,6 @@ from ...errors import NadamRefError
 from ..protocol.definition import load
 from ..published import Reported, reported
 
-__all__ = ["Claim", "ClaimError", "Part", "Side", "VerdictRules", "claims", "parts", "read", "verdict_rules"]
-
 
 class ClaimError(NadamRefError):
     """`claims.yaml` says something that cannot be judged. The message names it and lists the choices."""
@@ -66,6 +64,11 @@ class Claim:
     sides: tuple[Side, ...]
     primary: bool
     recalled: bool
+
+    @property
+    def arms(self) -> set[str]:
+        """Names of all arms that it compares."""
+        return {name for side in self.sides for name in (side.first, side.second)}
 
 
 @dataclass(frozen=True)

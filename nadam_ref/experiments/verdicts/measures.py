@@ -10,11 +10,8 @@ import numpy as np
 
 from ...rules import schedule
 from ..runs.train import ROW_STEPS
-from ..statistics.intervals import Interval, wilson
-from ..statistics.summary import Summary, reported_metric, summarize
+from ..statistics.summary import reported_metric
 from .arms import Arm, Evidence
-
-__all__ = ["Method", "expected_best", "final_momentum", "methods", "steps_to"]
 
 REFERENCE = "Adam"  # a method's steps to target: until its development loss is as low as Adam's is in the end
 TRIALS = 3
@@ -38,65 +35,44 @@ def expected_best(values: Sequence[float], k: int) -> float:
     return sum(x * math.comb(n - i, k - 1) / math.comb(n, k) for i, x in enumerate(ordered, start=1))
 
 
-# ---------------------------------------------------------------- a table of methods
-
-
 @dataclass(frozen=True)
 class Method:
-    """One arm on one task: its rate, its reported runs and how it got there.
+    """An arm on one task, and how it got to its last values.
 
-    `metrics`: summaries of the reported runs; `runner_up`: its other rate, with summaries of the runs there, if there
-    are any. `steps`: the median over seeds of the steps to the mean last development loss of Adam (None where it has
-    none). `trials`: expected best development loss of 3 of the rates tried. +inf where runs do not get there.
+    `steps`: the median over seeds of the steps until the development loss is as low as Adam's mean in the end; +inf
+    where runs do not get there, None where Adam has no such mean.
     """
 
     task: str
-    metric: str
-    name: str
-    lr: float
-    edge: bool
-    n: int
-    diverged: int
-    diverged_share: Interval | None
-    metrics: dict[str, Summary]
-    runner_up: tuple[float, dict[str, Summary]] | None
+    arm: Arm
     steps: float | None
-    trials: float
 
+    @property
+    def metric(self) -> str:
+        """The metric in which results are reported."""
+        return reported_metric(self.task)
 
-def _summaries(arm: Arm) -> dict[str, Summary]:
-    return {name: summarize(arm.values(name)) for name in arm.chosen.metrics}
-
-
-def _method(task: str, arm: Arm, target: float | None) -> Method:
-    runs = [arm.runs[seed] for seed in sorted(arm.runs)]
-    steps = None
-    if target is not None:
-        steps = float(np.median([steps_to(target, run.curves["dev_step"], run.curves["dev_loss"]) for run in runs]))
-    losses = [row.dev_loss.mean for row in arm.tuning]
-    return Method(
-        task=task,
-        metric=reported_metric(task),
-        name=arm.name,
-        lr=arm.lr,
-        edge=arm.chosen.edge,
-        n=len(runs),
-        diverged=arm.diverged,
-        diverged_share=wilson(arm.diverged, len(runs)),
-        metrics=_summaries(arm),
-        runner_up=None if arm.runner_up is None else (arm.runner_up.lr, _summaries(arm.runner_up)),
-        steps=steps,
-        trials=expected_best(losses, min(TRIALS, len(losses))),
-    )
+    @property
+    def trials(self) -> float:
+        """Expected best development loss of 3 of the rates tried; +inf as `expected_best`."""
+        losses = [row.dev_loss.mean for row in self.arm.tuning]
+        return expected_best(losses, min(TRIALS, len(losses)))
 
 
 def methods(evidence: Evidence) -> list[Method]:
     """Every arm of every task."""
     table = []
     for task, arms in evidence.items():
-        end = arms[REFERENCE].mean("dev_loss") if REFERENCE in arms else math.inf
-        table += [_method(task, arm, end if math.isfinite(end) else None) for arm in arms.values()]
+        target = arms[REFERENCE].mean("dev_loss") if REFERENCE in arms else math.inf
+        table += [Method(task, arm, _median_steps(arm, target)) for arm in arms.values()]
     return table
+
+
+def _median_steps(arm: Arm, target: float) -> float | None:
+    if not math.isfinite(target):
+        return None
+    curves = [run.curves for run in arm.runs.values()]
+    return float(np.median([steps_to(target, curve["dev_step"], curve["dev_loss"]) for curve in curves]))
 
 
 def final_momentum(arms: Mapping[str, Arm]) -> list[float]:

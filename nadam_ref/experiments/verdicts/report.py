@@ -9,15 +9,13 @@ from typing import Any
 
 from ...tables import FORMATS, Column, Group, Table, to_json
 from ..runs.record import Record
-from ..statistics.intervals import Interval
+from ..statistics.intervals import Interval, wilson
 from ..statistics.significance import MOST_RUNS
 from .arms import Arm, Evidence, gather
 from .claims import Claim
 from .measures import Method, final_momentum, methods
 from .seed_luck import seed_luck
 from .verdicts import Comparison, Effect, Verdict, confound, judge, title
-
-__all__ = ["TABLES", "percent", "reached_momentum", "report"]
 
 EXPLORATORY = "exploratory"
 
@@ -95,7 +93,7 @@ def _verdict_table(evidence: Evidence) -> Table:
         ],
         groups=_groups(evidence, ((v.claim.task, _part(v.claim), _verdict_cells(v)) for v in verdicts)),
         data=[_verdict_data(v) for v in verdicts],
-        notes=[*_title_notes(verdicts), *_verdict_notes(verdicts)],
+        notes=_verdict_notes(verdicts),
     )
 
 
@@ -158,20 +156,16 @@ def _verdict_data(v: Verdict) -> dict[str, Any]:
     }
 
 
-def _title_notes(verdicts: Sequence[Verdict]) -> list[str]:
-    family = [v for v in verdicts if v.claim.primary]
-    absent = sum(v.kind == "Not run" for v in family)
-    name = title(verdicts)
-    return [f"Title by the rule: {name}" if name else f"No title yet: {absent} of {len(family)} claims were not run."]
-
-
 def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
+    family = [v.kind for v in verdicts if v.claim.primary]
+    name, absent = title(verdicts), f"No title yet: {family.count('Not run')} of {len(family)} claims were not run."
     notes = [
+        f"Title by the rule: {name}" if name else absent,
         "paper, ours: the first method's metric relative to the second's, as a geometric mean over pairs of runs with "
         "one seed. p: exact paired sign-flip test. Holm p: adjusted over the primary family; exploratory claims are "
         "not adjusted. A claim of several comparisons shows the one that decides it. n would decide: with so many "
         "pairs the runs would probably show either a difference, or that it is smaller than δ, the least that "
-        "matters. μ: of the scheduled arms."
+        "matters. μ: of the scheduled arms.",
     ]
     if any(number.is_recalled for v in verdicts for number in v.side.printed or ()):
         notes.append(
@@ -207,12 +201,15 @@ def _method_table(evidence: Evidence) -> Table:
 
 
 def _method_cells(m: Method) -> list[str]:
-    x = m.metrics[m.metric]
-    rate = f"{m.lr:g}{' edge' if m.edge else ''}"
-    steps = "–" if m.steps is None else "never" if math.isinf(m.steps) else f"{m.steps:g}"
-    last = f"{_number(x.mean)} (n = {m.n})" if x.interval is None else _with_ends(x.mean, x.interval)
-    beside = "–" if m.runner_up is None else f"{_number(m.runner_up[1][m.metric].mean)} at {m.runner_up[0]:g}"
-    return [m.name, rate, last, beside, f"{m.diverged} of {m.n}", steps]
+    arm, beside, x = m.arm, m.arm.runner_up, m.arm.metrics[m.metric]
+    return [
+        arm.name,
+        f"{arm.lr:g}{' edge' if arm.chosen.edge else ''}",
+        f"{_number(x.mean)} (n = {x.n})" if x.interval is None else _with_ends(x.mean, x.interval),
+        "–" if beside is None else f"{_number(beside.mean(m.metric))} at {beside.lr:g}",
+        f"{arm.diverged} of {x.n}",
+        "–" if m.steps is None else "never" if math.isinf(m.steps) else f"{m.steps:g}",
+    ]
 
 
 def _with_ends(mean: float, ends: Interval) -> str:
@@ -227,23 +224,23 @@ def _number(x: float) -> str:
 
 
 def _method_data(m: Method) -> dict[str, Any]:
-    values: dict[str, float | None] = {}
-    for name, x in m.metrics.items():
-        values |= {name: x.mean, **_ends(name, x.interval)}
-    return {
+    arm, beside, n = m.arm, m.arm.runner_up, len(m.arm.runs)
+    data = {
         "task": m.task,
-        "arm": m.name,
-        "lr": m.lr,
-        "edge": m.edge,
-        "n": m.n,
-        "diverged": m.diverged,
-        **_ends("diverged_share", m.diverged_share),
+        "arm": arm.name,
+        "lr": arm.lr,
+        "edge": arm.chosen.edge,
+        "n": n,
+        "diverged": arm.diverged,
+        **_ends("diverged_share", wilson(arm.diverged, n)),
         "steps_to_adam": m.steps,
-        "runner_up_lr": None if m.runner_up is None else m.runner_up[0],
-        **({} if m.runner_up is None else {f"runner_up_{name}": x.mean for name, x in m.runner_up[1].items()}),
+        "runner_up_lr": None if beside is None else beside.lr,
+        **({} if beside is None else {f"runner_up_{name}": x.mean for name, x in beside.metrics.items()}),
         "expected_best_of_3_rates": m.trials,
-        **values,
     }
+    for name, x in arm.metrics.items():
+        data |= {name: x.mean, **_ends(name, x.interval)}
+    return data
 
 
 def _confound_table(evidence: Evidence) -> Table:

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from .arms import Arm, Evidence
 from .claims import Claim, claims
 
-__all__ = ["seed_luck"]
-
 
 def seed_luck(evidence: Evidence, replays: int = 10_000, seed: int = 0) -> list[tuple[Claim, float]]:
     """The share of replays in which each claim's sentence is true of the numbers that were drawn.
@@ -25,22 +23,14 @@ def seed_luck(evidence: Evidence, replays: int = 10_000, seed: int = 0) -> list[
     for task, arms in evidence.items():
         generator = np.random.default_rng(seed)
         drawn = {name: generator.integers(len(arm.runs), size=replays) for name, arm in arms.items()}
-        judged = [claim for claim in claims() if claim.task == task and _all(claim, arms)]
+        judged = [claim for claim in claims() if claim.task == task and claim.arms <= arms.keys()]
         shares += [(claim, _share(claim, arms, drawn)) for claim in judged]
     return shares
 
 
-def _all(claim: Claim, arms: Mapping[str, Arm]) -> bool:
-    return all(name in arms for side in claim.sides for name in (side.first, side.second))
-
-
 def _share(claim: Claim, arms: Mapping[str, Arm], drawn: Mapping[str, npt.NDArray[np.int64]]) -> float:
-    def printed(name: str) -> npt.NDArray[np.float64]:
-        values: npt.NDArray[np.float64] = np.asarray(arms[name].values(claim.metric))[drawn[name]]
-        return values
-
-    true = [
-        printed(side.first) < printed(side.second) if side.direction < 0 else printed(side.first) > printed(side.second)
-        for side in claim.sides
-    ]
+    true = []
+    for side in claim.sides:
+        first, second = (np.array(arms[name].values(claim.metric))[drawn[name]] for name in (side.first, side.second))
+        true.append(first < second if side.direction < 0 else first > second)
     return float(np.mean(np.all(true, axis=0)))

@@ -19,8 +19,6 @@ from ..statistics.summary import reported_metric
 from .arms import Arm, Evidence
 from .claims import Claim, Part, Side, VerdictRules, claims, parts, verdict_rules
 
-__all__ = ["Comparison", "Effect", "Kind", "Verdict", "compare", "confound", "decide", "judge", "title"]
-
 Kind = Literal["Reproduced", "Reproduced with size", "Reversed", "No relevant difference", "Inconclusive", "Not run"]
 
 AS_CLAIMED = ("Reproduced", "Reproduced with size")
@@ -199,7 +197,7 @@ Pairs = Sequence[tuple[Arm, Arm]]
 def _pairs(claim: Claim, evidence: Evidence) -> list[tuple[Arm, Arm]] | None:
     """The arms of each comparison; None where the task was not run, or not with all arms of the claim."""
     there = evidence.get(claim.task, {})
-    if not all(name in there for side in claim.sides for name in (side.first, side.second)):
+    if not claim.arms <= there.keys():
         return None
     return [(there[side.first], there[side.second]) for side in claim.sides]
 
@@ -213,39 +211,27 @@ def _at_runner_up(pairs: Pairs) -> dict[str, list[tuple[Arm, Arm]]]:
     }
 
 
-class _Family:
-    """The p-values of all primary claims, which are adjusted together by Holm.
-
-    A claim not yet run counts as p = 1, so that a verdict can only get firmer when the rest is run.
-    """
-
-    def __init__(self, p: Mapping[str, float]) -> None:
-        self.p = dict(p)
-
-    def adjusted(self, key: str, p: float) -> float:
-        """Holm's p of one claim, were its own p this one."""
-        changed = {**self.p, key: p}
-        return dict(zip(changed, holm(list(changed.values())), strict=True))[key]
-
-
 def judge(evidence: Evidence) -> list[Verdict]:
-    """Judge every claim, in the order of `claims()`. Exploratory claims are not adjusted for one another."""
-    pairs = {_key(claim): _pairs(claim, evidence) for claim in claims()}
-    primary = {_key(claim): claim.metric for claim in claims() if claim.primary}
-    family = _Family({key: _own_p(pairs[key], metric) for key, metric in primary.items()})
-    return [_verdict(claim, pairs[_key(claim)], family) for claim in claims()]
+    """Judge every claim, in the order of `claims()`. Exploratory claims are not adjusted for one another.
+
+    The primary ones are, together, by Holm. There a claim not yet run counts as p = 1, so that a verdict can only get
+    firmer when the rest is run.
+    """
+    family = {}
+    for claim in claims():
+        if claim.primary:
+            pairs = _pairs(claim, evidence)
+            family[claim] = 1.0 if pairs is None else compare(*pairs[0], claim.metric).p
+    return [_verdict(claim, _pairs(claim, evidence), family) for claim in claims()]
 
 
-def _own_p(pairs: Pairs | None, metric: str) -> float:
-    """The unadjusted p of a claim of one comparison; 1 where it was not run."""
-    return 1.0 if pairs is None else compare(*pairs[0], metric).p
+def _adjusted(family: Mapping[Claim, float], claim: Claim, p: float) -> float:
+    """Holm's p of one claim of a family, were its own p this one."""
+    changed = {**family, claim: p}
+    return dict(zip(changed, holm(list(changed.values())), strict=True))[claim]
 
 
-def _key(claim: Claim) -> str:
-    return f"{claim.task}: {claim.label}"
-
-
-def _verdict(claim: Claim, pairs: Pairs | None, family: _Family) -> Verdict:
+def _verdict(claim: Claim, pairs: Pairs | None, family: Mapping[Claim, float]) -> Verdict:
     rules = verdict_rules()
     deltas = [rules.delta(claim.metric, side.gap) for side in claim.sides]
     if pairs is None:
@@ -259,7 +245,7 @@ def _verdict(claim: Claim, pairs: Pairs | None, family: _Family) -> Verdict:
             if key not in compared:
                 compared[key] = compare(*pair, claim.metric)
         comparisons = [compared[key] for key in keys]
-        p = [family.adjusted(_key(claim), comparisons[0].p)] if claim.primary else [x.p for x in comparisons]
+        p = [_adjusted(family, claim, comparisons[0].p)] if claim.primary else [x.p for x in comparisons]
         return *decide(claim.sides, comparisons, p, deltas, rules.alpha), comparisons, p
 
     kind, i, comparisons, p = decided(pairs)
@@ -267,7 +253,7 @@ def _verdict(claim: Claim, pairs: Pairs | None, family: _Family) -> Verdict:
     for name, arms in _at_runner_up(pairs).items():
         other, j, there, _ = decided(arms)
         elsewhere[name] = (other, there[j])
-    tests = len(family.p) if claim.primary else len(claim.sides)
+    tests = len(family) if claim.primary else len(claim.sides)
     needed = comparisons[i].needed(deltas[i], tests, rules.alpha) if kind == "Inconclusive" else None
     suffixes = _suffixes(claim, claim.sides[i], [arm for pair in pairs for arm in pair], rules)
     if _depends_on_rate(kind, comparisons[i], elsewhere):
