@@ -6,8 +6,6 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["CONFIRMED", "Reported", "reported"]
-
 #: How certain a number is: seen in the paper or in a source that is named, stated by independent readers who cite the
 #: paper, or recalled.
 CONFIRMED = ("seen", "secondary", "recalled")

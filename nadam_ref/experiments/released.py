@@ -17,8 +17,6 @@ from ..tables import csv_text
 from .datasets.download import fetch
 from .datasets.registry import DataError, cache, sha256_of
 
-__all__ = ["NAME", "cached", "files", "folder", "get", "here", "registry"]
-
 #: What `nadam-ref data get` calls them.
 NAME = "results"
 

@@ -12,8 +12,6 @@ from ...tables import aligned
 from ..runs.spec import RunSpec
 from ..runs.train import Training, keep_freed_memory, threads
 
-__all__ = ["Cost", "seconds_per_run", "table", "total"]
-
 WARM_UP = 3  # steps that are not timed: they allocate and compile
 SECONDS = 0.5  # how long steps are timed, or as many as the run has
 ENDLESS = 2**62

@@ -14,20 +14,6 @@ from ...checks import renamed
 from ..runs.train import hyperparameters
 from .reading import DERIVED, Place, ProtocolError, build
 
-__all__ = [
-    "ArmPlan",
-    "DataPlan",
-    "Profile",
-    "Protocol",
-    "ProtocolError",
-    "TaskPlan",
-    "data_of",
-    "load",
-    "profile_of",
-    "read",
-    "version_of",
-]
-
 T = TypeVar("T")
 
 #: Earlier versions, under which packs in `book/results` were made: version → file.

@@ -21,28 +21,8 @@ from ..runs.train import OPTIMIZER_VERSION, hyperparameters
 from ..statistics.summary import criterion
 from ..tasks import TASKS, model_of
 from . import tuning
-from .definition import ArmPlan, ProtocolError, data_of, load, profile_of, version_of
-
-__all__ = [
-    "Plan",
-    "ProtocolError",
-    "arm",
-    "arms",
-    "choices",
-    "common_rates",
-    "dataset",
-    "expected_runs",
-    "planned_seeds",
-    "printed",
-    "rates",
-    "reporting",
-    "run_stages",
-    "search",
-    "seeds",
-    "specs",
-    "tunes",
-    "version",
-]
+from .definition import ArmPlan, data_of, load, profile_of, version_of
+from .reading import ProtocolError
 
 #: Rates that a search is expected to try where nothing is known: three, one step on, one neighbour, two quarters.
 TYPICAL = 7

@@ -12,8 +12,6 @@ import yaml
 
 from ...errors import NadamRefError
 
-__all__ = ["DERIVED", "Place", "ProtocolError", "build"]
-
 #: Metadata of a dataclass's field that is no key of the file.
 DERIVED = {"derived": True}
 

@@ -10,8 +10,6 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-__all__ = ["Choice", "choose", "common", "next_rates"]
-
 MANTISSAS = ("1.0", "1.8", "3.2", "5.6")
 
 
