@@ -165,11 +165,7 @@ def _exploratory(entry: Mapping[str, Any]) -> Claim:
 def claims() -> list[Claim]:
     """All claims: the primary family, task by task, then the exploratory ones."""
     primary = _content()["primary"]
-    family = [
-        _primary(primary["paper"], task, (first, second))
-        for task in primary["tasks"]
-        for first, second in primary["pairs"]
-    ]
+    family = [_primary(primary["paper"], task, (a, b)) for task in primary["tasks"] for a, b in primary["pairs"]]
     return family + [_exploratory(entry) for entry in _content()["exploratory"]]
 
 
