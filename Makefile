@@ -19,7 +19,7 @@ override NADAM_REF_DATA := $(if $(filter /% ~%,$(firstword $(NADAM_REF_DATA))),,
 export NADAM_REF_DATA
 endif
 
-# Packages and settings of the person's own have no place in .venv.
+# The user's own packages and settings have no place in .venv.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS
 
 .PHONY: help book zip test test-all lint pins clean
@@ -55,7 +55,7 @@ $(READY): requirements.txt pyproject.toml
 	@$(PIP) install --no-deps -e .
 	@touch $@
 
-pins: ## write requirements.txt anew from pyproject.toml
+pins: ## resolve pyproject.toml into requirements.txt
 	@$(PYTHON) -m venv --clear .venv/pins
 	@.venv/pins/bin/python -m pip --quiet install $(TORCH)
 	@.venv/pins/bin/python -m pip --quiet install -e '.[dev]' '$(HELD)'

@@ -148,7 +148,7 @@ def test_fused_equals_the_for_loop(of: Any) -> None:
 
 
 def test_fault_07_08_09_one_kernel_serves_every_size_and_stride() -> None:
-    """Dynamo compiles anew for the sizes 0 and 1 and, at these, for every stride; at the ninth time it raises."""
+    """Dynamo compiles again for the sizes 0 and 1 and, at these, for every stride; at the ninth time it raises."""
     strided = [torch.zeros(n, 2)[:, 0] for n in (0, 1, 5)]
     plain = [torch.zeros(n) for n in (0, 1, 5)]
     params = [p for pair in zip(strided, plain, strict=True) for p in pair]

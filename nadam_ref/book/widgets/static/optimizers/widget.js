@@ -149,7 +149,7 @@
       seen.observe(this.find(".play-plots"));
     }
 
-    // For who listens, once things have come to rest.
+    // Announce to screen readers once input settles.
     say(text) {
       clearTimeout(this.saying);
       if (this.playing) return;
