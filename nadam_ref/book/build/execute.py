@@ -210,7 +210,6 @@ def plain(text: str) -> str:
 def main(source: str, target: str, request: str) -> int:
     """Run one notebook: the other side of `_execute`."""
     import papermill
-    from papermill.utils import find_first_tagged_cell_index
     from traitlets.config import Config
 
     parameters, key = json.loads(request)
@@ -239,12 +238,16 @@ def main(source: str, target: str, request: str) -> int:
         )
     except papermill.PapermillExecutionError as error:
         # papermill counts from zero, and counts the cell that it injected after the one tagged `parameters`
-        injected = bool(parameters) and error.cell_index > find_first_tagged_cell_index(notebook, "parameters")
+        injected = bool(parameters) and error.cell_index > _parameters_index(notebook)
         report(cell=error.cell_index + 1 - injected, source=error.source, text="\n".join(error.traceback))
         return 1
     write_whole(Path(target), notebooks.stamped(notebooks.normalise(executed), key))
     report(done=cells, cells=cells)
     return 0
+
+
+def _parameters_index(notebook: Any) -> int:
+    return next(i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
 
 
 if __name__ == "__main__":

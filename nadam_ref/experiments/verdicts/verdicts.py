@@ -172,12 +172,14 @@ def _with_size(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> Kind
 
 
 def _suffixes(claim: Claim, side: Side, arms: Sequence[Arm], rules: VerdictRules) -> tuple[str, ...]:
-    suffixes = {
-        "edge": any(arm.chosen.edge for arm in arms),
-        "approximate set-up": any(_approximate(arm, rules) for arm in arms),
-        "unresolved in print": claim.primary and not side.resolved,
-    }
-    return tuple(name for name, applies in suffixes.items() if applies)
+    suffixes = []
+    if any(arm.chosen.edge for arm in arms):
+        suffixes.append("edge")
+    if any(_approximate(arm, rules) for arm in arms):
+        suffixes.append("approximate set-up")
+    if claim.primary and not side.resolved:
+        suffixes.append("unresolved in print")
+    return tuple(suffixes)
 
 
 def _approximate(arm: Arm, rules: VerdictRules) -> bool:
