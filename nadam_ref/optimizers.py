@@ -376,12 +376,14 @@ class Nadam(PaperOptimizer):
         \theta &\leftarrow \theta - \eta \frac{\bar m}{\sqrt{\hat n} + \varepsilon}
 
     `dialect`
-        Five different Nadams are in use. "cs229" (default), as above, is the report's and torch's. "iclr" is ICLR's
-        printed recursion, m ← μ_t m + (1−μ_t) g. "constant" is optax's: μ_t = μ. "keras3" is Keras's, which lost the
-        schedule's 1/250. "choi" is timm's NAdamW and AlgoPerf's: both terms over 1 − μᵗ.
-        "interpolated" has (1−γ) m / (1−μᵗ) + γ g for the look-ahead, with constant μ. With γ = .05, its default, it is
-        the author's later test of the idea, which he named Radam. With another `gamma` it is quasi-hyperbolic Adam (Ma
-        and Yarats, ICLR 2019), θ ← θ − η ((1−γ) m̂ + γ g) / (√n̂ + ε); they write ν₁ for 1 − γ and correct n alike. The
+        Which of the published Nadams (`rules.DIALECTS`). "cs229" (default): the 2015 report's Algorithm 8
+        (torch.optim.NAdam), as above. "iclr": the 2016 workshop paper's Algorithm 2 with the report's schedule (no
+        library), m ← μ_t m + (1−μ_t) g. "constant": the workshop paper's Algorithm 2 without a schedule (Optax),
+        μ_t = μ. "keras3": the report's schedule 250 times as fast (Keras since 2.11), which lost the 1/250. "choi": no
+        schedule, both terms corrected alike (timm's NAdamW, AlgoPerf), both over 1 − μᵗ.
+        "interpolated": gradient and momentum interpolated in place of the look-ahead (the author's later test, Radam),
+        (1−γ) m / (1−μᵗ) + γ g with constant μ and γ = .05. With another `gamma` it is quasi-hyperbolic Adam (Ma and
+        Yarats, ICLR 2019), θ ← θ − η ((1−γ) m̂ + γ g) / (√n̂ + ε); they write ν₁ for 1 − γ and correct n alike. The
         report's rule, whose m has the constant μ as well, is a scheduled form of it, with γ_t = 1 − μ_t falling from
         one half.
     `bias_correction`

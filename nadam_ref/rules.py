@@ -59,6 +59,7 @@ RULES: dict[str, Rule] = {
 class Dialect:
     """Where two published Nadams differ. All else they share.
 
+    `summary`: what it computes; `users`: whose it is; `label`: both in a few words.
     `scheduled_recursion`: m decays by μ_t (as printed at ICLR) or by the constant μ (as printed in the report).
     `corrects_ahead`: the term in m is divided by 1 − ∏_{i≤t+1} μ_i, as printed, or by 1 − ∏_{i≤t} μ_i.
     `free_schedule`: the user chooses ψ; otherwise the dialect fixes it at `momentum_decay` (None: no schedule).
@@ -66,7 +67,9 @@ class Dialect:
     where there is no such γ.
     """
 
-    who: str
+    summary: str
+    users: str
+    label: str
     scheduled_recursion: bool = False
     corrects_ahead: bool = True
     free_schedule: bool = False
@@ -76,18 +79,30 @@ class Dialect:
 
 #: The five Nadams that are shipped or printed under one name, and the author's later test of what makes them good.
 DIALECTS: dict[str, Dialect] = {
-    "cs229": Dialect("the report's Algorithm 8; torch.optim.NAdam", free_schedule=True, momentum_decay=0.004),
+    "cs229": Dialect(
+        "the 2015 report's Algorithm 8",
+        "torch.optim.NAdam",
+        "the report; torch",
+        free_schedule=True,
+        momentum_decay=0.004,
+    ),
     "iclr": Dialect(
-        "ICLR's Algorithm 2 with the report's schedule",
+        "the 2016 workshop paper's Algorithm 2 with the report's schedule",
+        "no library",
+        "ICLR",
         scheduled_recursion=True,
         free_schedule=True,
         momentum_decay=0.004,
     ),
-    "constant": Dialect("optax.nadam: no schedule"),
-    "keras3": Dialect("Keras 2.11 and later: 0.96^t, the 1/250 lost", momentum_decay=1.0),
-    "choi": Dialect("timm's NAdamW, AlgoPerf: both terms over 1 − μᵗ", corrects_ahead=False),
+    "constant": Dialect("the workshop paper's Algorithm 2 without a schedule", "Optax", "optax: no schedule"),
+    "keras3": Dialect("the report's schedule 250 times as fast", "Keras since 2.11", "Keras 3", momentum_decay=1.0),
+    "choi": Dialect(
+        "no schedule, both terms corrected alike", "timm's NAdamW, AlgoPerf", "Choi; timm", corrects_ahead=False
+    ),
     "interpolated": Dialect(
-        "quasi-hyperbolic Adam; the author's later code: is it the look-ahead, or only the interpolation?",
+        "gradient and momentum interpolated in place of the look-ahead",
+        "the author's later test, Radam",
+        "interpolated; Radam",
         interpolation=0.05,
     ),
 }
@@ -134,20 +149,17 @@ def scalars(
     nu: Real = 0.0,
     momentum_decay: float | None = None,
     bias_correction: bool = False,
-    dialect: str = "iclr",
+    dialect: str = "cs229",
     gamma: Real | None = None,
     length: str = "own",
     lr_decay: float = 0.0,
 ) -> tuple[Scalars, Real]:
     """The six numbers of step t = 1, 2, …, and the product ∏_{i≤t} μ_i.
 
-    `product` is ∏_{i<t} μ_i, which the step before returned; it is read only
-    where there is a schedule, since without one it is a power of μ.
-    `lr_decay` is AdaGrad's: η / (1 + (t−1) · lr_decay). `dialect` matters to
-    rules with nesterov and a decaying mean; every other rule with a schedule
-    decays m by μ_t. `gamma` is γ where the dialect interpolates, None: its
-    usual one. `length` is one of `LENGTHS`; the others than "own" are for
-    corrected means.
+    `product` is ∏_{i<t} μ_i, which the step before returned; it is read only where there is a schedule, since without
+    one it is a power of μ. `lr_decay` is AdaGrad's: η / (1 + (t−1) · lr_decay). `dialect` matters to Nadam and NadaMax;
+    every other rule with a schedule decays m by μ_t. `gamma` is γ where the dialect interpolates, None: its usual one.
+    `length` is one of `LENGTHS`; the others than "own" are for corrected means.
     """
     corrected = rule.norm == "rms" and bias_correction
     d = one_minus_power(nu, t) ** -0.5 if corrected else 1.0
@@ -156,6 +168,8 @@ def scalars(
         return Scalars(mu, nu, 0.0, 1.0, d, rate), product
 
     kind = DIALECTS[dialect]
+    # NAG has no dialects.
+    constant_recursion = rule.nesterov and rule.norm != "none" and not kind.scheduled_recursion
     mu_t = schedule(mu, t, momentum_decay)
     mu_next = schedule(mu, t + 1, momentum_decay)
     if momentum_decay is None:
@@ -174,7 +188,7 @@ def scalars(
         if bias_correction:
             a = a / rest
     elif rule.nesterov:
-        recursion = mu_t if kind.scheduled_recursion else mu
+        recursion = mu if constant_recursion else mu_t
         a, c = mu_next, 1 - mu_t
         if bias_correction:
             a, c = a / rest_ahead, c / rest
@@ -187,8 +201,7 @@ def scalars(
         wanted = 1.0
         if length == "report":
             wanted = mu_next / (rest + here * (1 - mu_next)) * constant + (1 - mu_t) / rest
-        held = rule.nesterov and not kind.scheduled_recursion
-        factor = wanted / (a * (constant if held else rest) + c)
+        factor = wanted / (a * (constant if constant_recursion else rest) + c)
         a, c = a * factor, c * factor
 
     return Scalars(recursion, nu, a, c, d, rate), here

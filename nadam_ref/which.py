@@ -34,14 +34,18 @@ __all__ = ["LIBRARIES", "Finding", "Numbers", "WhichError", "identify", "step", 
 #: A path this close to a candidate's is the candidate: far above what float32 loses, far below what parts two of them.
 MATCH = 1e-4
 
-#: What each dialect means for its user, before the lengths of its steps.
+#: The steps of each dialect, by length.
+STEPS = {
+    "cs229": "short steps at first",
+    "iclr": "full steps at once",
+    "constant": "full steps at once",
+    "keras3": "shorter steps, for longer",
+    "choi": "long steps at first",
+    "interpolated": "full steps at once",
+}
+#: What each verdict means for the user, before the lengths of the steps in numbers.
 MEANING = {
-    "cs229": "the report's Algorithm 8: short steps at first",
-    "iclr": "ICLR's Algorithm 2 with the report's schedule: full steps at once",
-    "constant": "ICLR's Algorithm 2 without a schedule: full steps at once",
-    "keras3": "the report's schedule, run 250 times too fast: shorter steps, for longer",
-    "choi": "no schedule, both terms corrected alike: long steps at first",
-    "interpolated": "gradient and momentum interpolated, as in the author's Radam: full steps at once",
+    **{name: f"{dialect.summary}: {STEPS[name]}" for name, dialect in DIALECTS.items()},
     "Adam": "no Nadam: it does not look ahead",
     "none": "no published Nadam; {nearest} is nearest, at distance {distance:.1g}",
 }

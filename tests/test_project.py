@@ -333,6 +333,12 @@ def test_the_tables_name_what_there_is() -> None:
     assert set(re.findall(r"`(\w+)`", rules)) == set(nadam_ref.OPTIMIZERS)
 
 
+def test_the_table_of_dialects_says_what_they_say_of_themselves() -> None:
+    rows = re.findall(r"^\| `(\w+)` (?:\(default\))? *\| (.*?) *\|$", read("README.md"), re.MULTILINE)
+    ours = [(name, f"{dialect.summary}; {dialect.users}") for name, dialect in nadam_ref.DIALECTS.items()]
+    assert [row for row in rows if row[0] in nadam_ref.DIALECTS] == ours
+
+
 def make(*words: str, **variables: str) -> str:
     """What `make` prints, in an environment that no outer make has marked."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}

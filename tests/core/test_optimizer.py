@@ -1,6 +1,7 @@
 """Bad input and bad luck (the numbers are those of the project's fault list), and the habits of a torch optimizer."""
 
 import copy
+import inspect
 import io
 import pickle
 import subprocess
@@ -11,7 +12,7 @@ import torch
 from arms import ARMS, PATHS
 
 import nadam_ref
-from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam
+from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, scalars
 
 NAMES = list(OPTIMIZERS)
 TEN = [next(arm for arm in ARMS if arm.name == name) for name in NAMES]
@@ -457,6 +458,21 @@ def test_the_vocabulary():
         assert cls.rule is nadam_ref.RULES[name]
         assert cls.__doc__
         assert set(nadam_ref.__all__) >= {name}
+
+
+def test_the_docstring_describes_every_dialect_as_it_describes_itself():
+    words = " ".join(Nadam.__doc__.split())
+    for name, dialect in nadam_ref.DIALECTS.items():
+        default = " (default)" if name == inspect.signature(Nadam).parameters["dialect"].default else ""
+        assert f'"{name}"{default}: {dialect.summary} ({dialect.users})' in words
+
+
+def test_one_default_dialect():
+    """Also where the scalars are asked for without an optimizer."""
+    defaults = {inspect.signature(f).parameters["dialect"].default for f in (Nadam.__init__, NadaMax.__init__, scalars)}
+    assert defaults == {"cs229"}
+    k, product = scalars(Nadam.rule, 1, lr=1.0, mu=0.9, momentum_decay=0.004)
+    assert k.mu == 0.9 != product
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)

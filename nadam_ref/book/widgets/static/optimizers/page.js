@@ -20,9 +20,6 @@
   };
   const COLUMNS = { none: "no norm", sum: "sum of g²", rms: "mean of g²", max: "max of |g|" };
   const ROWS = ["no mo\u00admen\u00adtum", "classical", "Nesterov"];
-  const DIALECTS = {
-    cs229: "the report; torch", iclr: "ICLR", constant: "optax: no schedule", keras3: "Keras 3", choi: "Choi; timm", interpolated: "interpolated; Radam",
-  };
   const SCHEDULES = { none: "constant", 0.004: "rises (report)" };
   const NUMBERS = { mu: "μ", nu: "ν", a: "a", c: "c", d: "d", eta: "η" };
 
@@ -80,7 +77,7 @@
 
   function page(told) {
     const titles = Object.fromEntries(Object.entries(told.surfaces).map(([key, { title }]) => [key, title]));
-    const known = Object.fromEntries(Object.keys(told.dialects).map((key) => [key, DIALECTS[key] ?? key]));
+    const known = Object.fromEntries(Object.entries(told.dialects).map(([key, dialect]) => [key, dialect.label]));
     const numbers = Object.entries(NUMBERS).map(([key, letter]) => `<div><dt>${letter}</dt><dd data-number="${key}"></dd></div>`);
     const legend = ["momentum", "gradient", "whole"].map((key) => {
       const drawn = sample(`<path class="play-arrow play-${key}" d="${arrow([1, 6], [25, 6], 6)}"/>`);
