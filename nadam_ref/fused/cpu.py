@@ -107,7 +107,8 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
             flat = array("q", chain.from_iterable(part))
             update(len(part), flat.buffer_info()[0], numbers.buffer_info()[0])
 
-        shares = _shares(table, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        shares = _shares(table, threads) if threads > 1 else [table]
         if len(shares) == 1:
             work(shares[0])
         else:  # ctypes lets go of the interpreter, so they run at once
