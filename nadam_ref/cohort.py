@@ -91,8 +91,9 @@ class Cohort(NamedTuple):
             return
         # A compiler fuses by itself; a captured CUDA graph would read the table again when its memory is gone.
         update = fused_update_ if settings["fused"] and not settings.symbolic else prepare_and_update_
+        in_its_own = lists[0][0].dtype == dtype
         for portion in portions(lists, self.params, settings):
-            if lists[0][0].dtype == dtype:
+            if in_its_own:
                 update(rule, prelude, portion, numbers)
                 continue
             wide = [p.to(dtype) for p in portion[0]]

@@ -65,7 +65,7 @@ class Plan:
             _way(settings) == self._way
             and len(settings.params) == len(self._whole)
             and all(map(is_, settings.params, self._whole))
-            and not any(map(is_not, map(GRAD, self._idle), repeat(None)))
+            and not (self._idle and any(map(is_not, map(GRAD, self._idle), repeat(None))))
         )
 
     def _again(self, settings: Settings, owner: Mapping[Tensor, State]) -> Advance | None:
