@@ -153,7 +153,9 @@ class Kept:
         tensors = [*cohort.params, *cohort.grads]
         for of in self._of.values():
             tensors += map(of, cohort.states)
-        self._alike = same_kinds(tensors) if are_torchs_own(tensors) else None  # a subclass may change unseen
+        by_row = any(state[name].dim() for state in cohort.states for name in keys.counts)
+        # A subclass may change unseen.
+        self._alike = same_kinds(tensors) if are_torchs_own(tensors) and not by_row else None
 
     def now(self, owner: Mapping[Tensor, State]) -> Cohort | None:
         """The cohort with the gradients and the state of this step; None where it has to be looked at closely."""
