@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from conformance import IMPLEMENTATIONS, every_optimizer, make
+from conformance import every_optimizer, make
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from variants import PATHS as WAYS
 
 from nadam_ref import Nadam, compat
 from nadam_ref.plan import Plan
@@ -32,9 +33,9 @@ def give(optimizer: Any, step: Any) -> None:
 @every_kept_path
 @every_optimizer
 def test_who_takes_part_is_found_once(name: Any, path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, prepare = [], Plan._prepare_anew
-    monkeypatch.setattr(Plan, "_prepare_anew", lambda *args: [found.append(1), prepare(*args)][1])
-    optimizer = make(name, parameters(), IMPLEMENTATIONS[path])
+    found, prepare = [], Plan._prepare_new
+    monkeypatch.setattr(Plan, "_prepare_new", lambda *args: [found.append(1), prepare(*args)][1])
+    optimizer = make(name, parameters(), WAYS[path])
     for step in range(5):
         give(optimizer, step)
         optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)
@@ -97,7 +98,7 @@ CHANGES = (
 @every_kept_path
 def test_a_change_between_steps_is_noticed(path: Any, change: Any) -> None:
     """As an optimizer notices it that has just been made from a checkpoint and so has kept nothing."""
-    kept = make("Nadam", parameters(), IMPLEMENTATIONS[path])
+    kept = make("Nadam", parameters(), WAYS[path])
     for step in range(6):
         give(kept, step)
         if step in (3, 4):
@@ -117,7 +118,7 @@ def test_a_change_between_steps_is_noticed(path: Any, change: Any) -> None:
 @every_kept_path
 @every_optimizer
 def test_no_gradient_is_kept_alive(name: Any, path: Any) -> None:
-    optimizer = make(name, parameters(), IMPLEMENTATIONS[path])
+    optimizer = make(name, parameters(), WAYS[path])
     for step in range(3):
         give(optimizer, step)
         optimizer.step()
