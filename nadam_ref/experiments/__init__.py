@@ -1,6 +1,6 @@
 """The replication's experiments. What a notebook needs of them is here; each name is imported when it is first used.
 
-The modules below are for contributors, and may change from version to version.
+The modules that define them are for contributors, and may change from version to version.
 """
 
 from __future__ import annotations

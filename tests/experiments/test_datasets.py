@@ -1,4 +1,4 @@
-"""Data: where they are looked for, what is refused, and what a person is told. Numbers are lines of the fault list."""
+"""Data: where they are looked for, what is refused, and what the messages say. Numbers are lines of the fault list."""
 
 from __future__ import annotations
 
