@@ -14,7 +14,7 @@ from typing import Any
 LATER = ("clip_norm", "anneal", "row_lazy", "device")
 
 #: Steps of a run from which on its record has means of the training loss in place of every value.
-LONG = 10_000
+LONG = 4_000
 
 
 def canonical(value: Any) -> str:
