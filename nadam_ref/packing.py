@@ -21,7 +21,7 @@ from torch.nn.parameter import is_lazy
 from .compat import internal_overlap, same_kinds
 from .fused import dense_kernel
 from .fused.cpu import Kernel
-from .fused.pointers import Span, merged, same_layout
+from .fused.pointers import Table, merged, same_layout
 from .memory import cut, is_memory, is_shared
 from .settings import Settings, StateKeys
 from .state import State
@@ -59,7 +59,7 @@ class FlatState:
         self._kernel: Kernel | None = None
         self._settings: Settings | None = None
         self._grads: list[int] = []
-        self._table: list[Span] = []
+        self._table = Table()
 
     def prepare(self, settings: Settings, owner: Mapping[Tensor, State]) -> Callable[[], None] | None:
         """The step of all, still to be made; None where the kernel cannot make it, or counts have come to differ."""
@@ -83,7 +83,7 @@ class FlatState:
 
         return advance
 
-    def table(self, owner: Mapping[Tensor, State]) -> list[Span] | None:
+    def table(self, owner: Mapping[Tensor, State]) -> Table | None:
         """The table for this step; None where a parameter, a gradient or the state in `owner` is not as it was."""
         try:
             grads = list(map(GRAD, self.params))

@@ -24,9 +24,9 @@ from ..files import write_whole
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from .codegen import Spelling, spell
-from .pointers import NoKernelError, Span
+from .pointers import NoKernelError, Table
 
-Kernel = Callable[[list[Span], Sequence[Coefficients], torch.device], None]
+Kernel = Callable[[Table, Sequence[Coefficients], torch.device], None]
 
 # No contraction: a product and a sum are rounded one by one, as in torch. Without traps and errno loops vectorize.
 ARITHMETIC = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
@@ -176,12 +176,12 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
     update.argtypes, update.restype = (number, address, address), None
     where = ctypes.cast(update, address)
 
-    def run(table: list[Span], ks: Sequence[Coefficients], device: torch.device) -> None:
-        numbers, flat = array("d", chain.from_iterable(ks)), array("q", chain.from_iterable(table))
-        work = len(table), flat.buffer_info()[0], numbers.buffer_info()[0]
+    def run(table: Table, ks: Sequence[Coefficients], device: torch.device) -> None:
+        numbers = array("d", chain.from_iterable(ks))
+        work = len(table), table.flat.buffer_info()[0], numbers.buffer_info()[0]
         threads = torch.get_num_threads()
         if threads > 1:
-            threads = min(threads, sum(span[4] for span in table) // BYTES_A_THREAD)
+            threads = min(threads, table.nbytes // BYTES_A_THREAD)
         if threads > 1 and (share := _share()):
             share(threads, where, *work)
         else:

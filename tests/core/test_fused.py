@@ -244,9 +244,9 @@ def test_what_does_not_lie_alike_is_of_another_layout() -> None:
 
 def test_spans_that_touch_are_one() -> None:
     touching = [(0, 100, 0, 200, 8, 0), (8, 108, 0, 208, 4, 0)]
-    assert merged([*touching, (12, 112, 0, 216, 4, 0)]) == [(0, 100, 0, 200, 12, 0), (12, 112, 0, 216, 4, 0)]
+    assert list(merged([*touching, (12, 112, 0, 216, 4, 0)])) == [(0, 100, 0, 200, 12, 0), (12, 112, 0, 216, 4, 0)]
     with_numbers_of_its_own = (12, 112, 0, 212, 4, 1)
-    assert merged([*touching, with_numbers_of_its_own]) == [(0, 100, 0, 200, 12, 0), with_numbers_of_its_own]
+    assert list(merged([*touching, with_numbers_of_its_own])) == [(0, 100, 0, 200, 12, 0), with_numbers_of_its_own]
 
 
 def test_threads_share_the_work_and_change_nothing() -> None:
