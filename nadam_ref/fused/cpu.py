@@ -30,7 +30,8 @@ Kernel = Callable[[Table, Sequence[Coefficients], torch.device], None]
 
 # No contraction: a product and a sum are rounded one by one, as in torch. Without traps and errno loops vectorize.
 ARITHMETIC = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
-FLAGS = ("-O3", *ARITHMETIC, "-fopenmp-simd", "-pthread", "-shared", "-fPIC")
+# Unrolled, the shortest loop with a root, AdaGrad's, takes a seventh less; the others take as long.
+FLAGS = ("-O3", "-funroll-loops", *ARITHMETIC, "-fopenmp-simd", "-pthread", "-shared", "-fPIC")
 NATIVE = "-march=native" if platform.machine() in ("x86_64", "AMD64", "i386", "i686") else "-mcpu=native"
 #: A kernel takes a second or two to compile.
 COMPILER_TIMEOUT_S = 120
