@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from operator import is_, itemgetter
@@ -78,9 +79,8 @@ class PaperOptimizer(Optimizer):
             return Settings(self.rule, hyperparameters(own), group["params"])
         given, plan = self._read_from(group), self._plans[id(group)]
         settings = plan.settings
-        if settings is None or not all(map(is_, given, plan.given)):
-            settings = self._read(group)
-            plan.given, plan.settings = given, None if any(map(_may_change, given[1:])) else settings
+        if settings is None or settings.params is not group["params"] or not all(map(is_, given, plan.given)):
+            settings = self._read_again(group, given, plan)
         if settings.has_tensors and not settings.symbolic:
             return settings.map(lambda x: x.item() if isinstance(x, Tensor) else x)
         return settings
@@ -88,10 +88,22 @@ class PaperOptimizer(Optimizer):
     def _read(self, group: Group) -> Settings:
         return Settings(self.rule, hyperparameters(self._checked(group)), group["params"])
 
+    def _read_again(self, group: Group, given: tuple[Any, ...], plan: Plan) -> Settings:
+        """The group's settings, and in `plan`; in little time where a scheduler has set another rate."""
+        kept, before = plan.settings, plan.given
+        if kept and kept.params is group["params"] and all(map(is_, given[1:], before[1:])):
+            rate = given[0]
+            if type(rate) is type(before[0]) is float and 0 <= rate < math.inf:
+                plan.given, plan.settings = given, kept.replaced(lr=rate)
+                return plan.settings
+        settings = self._read(group)
+        plan.given, plan.settings = given, None if any(map(_may_change, given)) else settings
+        return settings
+
     def _forget_plans(self, names: Iterable[str]) -> None:
         self._plans: defaultdict[int, Plan] = defaultdict(Plan)
-        #: What a step reads of a group, its hyperparameters by `names`, in one call.
-        self._read_from = itemgetter("params", *names)
+        #: What a step reads of a group in one call: its hyperparameters by `names`, the rate first.
+        self._read_from = itemgetter("lr", *(name for name in names if name != "lr"))
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -88,9 +89,27 @@ def no_schedule(optimizer: Any) -> None:
         state.pop("mu_product", None)
 
 
+def another_rate(optimizer: Any) -> None:
+    optimizer.param_groups[0]["lr"] *= 0.5
+
+
+def a_rate_that_is_a_tensor(optimizer: Any) -> None:
+    optimizer.param_groups[0]["lr"] = torch.tensor(0.03)
+
+
+def another_rate_and_more(optimizer: Any) -> None:
+    optimizer.param_groups[0].update(lr=0.03, betas=(0.5, 0.9))
+
+
+def another_rate_and_list(optimizer: Any) -> None:
+    group = optimizer.param_groups[0]
+    group.update(lr=0.03, params=group["params"][::-1])
+
+
 CHANGES = (
     *(one_count, all_counts, products, a_count_of_its_own, no_gradient, another_order, one_less),
     *(another_path, another_prelude, no_schedule),
+    *(another_rate, a_rate_that_is_a_tensor, another_rate_and_more, another_rate_and_list),
 )
 
 
@@ -113,6 +132,22 @@ def test_a_change_between_steps_is_noticed(path: Any, change: Any) -> None:
         for p, q in zip(params, kept.param_groups[0]["params"], strict=True):
             assert torch.equal(p, q)
             assert all(torch.equal(x, kept.state[q][name]) for name, x in fresh.state[p].items())
+
+
+@every_optimizer
+@pytest.mark.parametrize("rate", [-0.1, math.inf, math.nan, "0.1"])
+def test_a_rate_of_a_scheduler_is_checked(name: Any, rate: Any) -> None:
+    optimizer = make(name, parameters(), {})
+    give(optimizer, 0)
+    optimizer.step()
+    optimizer.param_groups[0]["lr"] = rate
+    before = [p.clone() for p in optimizer.param_groups[0]["params"]]
+    for _ in range(2):
+        with pytest.raises((ValueError, TypeError), match="learning rate"):
+            optimizer.step()
+    assert all(map(torch.equal, before, optimizer.param_groups[0]["params"]))
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.step()
 
 
 @every_kept_path
