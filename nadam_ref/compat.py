@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import profiler
 from torch.optim import Optimizer
 from torch.optim import optimizer as torchs
 
@@ -63,10 +64,87 @@ stored: Callable[[Tensor], tuple[Tensor, Tensor]] = (
     (lambda x: (x._indices(), x._values())) if hasattr(Tensor, "_indices") else _stored
 )
 
-#: Decorates `step`: autograd sees it only with `differentiable=True`.
-use_grad_for_differentiable: Callable[[Step], Step] = getattr(
-    torchs, "_use_grad_for_differentiable", _use_grad_for_differentiable
-)
+try:
+    from torch._C import _set_grad_enabled as set_grad_enabled
+except ImportError:
+    from torch import set_grad_enabled  # type: ignore[assignment]
+
+
+def use_grad_for_differentiable(step: Step) -> Step:
+    """Decorates `step`: autograd sees it only with `differentiable=True`. While a compiler traces it, torch's own."""
+    traced = getattr(torchs, "_use_grad_for_differentiable", _use_grad_for_differentiable)(step)
+
+    @functools.wraps(step)
+    def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return traced(self, *args, **kwargs)
+        before = torch.is_grad_enabled()
+        set_grad_enabled(self.defaults["differentiable"])
+        try:
+            return step(self, *args, **kwargs)
+        finally:
+            set_grad_enabled(before)
+
+    return run  # type: ignore[return-value]
+
+
+def watched(step: Step) -> Step:
+    """Decorates `step`, in place of torch's `profile_hook_step`: the same where there are hooks, or a profiler is on.
+
+    Where there is nothing of either, torch's wrapper takes as long as the step of a small tensor.
+    """
+    whole = Optimizer.profile_hook_step(step)
+    try:
+        before, after = torchs._global_optimizer_pre_hooks, torchs._global_optimizer_post_hooks
+        _ = profiler._is_profiler_enabled
+    except AttributeError:
+        return whole  # type: ignore[return-value]
+
+    @functools.wraps(step)
+    def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if (
+            profiler._is_profiler_enabled
+            or self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or before
+            or after
+            or torch.compiler.is_compiling()
+        ):
+            return whole(self, *args, **kwargs)
+        return step(self, *args, **kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+class _Kinds:
+    """torch's TensorGuards, with the same answers."""
+
+    def __init__(self, *tensors: Tensor, **dynamic: Any) -> None:
+        self.kinds = list(map(self._kind, tensors))
+
+    def check(self, *tensors: Tensor) -> bool:
+        return all(isinstance(x, Tensor) for x in tensors) and list(map(self._kind, tensors)) == self.kinds
+
+    @staticmethod
+    def _kind(x: Tensor) -> tuple[Any, ...]:
+        how = None if x.layout is not torch.strided else (x.stride(), x.is_neg(), x.is_conj())
+        return type(x), x.dtype, x.device, x.layout, x.requires_grad, x.shape, how
+
+
+try:
+    from torch._C._dynamo.guards import TensorGuards
+except ImportError:
+    TensorGuards = _Kinds  # type: ignore[misc, assignment]
+
+
+def same_kinds(tensors: list[Tensor]) -> Callable[..., bool]:
+    """A function of as many tensors: whether they are of the same kinds as these, in one call.
+
+    A kind is class, dtype, device, layout, shape, strides, whether autograd follows it, and whether it is a view that
+    negates or conjugates. What is no tensor has another kind.
+    """
+    return TensorGuards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+
 
 #: Decorates what a compiler is to leave as it is, as torch does with its optimizers' methods; the public decorator
 #: imports all of the compiler.

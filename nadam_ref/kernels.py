@@ -9,6 +9,7 @@ and √(n + ε_root/d²) for the root where a rule has a number under it.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -82,7 +83,7 @@ def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
     """
     params, grads, ms, ns = lists
     if rule.momentum == "sum":
-        torch._foreach_mul_(ms, k.mu)
+        torch._foreach_mul_(ms, _as_met_by(ms, k.mu))
         torch._foreach_add_(ms, grads)
     elif rule.momentum == "mean":
         torch._foreach_lerp_(ms, grads, k.one_minus_mu)
@@ -90,11 +91,11 @@ def update_(rule: Rule, lists: Lists, k: Coefficients) -> None:
     if rule.norm == "sum":
         torch._foreach_addcmul_(ns, grads, grads)
     elif rule.norm == "rms":
-        torch._foreach_mul_(ns, k.nu)
+        torch._foreach_mul_(ns, _as_met_by(ns, k.nu))
         torch._foreach_addcmul_(ns, grads, grads, k.one_minus_nu)
     elif rule.norm == "max":
         scratch = torch._foreach_abs(grads)  # while g is still in the cache
-        torch._foreach_mul_(ns, k.nu)
+        torch._foreach_mul_(ns, _as_met_by(ns, k.nu))
         _maximum_(ns, scratch)
 
     terms = [(ms, k.alpha)] if ms else []
@@ -130,7 +131,26 @@ def _add(ns: list[Tensor], eps: Real, scratch: Tensors) -> Tensors:
     """The sums n + ε; on a CPU in memory that is warm."""
     if not ns[0].is_cpu:
         return torch._foreach_add(ns, eps)
+    eps = _as_met_by(ns, eps)
     return [torch.add(n, eps, out=x) for n, x in zip(ns, scratch, strict=True)]
+
+
+def _as_met_by(tensors: list[Tensor], x: float) -> Any:
+    """A number that stays from step to step, in the dtype of the tensors that it meets.
+
+    As a float it is converted for each of them, which takes as long as all the rest where they are small. The product
+    has the same bits.
+    """
+    first = tensors[0]
+    if torch.compiler.is_compiling() or not first.is_cpu:
+        return x
+    number = _tensor(x, first.dtype)
+    return number if type(number) is Tensor else x  # made while tensors were fake
+
+
+@functools.lru_cache(maxsize=64)
+def _tensor(x: float, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(x, dtype=dtype, device="cpu")
 
 
 def prepare_and_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -> None:

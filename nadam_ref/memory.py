@@ -51,6 +51,8 @@ def local_parts(lists: Lists) -> Lists:
     out otherwise is brought there.
     """
     params, grads, ms, ns = lists
+    if are_torchs_own(params):
+        return lists
     layouts = [_layout(p) for p in params]
     if any(layout is None or any(x.is_partial() for x in layout[1]) for layout in layouts):
         return lists

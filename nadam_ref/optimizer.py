@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable
-from operator import is_
+from collections.abc import Callable, Iterable
+from operator import is_, itemgetter
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from .checks import Counterpart, check_keywords, check_parameter, checked, renamed, warn_of_old_names
-from .compat import check_graph_capture, untraced, use_grad_for_differentiable
+from .compat import check_graph_capture, untraced, use_grad_for_differentiable, watched
 from .plan import Advance, Plan
 from .rules import Rule
 from .settings import Settings, hyperparameters
@@ -32,6 +33,7 @@ class PaperOptimizer(Optimizer):
 
     rule: ClassVar[Rule]
     counterpart: ClassVar[Counterpart | None] = None
+    profile_hook_step = staticmethod(watched)  # type: ignore[assignment]  # what torch wraps `step` in
 
     def __new__(cls, *args: Any, **kwargs: Any) -> PaperOptimizer:
         """Refuse unknown keywords: with torch's class where that has them, with the known ones otherwise."""
@@ -45,7 +47,7 @@ class PaperOptimizer(Optimizer):
         own = {name: x for name, x in arguments.items() if name not in ("self", "params", "__class__")}
         own = {**renamed(own), **(self.counterpart.off if self.counterpart else {})}
         checked(own, own, self.counterpart, type(self).__name__)
-        self._forget_plans()
+        self._forget_plans(own)
         super().__init__(params, own)
 
     # -- groups --------------------------------------------------------------------------------------------------------
@@ -75,11 +77,10 @@ class PaperOptimizer(Optimizer):
         if torch.compiler.is_compiling():
             own = {name: group[name] for name in self.defaults}
             return Settings(self.rule, hyperparameters(own), group["params"])
-        given, plan = [group["params"], *(group[name] for name in self.defaults)], self._plans[id(group)]
+        given, plan = self._read_from(group), self._plans[id(group)]
         settings = plan.settings
-        if settings is None or not all(map(is_, given, plan.given)):
-            settings = self._read(group)
-            plan.given, plan.settings = given, None if any(map(_may_change, given[1:])) else settings
+        if settings is None or settings.params is not group["params"] or not all(map(is_, given, plan.given)):
+            settings = self._read_again(group, given, plan)
         if settings.has_tensors and not settings.symbolic:
             return settings.map(lambda x: x.item() if isinstance(x, Tensor) else x)
         return settings
@@ -87,8 +88,22 @@ class PaperOptimizer(Optimizer):
     def _read(self, group: Group) -> Settings:
         return Settings(self.rule, hyperparameters(self._checked(group)), group["params"])
 
-    def _forget_plans(self) -> None:
+    def _read_again(self, group: Group, given: tuple[Any, ...], plan: Plan) -> Settings:
+        """The group's settings, and in `plan`; in little time where a scheduler has set another rate."""
+        kept, before = plan.settings, plan.given
+        if kept and kept.params is group["params"] and all(map(is_, given[1:], before[1:])):
+            rate = given[0]
+            if type(rate) is type(before[0]) is float and 0 <= rate < math.inf:
+                plan.given, plan.settings = given, kept.replaced(lr=rate)
+                return plan.settings
+        settings = self._read(group)
+        plan.given, plan.settings = given, None if any(map(_may_change, given)) else settings
+        return settings
+
+    def _forget_plans(self, names: Iterable[str]) -> None:
         self._plans: defaultdict[int, Plan] = defaultdict(Plan)
+        #: What a step reads of a group in one call: its hyperparameters by `names`, the rate first.
+        self._read_from = itemgetter("lr", *(name for name in names if name != "lr"))
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -113,7 +128,7 @@ class PaperOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Fill in what older or torch's own checkpoints lack, and keep counts and products in float64."""
         super().__setstate__(state)
-        self._forget_plans()
+        self._forget_plans(self.defaults)
         for group in self.param_groups:
             for name, default in self.defaults.items():
                 group.setdefault(name, default)
@@ -140,8 +155,8 @@ class PaperOptimizer(Optimizer):
         for advance in self._prepared():  # from here on nothing is refused
             advance()
         if not torch.compiler.is_compiling():  # autograd does not see what a kernel writes
-            params = (p for group in self.param_groups for p in group["params"] if p.grad is not None)
-            torch.autograd.graph.increment_version(params)
+            for group in self.param_groups:
+                torch.autograd.graph.increment_version(self._plans[id(group)].params)
         return loss
 
     def _prepared(self) -> list[Advance]:
@@ -150,8 +165,8 @@ class PaperOptimizer(Optimizer):
         if torch.compiler.is_compiling():  # which traces the whole step before it makes it
             return [Plan().prepare(self._settings(group), states, alone) for group in self.param_groups]
         try:
-            every = [(self._plans[id(group)], self._settings(group)) for group in self.param_groups]
-            return [plan.prepare(settings, states, alone) for plan, settings in every]
+            plans = self._plans
+            return [plans[id(group)].prepare(self._settings(group), states, alone) for group in self.param_groups]
         except BaseException:
             states.undo()
             raise

@@ -6,9 +6,11 @@ costs time, and never gives a wrong result.
 
 from __future__ import annotations
 
+import ctypes
 import math
+import struct
 from collections.abc import Callable, Mapping
-from itertools import repeat
+from itertools import chain, repeat
 from operator import attrgetter, is_, itemgetter
 from typing import cast
 
@@ -16,14 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from .compat import internal_overlap
+from .compat import internal_overlap, same_kinds
 from .fused import dense_kernel
-from .fused.pointers import Span, merged, same_layout
+from .fused.cpu import Kernel
+from .fused.pointers import Table, merged, same_layout
 from .memory import cut, is_memory, is_shared
 from .settings import Settings, StateKeys
 from .state import State
 
-NBYTES, DTYPE = attrgetter("nbytes"), attrgetter("dtype")
+GRAD, DOUBLE = attrgetter("grad"), struct.Struct("d")
 
 
 class FlatState:
@@ -45,55 +48,51 @@ class FlatState:
             for state, piece in zip(states, pieces, strict=True):
                 state[name] = piece.as_strided(state[name].shape, state[name].stride())
         kept = {name: [state[name] for state in states] for name in names}
-        self._kept = {name: (pieces, _addresses(pieces)) for name, pieces in kept.items()}
-        self._at, self._dtype = _addresses(params), params[0].dtype
-        self._bytes = [p.nbytes for p in params]
-        self._contiguous = [p.is_contiguous() for p in params]
-        self._strides = list(map(Tensor.stride, params))
-        self._in_other_order = [i for i, contiguous in enumerate(self._contiguous) if not contiguous]
-        self._of_one = [i for i, p in enumerate(params) if p.numel() == 1]
-        nowhere: tuple[list[Tensor], list[int]] = ([], [0] * len(params))
-        self._m, self._n = (self._kept.get(name, nowhere)[1] for name in (keys.m, keys.n))
+        self._of, self._pieces = list(map(itemgetter, names)), list(chain(*kept.values()))
+        self._pieces_at = _addresses(self._pieces)
+        self._at, self._dtype, self._bytes = _addresses(params), params[0].dtype, [p.nbytes for p in params]
+        self._alike = same_kinds([*params, *(cast(Tensor, p.grad) for p in params)])
+        self._counts = {name: _Numbers(self.flat[name]) for name in keys.counts}
+        self._m, self._n = (_addresses(kept[name]) if name else [0] * len(params) for name in (keys.m, keys.n))
+        self._device = params[0].device
+        #: The kernel, and the settings for which it was chosen.
+        self._kernel: Kernel | None = None
+        self._settings: Settings | None = None
         self._grads: list[int] = []
-        self._table: list[Span] = []
-
-    def holds(self, params: list[Tensor]) -> bool:
-        """Whether these are its parameters."""
-        return len(params) == len(self.params) and all(map(is_, params, self.params))
+        self._table = Table()
 
     def prepare(self, settings: Settings, owner: Mapping[Tensor, State]) -> Callable[[], None] | None:
         """The step of all, still to be made; None where the kernel cannot make it, or counts have come to differ."""
-        table, counts = self.table(owner), {name: self._count(name) for name in self.keys.counts}
-        device = self.params[0].device
-        kernel = dense_kernel(settings.rule, settings.prelude, self._dtype, device)
+        table, counts = self.table(owner), {name: x.common() for name, x in self._counts.items()}
+        device = self._device
+        if settings is not self._settings:
+            self._settings = settings
+            self._kernel = dense_kernel(settings.rule, settings.prelude, self._dtype, device)
+        kernel = self._kernel
         if table is None or kernel is None or not all(map(math.isfinite, counts.values())):
             return None
         t = counts.get("step", 0.0) + 1
         k, product = settings.scalars(t, counts.get("mu_product", 1.0))
-        numbers = settings.coefficients(k, self._dtype)
+        numbers = settings.numbers(k, self._dtype)
 
         def advance() -> None:
             kernel(table, [numbers], device)
             for name, value in (("step", t), ("mu_product", product)):
                 if name in counts:
-                    self.flat[name].fill_(value)
+                    self._counts[name].fill(value)
 
         return advance
 
-    def _count(self, name: str) -> float:
-        """The common value of a count; NaN where they have come to differ."""
-        flat = self.flat[name]
-        value = float(flat[0])
-        return value if bool((flat == value).all()) else math.nan
-
-    def table(self, owner: Mapping[Tensor, State]) -> list[Span] | None:
+    def table(self, owner: Mapping[Tensor, State]) -> Table | None:
         """The table for this step; None where a parameter, a gradient or the state in `owner` is not as it was."""
         try:
-            grads = [cast(Tensor, p.grad) for p in self.params]
-            if not (self._keeps_state(owner) and self._lies_as_it_did(grads)):
+            grads = list(map(GRAD, self.params))
+            if not (self._alike(*self.params, *grads) and self._keeps_state(owner)):
+                return None
+            if _addresses(self.params) != self._at:
                 return None
             at = _addresses(grads)
-        except (KeyError, RuntimeError):  # state without a name; a gradient without memory of its own, as a sparse one
+        except (KeyError, RuntimeError):  # state without a name; swapped for a tensor that has no address
             return None
         if at != self._grads:
             if not is_memory(*grads):
@@ -107,21 +106,25 @@ class FlatState:
     def _keeps_state(self, owner: Mapping[Tensor, State]) -> bool:
         if self.flat and not all(map(is_, map(owner.get, self.params), self.states)):
             return False
-        return all(
-            all(map(is_, map(itemgetter(name), self.states), pieces)) and _addresses(pieces) == at
-            for name, (pieces, at) in self._kept.items()
-        )
+        found = chain.from_iterable([map(of, self.states) for of in self._of])
+        return all(map(is_, found, self._pieces)) and _addresses(self._pieces) == self._pieces_at
 
-    def _lies_as_it_did(self, grads: list[Tensor]) -> bool:
-        if _addresses(self.params) != self._at or list(map(Tensor.stride, self.params)) != self._strides:
-            return False
-        if list(map(NBYTES, self.params)) != self._bytes or list(map(NBYTES, grads)) != self._bytes:
-            return False
-        if list(map(Tensor.is_contiguous, grads)) != self._contiguous or set(map(DTYPE, grads)) != {self._dtype}:
-            return False
-        if any(grads[i].stride() != self._strides[i] for i in self._in_other_order):
-            return False
-        return not any(grads[i].is_neg() for i in self._of_one)
+
+class _Numbers:
+    """The float64 numbers of a flat tensor, where they lie: one operation of torch takes longer than all of them."""
+
+    def __init__(self, flat: Tensor) -> None:
+        numbers = (ctypes.c_double * len(flat)).from_address(flat.data_ptr())
+        self._bytes, self._count, self._flat = memoryview(numbers).cast("B"), len(flat), flat  # which keeps the memory
+
+    def common(self) -> float:
+        """What they all are; NaN where they differ."""
+        found = self._bytes.tobytes()
+        first = found[: DOUBLE.size]
+        return float(DOUBLE.unpack(first)[0]) if found == first * self._count else math.nan
+
+    def fill(self, value: float) -> None:
+        self._bytes[:] = DOUBLE.pack(value) * self._count
 
 
 def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...], others: tuple[str, ...]) -> None:
@@ -136,7 +139,10 @@ def _check_fit(params: list[Tensor], states: list[State], counts: tuple[str, ...
             raise ValueError("parameters of several dtypes or devices, or with sparse gradients, are not packed")
         if any(x.shape != p.shape for x in tensors if x is not None):
             raise ValueError(f"gradient or state have another shape than their parameter's, {tuple(p.shape)}")
-        if not same_layout(p, *tensors) or not p.numel() or any(state[name].dim() for name in counts):
+        counted = [state[name] for name in counts]
+        if any(x.dim() or not x.is_cpu or x.dtype != torch.float64 for x in counted):
+            raise ValueError("counts by row, or on a device, do not lie flat")
+        if not same_layout(p, *tensors) or not p.numel():
             raise ValueError(f"a parameter of shape {tuple(p.shape)} does not lie in memory as flat state needs it")
     if any(len({state[name].item() for state in states}) > 1 for name in counts):
         raise ValueError("the parameters have made different numbers of steps")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from .compat import defaults_to_foreach
@@ -53,8 +53,7 @@ def _parts(lists: Lists) -> list[Lists]:
     *_, last = zip(*filter(None, lists), strict=True)
     if not (is_memory(*last) and all(map(Tensor.is_contiguous, last))):
         return [lists]
-    rest = len(lists[0]) - 1
-    parts = [[torch.split(x.view(-1), PORTION) for x in tensors[rest:]] for tensors in lists]
-    pieces = range(len(parts[0][0]))
+    rest, count = len(lists[0]) - 1, last[0].numel() // PORTION
+    parts = [x[rest].view(-1).chunk(count) if x else () for x in lists]
     head = [_cut(lists, 0, rest)] if rest else []
-    return head + [cast(Lists, tuple([x[i] for x in tensors] for tensors in parts)) for i in pieces]
+    return head + [cast(Lists, tuple([[x] if x is not None else [] for x in part])) for part in zip_longest(*parts)]

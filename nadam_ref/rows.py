@@ -84,7 +84,7 @@ class Rows:
                     moved.append(cohort)
                     parts = []
                 done = {p for _, part in parts for p in part.params}
-                rest += [one for one in zip(*cohort, strict=True) if one[0] not in done]
+                rest += [one for one in zip(*cohort[:3], strict=True) if one[0] not in done]
             compiled += parts
         if not (alone and len(compiled) == 1 and not rest):  # else the kernel looks before it changes anything
             for cohort in cohorts:
@@ -106,11 +106,11 @@ class Rows:
         if not settings["fused"] or settings.symbolic or cohort.grads[0].sparse_dim() != 1:
             return []
         dtype = cohort.params[0].dtype
-        parts = [occurring(*cohort, settings.keys, self._tables.get(dtype))]
+        parts = [occurring(*cohort[:3], settings.keys, self._tables.get(dtype))]
         if parts[0]:
             self._tables[dtype] = parts[0].tables
         else:
-            parts = [occurring([p], [grad], [state], settings.keys) for p, grad, state in zip(*cohort, strict=True)]
+            parts = [occurring([p], [grad], [state], settings.keys) for p, grad, state in zip(*cohort[:3], strict=True)]
         kernel = rows_kernel(settings.rule, settings.prelude, dtype) if any(parts) else None
         return [(kernel, part) for part in parts if part] if kernel else []
 

@@ -61,7 +61,7 @@ class Settings:
             values.get("form", rule.momentum), rule.norm, rule.nesterov, is_on(values.get("eps_root", 0.0))
         )
         self.keys = state_keys(self.rule, values.get("momentum_decay") is not None)
-        self.prelude = _prelude(values)
+        self._derive()
         self.compiling = torch.compiler.is_compiling()
         self.symbolic = self.compiling or values["capturable"] or values["differentiable"]
         self.has_tensors = any(isinstance(x, Tensor) for x in values.values())
@@ -81,12 +81,28 @@ class Settings:
     def replaced(self, **values: Any) -> Settings:
         """The same settings with some other values."""
         other, values = object.__new__(Settings), {**self.values, **values}
-        other.__dict__.update(self.__dict__, values=values, prelude=_prelude(values))
+        other.__dict__.update(self.__dict__, values=values)
+        other._derive()
         return other
+
+    def _derive(self) -> None:
+        """What every change of a value changes."""
+        values = self.values
+        self.prelude = _prelude(values)
+        self._scalars = {name: values[name] for name in SCALARS if name in values}
+        self._numbers: tuple[Any, ...] = (None, None, None)
 
     def scalars(self, t: Real, product: Real) -> tuple[Scalars, Real]:
         """`rules.scalars` of step t."""
-        return scalars(self.rule, t, product, **{name: self.values[name] for name in SCALARS if name in self.values})
+        return scalars(self.rule, t, product, **self._scalars)
+
+    def numbers(self, k: Scalars, dtype: torch.dtype) -> Coefficients:
+        """`coefficients` where all are floats: those of the step before, as long as its scalars are the same."""
+        before, its_dtype, numbers = self._numbers
+        if before != k or its_dtype is not dtype:
+            numbers = self.coefficients(k, dtype)
+            self._numbers = k, dtype, numbers
+        return numbers  # type: ignore[no-any-return]
 
     def coefficients(self, k: Scalars, dtype: torch.dtype) -> Coefficients:
         """What the kernels take for arithmetic in `dtype`, from the scalars of the step."""

@@ -15,7 +15,7 @@ import torch
 from ..kernels import Coefficients, Lists, Prelude, prepare_and_update_
 from ..rules import Rule
 from . import cpu, cuda, sparse
-from .pointers import NoKernelError, spans
+from .pointers import NoKernelError, Table, spans
 
 __all__ = ["compiles", "dense_kernel", "fused_update_", "rows_kernel"]
 
@@ -35,7 +35,7 @@ def fused_update_(rule: Rule, prelude: Prelude, lists: Lists, k: Coefficients) -
     """
     device = lists[0][0].device
     kernel = dense_kernel(rule, prelude, lists[0][0].dtype, device)
-    table, rest = spans(lists) if kernel else ([], lists)
+    table, rest = spans(lists) if kernel else (Table(), lists)
     if kernel and table:
         kernel(table, [k], device)
     if rest[0]:

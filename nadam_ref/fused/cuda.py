@@ -14,9 +14,9 @@ import torch
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from .codegen import Spelling, spell
-from .pointers import NoKernelError, Span
+from .pointers import NoKernelError, Table
 
-Kernel = Callable[[list[Span], Sequence[Coefficients], torch.device], None]
+Kernel = Callable[[Table, Sequence[Coefficients], torch.device], None]
 
 #: Elements of one program of the grid.
 BLOCK = 1024
@@ -94,7 +94,7 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
         raise NoKernelError("triton is not installed")
     update = _load(source(rule, prelude, dtype))
 
-    def run(table: list[Span], ks: Sequence[Coefficients], device: torch.device) -> None:
+    def run(table: Table, ks: Sequence[Coefficients], device: torch.device) -> None:
         blocks = [0]
         for span in table:
             blocks.append(blocks[-1] - span[4] // dtype.itemsize // -BLOCK)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
@@ -16,11 +19,25 @@ from ..memory import is_memory
 Span = tuple[int, int, int, int, int, int]
 
 
+class Table(tuple[Span, ...]):
+    """Spans as a kernel walks them. They do not change, so what a kernel reads is made once."""
+
+    @cached_property
+    def flat(self) -> array[int]:
+        """All numbers of all spans, one after the other."""
+        return array("q", chain.from_iterable(self))
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of θ."""
+        return sum(span[4] for span in self)
+
+
 class NoKernelError(RuntimeError):
     """There is no compiler for this device, or it failed. The message is its reason."""
 
 
-def spans(lists: Lists) -> tuple[list[Span], Lists]:
+def spans(lists: Lists) -> tuple[Table, Lists]:
     """The spans of all tensors that lie in memory as a kernel reads them, and the lists of those that do not."""
     params, grads, ms, ns = lists
     none: list[Any] = [None] * len(params)
@@ -37,8 +54,8 @@ def spans(lists: Lists) -> tuple[list[Span], Lists]:
     return merged(table), rest
 
 
-def merged(table: Iterable[Span]) -> list[Span]:
-    """The table with spans that touch in all of their memory made one, as those of `flatten_` do."""
+def merged(table: Iterable[Span]) -> Table:
+    """The table of spans, with those that touch in all of their memory made one, as those of `flatten_` do."""
     done: list[Span] = []
     p = g = m = n = size = which = 0
     for span in table:
@@ -49,7 +66,7 @@ def merged(table: Iterable[Span]) -> list[Span]:
             p, g, m, n, size, which = span
             if size:
                 done.append(span)
-    return done
+    return Table(done)
 
 
 def same_layout(p: Tensor, *others: Tensor | None) -> bool:

@@ -244,9 +244,9 @@ def test_what_does_not_lie_alike_is_of_another_layout() -> None:
 
 def test_spans_that_touch_are_one() -> None:
     touching = [(0, 100, 0, 200, 8, 0), (8, 108, 0, 208, 4, 0)]
-    assert merged([*touching, (12, 112, 0, 216, 4, 0)]) == [(0, 100, 0, 200, 12, 0), (12, 112, 0, 216, 4, 0)]
+    assert list(merged([*touching, (12, 112, 0, 216, 4, 0)])) == [(0, 100, 0, 200, 12, 0), (12, 112, 0, 216, 4, 0)]
     with_numbers_of_its_own = (12, 112, 0, 212, 4, 1)
-    assert merged([*touching, with_numbers_of_its_own]) == [(0, 100, 0, 200, 12, 0), with_numbers_of_its_own]
+    assert list(merged([*touching, with_numbers_of_its_own])) == [(0, 100, 0, 200, 12, 0), with_numbers_of_its_own]
 
 
 def test_threads_share_the_work_and_change_nothing() -> None:
@@ -261,6 +261,45 @@ def test_threads_share_the_work_and_change_nothing() -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(p, q) for p, q in zip(*results, strict=True))
+
+
+def stepped(threads: Any, steps: int = 3) -> Any:
+    """A parameter that is large enough for several threads, after some steps."""
+    p = torch.nn.Parameter(torch.linspace(-1, 1, 1 << 18))
+    p.grad = p.detach().cos()
+    optimizer, before = nadam_ref.Nadam([p], fused=True), torch.get_num_threads()
+    optimizer.step()  # in which torch's operations make its state: a forked process may not use torch's threads
+    torch.set_num_threads(threads)
+    try:
+        for _ in range(steps):
+            optimizer.step()
+    finally:
+        torch.set_num_threads(before)
+    return p.detach()
+
+
+def step_and_compare(want: Any) -> None:
+    assert torch.equal(stepped(4), want)
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """The parent's are not there: a pool that counts on them waits for ever."""
+    want = stepped(1)
+    step_and_compare(want)
+    child = torch.multiprocessing.get_context("fork").Process(target=step_and_compare, args=(want,))
+    child.start()
+    child.join(100)
+    code = child.exitcode
+    child.kill()
+    assert code == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list threads")
+def test_no_thread_is_made_in_a_later_step() -> None:
+    stepped(4)
+    before = set(Path("/proc/self/task").iterdir())
+    stepped(4, 100)
+    assert set(Path("/proc/self/task").iterdir()) == before
 
 
 def test_optimizers_in_threads_of_their_own() -> None:
