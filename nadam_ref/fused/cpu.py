@@ -143,8 +143,13 @@ extern "C" void share(int64_t threads, Update update, int64_t spans, const int64
 """
 
 
-def source(spelling: Spelling, dtype: torch.dtype) -> str:
-    """A kernel in C++: `update(spans, table, numbers)`; a span names its set of numbers."""
+def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
+    """The kernel in C++."""
+    return written(spell(rule, prelude), dtype)
+
+
+def written(spelling: Spelling, dtype: torch.dtype) -> str:
+    """A spelling in C++: `update(spans, table, numbers)`; a span names its set of numbers."""
     numbers = ", ".join(f"{name} = (T)k[{i}]" for i, name in enumerate(Coefficients._fields))
     lines = "\n            ".join(body(spelling))
     return TEMPLATE.format(head=head(dtype), count=len(Coefficients._fields), numbers=numbers, body=lines)
@@ -176,7 +181,7 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
 
 def compiled(spelling: Spelling, dtype: torch.dtype) -> Kernel:
     """`kernel` for any spelling of what is done to an element."""
-    update = _library(source(spelling, dtype)).update
+    update = _library(written(spelling, dtype)).update
     number, address = ctypes.c_int64, ctypes.c_void_p
     update.argtypes, update.restype = (number, address, address), None
     where = ctypes.cast(update, address)

@@ -57,7 +57,8 @@ TITLES = {
     "small": "Tensors of 32 × 32",
     "mlp": "A network 784-512-256-10",
 }
-GREY = "#57606a"
+BOUND, GREY = "the bound", "#57606a"
+TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 @dataclass(frozen=True)
@@ -315,7 +316,7 @@ def roofline(run: Recorded, what: str = "resnet50") -> Picture:
     x = np.geomspace(0.05, 2 * peak / bandwidth, 100)
     roof = np.minimum(bandwidth * x, peak)
     ax.plot(x, roof / 1e9, color=GREY, linewidth=1.2)
-    ax.annotate("memory", (0.07, bandwidth * 0.07 / 1e9), xytext=(-14, 10), textcoords="offset points")
+    ax.annotate("memory", (0.07, bandwidth * 0.07 / 1e9), xytext=(-4, 8), textcoords="offset points", ha="right")
     ax.annotate("arithmetic", (x[-1], roof[-1] / 1e9), xytext=(-4, -14), textcoords="offset points", ha="right")
     figure.data |= {"roof operations/byte": x, "roof GFLOP/s": roof / 1e9}
     for rule in RULES:
@@ -344,7 +345,7 @@ def dumbbells(run: Recorded) -> Picture:
     y = np.arange(len(RULES))
     for ax, what in zip(panels, LISTS, strict=True):
         found = {rule: run.of(what, rule) for rule in RULES}
-        ax.axvline(1, color=GREY, linewidth=1, linestyle=":", label="the bound")
+        ax.axvline(1, color=GREY, linewidth=1, linestyle=":", label=BOUND)
         fused, best = (_ratios(found, path, "bound") for path in ("fused", BEST))
         for i, rule in enumerate(RULES):
             if rule in best:
@@ -356,8 +357,12 @@ def dumbbells(run: Recorded) -> Picture:
             hollow = {"markerfacecolor": "none"} if path == "flattened" else {}
             ax.plot(x, y, color=ink, marker=marker, linestyle="", markersize=6, label=LABELS[path], **hollow)
             figure.data[f"{title(what)}: {LABELS[path]} ÷ bound, by rule"] = x
-        ax.set(xscale="log", title=title(what).replace(", ", "\n"))
-        ax.grid(axis="y", alpha=0.3)
+        ax.set(xscale="log")
+        ax.set_title(title(what).replace(", ", "\n"), fontsize=10)
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in TICKS if low <= tick <= high]
+        ax.set_xticks(ticks, list(map(str, ticks)))
+        ax.minorticks_off()
     panels[0].set_yticks(y, list(RULES))
     panels[0].invert_yaxis()
     panels[1].set_xlabel("time of a step in units of the bound")
@@ -391,11 +396,12 @@ def _by_number() -> dict[int, str]:
 def _costs(ax: Axes, run: Recorded, whats: Mapping[int, str], xlabel: str, figure: Picture) -> None:
     x = np.array(sorted(whats), dtype=np.float64)
     results = [run.of(whats[int(n)]) for n in x]
-    styles = {path: {"color": INKS[path][0], "marker": INKS[path][1], "label": LABELS[path]} for path in PATHS}
-    bound = {"color": GREY, "linewidth": 1, "linestyle": ":", "label": "the bound"}
-    for path, style in {**styles, "bound": bound}.items():
+    for path, label in {**PATHS, "bound": BOUND}.items():
         y = np.array([by_path[path].nanoseconds for by_path in results])
-        dash = {} if path == "bound" else {"linestyle": (0, (4, 2)) if path.startswith("torch") else "-"}
-        ax.plot(x, y, **{**style, **dash})
-        figure.data |= {f"{style['label']}: {xlabel}": x, f"{style['label']}: ns a parameter": y}
+        style: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": ":"}
+        if path in INKS:
+            ink, marker = INKS[path]
+            style = {"color": ink, "marker": marker, "linestyle": (0, (4, 2)) if path.startswith("torch") else "-"}
+        ax.plot(x, y, **style, label=label)
+        figure.data |= {f"{label}: {xlabel}": x, f"{label}: ns a parameter": y}
     ax.set(xscale="log", yscale="log", xlabel=xlabel)
