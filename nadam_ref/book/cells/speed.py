@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,11 +52,11 @@ INKS = dict(zip(PATHS, PENS, strict=True))
 #: The best of torch's own class of a rule, among the ways: it has the pen of torch's default.
 BEST = "torch's best"
 LABELS = {**PATHS, BEST: "torch's own class, best path"}
-#: Lists of parameters in words.
+#: Lists of parameters in words, with the number of their tensors.
 TITLES = {
-    "resnet50": "A ResNet-50",
-    "small": "Tensors of 32 × 32",
-    "mlp": "A network 784-512-256-10",
+    "resnet50": "A ResNet-50, {:,} tensors",
+    "small": "Many small tensors, {:,} of 32 × 32",
+    "mlp": "A network 784-512-256-10, {:,} tensors",
 }
 BOUND, GREY = "the bound", "#57606a"
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -98,7 +99,7 @@ def note(run: Recorded) -> str:
 
 def title(what: str) -> str:
     """A list of parameters in words, with the number of its tensors."""
-    return f"{TITLES[what]}, {len(LISTS[what]):,} tensors"
+    return TITLES[what].format(len(LISTS[what]))
 
 
 # ---------------------------------------------------------------- tables
@@ -121,17 +122,17 @@ def bandwidths(run: Recorded) -> Markdown:
     """What kernels that only move numbers reach."""
     return show.table(
         ["kernel", "tensors read", "tensors written", "GB/s"],
-        [[x.kernel, x.reads, x.writes, f"{x.median:.1f} ({x.low:.1f}–{x.high:.1f})"] for x in run.bandwidth],
+        [[x.kernel, x.reads, x.writes, _spread(x.median, x.low, x.high)] for x in run.bandwidth],
         align="lrrr",
         name="tab-speed-bandwidth",
         caption="Gigabytes a second of the kernels that the bound is measured with, where $k$ is the number of tensors "
-        "that they read and write, and of the four kernels of the STREAM benchmark: median and range.",
+        "that they read and write, and of the four kernels of the STREAM benchmark.",
         note=note(run),
     )
 
 
 def list_table(run: Recorded, what: str) -> Markdown:
-    """Milliseconds of every rule over one list of parameters, with their ranges."""
+    """Milliseconds of every rule over one list of parameters, with half their ranges."""
     columns = ["bound", "default", "fused", "flattened", BEST, FUSED_ADAM]
     by_rule = {rule: run.of(what, rule) for rule in RULES}
     return show.table(
@@ -139,7 +140,7 @@ def list_table(run: Recorded, what: str) -> Markdown:
         [[f"`{rule}`", *(_cell(found.get(path)) for path in columns)] for rule, found in by_rule.items()],
         align="lrrrrrr",
         name=f"tab-speed-{what}",
-        caption=f"{title(what)}: milliseconds a step, median and range. *{BEST}* is the fastest path of torch's class "
+        caption=f"{title(what)}: milliseconds a step. *{BEST}* is the fastest path of torch's class "
         "of the same method: default, foreach, or fused where it has one.",
         note=note(run),
     )
@@ -153,7 +154,7 @@ def cases(*runs: Recorded) -> Markdown:
         [[CASES[x.what], STEPS.get(x.path, x.path), _cell(x)] for x in results],
         align="llr",
         name="tab-speed-cases",
-        caption="Embeddings and replicas: milliseconds a step, median and range.",
+        caption="Embeddings and replicas: milliseconds a step.",
         note=note(runs[0]),
     )
 
@@ -176,13 +177,22 @@ STEPS = {
 
 
 def _cell(x: Result | None) -> str:
-    return f"{_ms(x.median)} ({_ms(x.low)}–{_ms(x.high)})" if x else ""
+    """Milliseconds, if there are any."""
+    return _spread(x.median * 1e3, x.low * 1e3, x.high * 1e3) if x else ""
+
+
+def _spread(median: float, low: float, high: float) -> str:
+    """A median with half its range, to as many decimals: three digits, or all of those before the point."""
+    decimals = _decimals(median)
+    return f"{median:,.{decimals}f} (±{(high - low) / 2:,.{decimals}f})"
 
 
 def _ms(seconds: float) -> str:
-    """Milliseconds with three digits, or all of those before the point."""
-    ms = seconds * 1e3
-    return f"{ms:,.0f}" if ms >= 100 else f"{ms:#.3g}"
+    return f"{seconds * 1e3:,.{_decimals(seconds * 1e3)}f}"
+
+
+def _decimals(x: float) -> int:
+    return max(0, 2 - math.floor(math.log10(x)))
 
 
 # ---------------------------------------------------------------- sentences
@@ -248,7 +258,10 @@ def _roof_reached(run: Recorded, what: str) -> str:
             if path in run.of(what, rule)
         ]
     (low, high), (least, most) = (_range(reached[path]) for path in ("fused", "torch"))
-    return f"Fused updates reach {low:.0%} to {high:.0%} of the roof, torch's defaults {least:.0%} to {most:.0%}."
+    return (
+        f"Fused updates reach {100 * low:.0f} to {100 * high:.0f} % of the roof, "
+        f"torch's defaults {100 * least:.0f} to {100 * most:.0f} %."
+    )
 
 
 def cost_said(run: Recorded) -> Markdown:
