@@ -288,8 +288,8 @@ def cases_said(sparse: Recorded, replicas: Recorded) -> Markdown:
     text = (
         f"Torch's SparseAdam, which updates the same rows, takes {adam / rows:.1f} times as long as row-lazy Nadam "
         f"fused. Torch's NAdam takes no sparse gradients. On dense ones its step takes {_ms(dense)} ms, and that of "
-        f"torch's fused Adam {_ms(dense_adam)} ms, but that is a different algorithm, which moves every row, whether its "
-        "word occurred or not.\n\n"
+        f"torch's fused Adam {_ms(dense_adam)} ms, but that is a different algorithm, which moves every row, whether "
+        "its word occurred or not.\n\n"
         f"A step of torch's NAdam for each of the 16 runs takes {nadam:.1f} times as long as one step of all, "
         f"a step of torch's fused Adam for each {fused:.1f} times."
     )
