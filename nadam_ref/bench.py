@@ -1,18 +1,25 @@
 """How long a step takes, beside the memory-bandwidth bound and torch's optimizers.
 
 All that is compared takes turns, round after round, in one process: what slows the machine slows all alike. A figure
-is the median over the rounds; the spread is their range. The floor is the time of `a.add_(b)` over as many elements,
-times k/3, where k is the number of tensors that an update reads and writes.
+is the median over the rounds; the spread is their range.
+
+The bound is the time of a kernel that reads and writes exactly what the rule's own kernel does, and computes next to
+nothing (`fused.bound`). It is compiled in the same way and walks the same memory: that of the fused step, tensor by
+tensor, and that of the flattened step in one piece, of which the faster counts. So no step that reads and writes these
+numbers once is faster, but by noise. One call from Python, of some microseconds, is in it. `bandwidth` says what such
+kernels reach beside those of the STREAM benchmark. Without a C++ compiler there is no bound. On a GPU it is k/2 device
+copies, where k is the number of tensors that an update reads and writes, until a device calibrates it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from . import OPTIMIZERS, __version__, flatten_
+from .fused import bound, cpu
+from .fused.codegen import Spelling
+from .fused.pointers import NoKernelError
 from .machine import checkout, processor
 from .replicas import Replicas
-from .rules import Rule
+from .rules import RULES, Rule
+from .settings import state_keys
 
 Step = Callable[[], Any]
 Shapes = list[tuple[int, ...]]
@@ -53,6 +64,8 @@ TORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "AdaMax": ("Adamax", {}),
     "Nadam": ("NAdam", {}),
 }
+#: The path that is the same whatever the rule: the fastest optimizer that torch has.
+FUSED_ADAM = "torch fused Adam"
 #: A rate at which nothing overflows, however often a step is repeated with one gradient.
 RATE = 1e-6
 
@@ -70,7 +83,6 @@ class Result(NamedTuple):
     median: float
     low: float
     high: float
-    floor: float | None = None
     moved: int | None = None
 
     @property
@@ -87,6 +99,20 @@ class Result(NamedTuple):
 def streams(rule: Rule) -> int:
     """Tensors that one update reads and writes: θ twice, g once, m and n twice each."""
     return 3 + 2 * (rule.momentum != "none") + 2 * (rule.norm != "none")
+
+
+class Bandwidth(NamedTuple):
+    """Gigabytes a second of one kernel: the median over the rounds, the least and the largest.
+
+    `reads`, `writes`: tensors that it reads and writes, of which the bytes are counted.
+    """
+
+    kernel: str
+    reads: int
+    writes: int
+    median: float
+    low: float
+    high: float
 
 
 def interleaved(steps: dict[str, Step], rounds: int, seconds: float, device: str = "cpu") -> dict[str, list[float]]:
@@ -130,18 +156,21 @@ class _Net(nn.Module):
             p.grad = torch.randn_like(p)
 
 
-def _optimizers(name: str, shapes: Shapes, device: str) -> Iterator[tuple[str, Step]]:
+def _optimizers(name: str, shapes: Shapes, device: str) -> Iterator[tuple[str, torch.optim.Optimizer]]:
     """The ways of one step. All but the flattened one share parameters and gradients: where these lie has an effect."""
     params = list(_Net(shapes, device).parameters())
     ours: Any = OPTIMIZERS[name]
-    yield "default", ours(params, lr=RATE).step
-    yield "fused", ours(params, lr=RATE, fused=True).step
-    yield "flattened", ours(list(flatten_(_Net(shapes, device)).parameters()), lr=RATE, fused=True).step
+    yield "default", ours(params, lr=RATE)
+    yield "fused", ours(params, lr=RATE, fused=True)
+    yield "flattened", ours(list(flatten_(_Net(shapes, device)).parameters()), lr=RATE, fused=True)
     if name in TORCH:
         theirs, keywords = TORCH[name]
-        for path, flags in (("torch", {}), ("torch foreach", {"foreach": True})):
-            yield path, getattr(torch.optim, theirs)(params, lr=RATE, **keywords, **flags).step
-    yield "torch fused Adam", torch.optim.Adam(params, lr=RATE, fused=True).step
+        yield "torch", getattr(torch.optim, theirs)(params, lr=RATE, **keywords)
+        yield "torch foreach", getattr(torch.optim, theirs)(params, lr=RATE, **keywords, foreach=True)
+        if theirs != "Adam":
+            with contextlib.suppress(TypeError, RuntimeError):  # not every class has it, nor on every device
+                yield "torch fused", getattr(torch.optim, theirs)(params, lr=RATE, **keywords, fused=True)
+    yield FUSED_ADAM, torch.optim.Adam(params, lr=RATE, fused=True)
 
 
 def step(
@@ -159,28 +188,79 @@ def size(rules: list[str], device: str, rounds: int, progress: Progress = lambda
 
 
 def _compared(what: str, name: str, shapes: Shapes, device: str, rounds: int) -> list[Result]:
-    """All ways of one step, with the floor; on a GPU with a device copy, too."""
+    """The bound and all ways of one step; on a GPU a device copy, too."""
     count = sum(torch.Size(shape).numel() for shape in shapes)
-    a, b = torch.zeros(count, device=device), torch.ones(count, device=device)
-    steps: dict[str, Step] = {"floor": functools.partial(a.add_, b)}
+    rule = OPTIMIZERS[name].rule
+    k = streams(rule)
+    optimizers = dict(_optimizers(name, shapes, device))
+    steps: dict[str, Step] = {path: optimizer.step for path, optimizer in optimizers.items()}
+    bounds: dict[str, Step] = {}
+    if device == "cpu":
+        with contextlib.suppress(NoKernelError):
+            bounds = {path: _walk(rule, optimizers[path]) for path in ("fused", "flattened")}
+    else:
+        a, b = torch.zeros(count, device=device), torch.ones(count, device=device)
+        steps = {"device copy": functools.partial(a.copy_, b), **steps}
+    times = interleaved({**{f"bound, {path}": walk for path, walk in bounds.items()}, **steps}, rounds, 0.1, device)
+    walks = [times.pop(f"bound, {path}") for path in bounds]
     if device != "cpu":
-        steps["device copy"] = functools.partial(a.copy_, b)
-    times = interleaved({**steps, **dict(_optimizers(name, shapes, device))}, rounds, 0.1, device)
-    k = streams(OPTIMIZERS[name].rule)
-    floor = statistics.median(times.pop("floor")) * k / 3
-    moves = {"device copy": 2, "torch fused Adam": streams(OPTIMIZERS["Adam"].rule)}
+        walks = [[k / 2 * seconds for seconds in times["device copy"]]]
+    if walks:
+        times = {"bound": min(walks, key=statistics.median), **times}
+    moves = {"device copy": 2, FUSED_ADAM: streams(RULES["Adam"])}
     return [
-        _result(what, name, path, count, seconds, floor, moves.get(path, k) * count * a.itemsize)
+        _result(what, name, path, count, seconds, moves.get(path, k) * count * torch.float32.itemsize)
         for path, seconds in times.items()
     ]
+
+
+def _walk(rule: Rule, optimizer: torch.optim.Optimizer) -> Step:
+    """The bound's kernel over the memory that a step of the optimizer reads and writes; numbers there stay as they are.
+
+    Raises NoKernelError without a C++ compiler.
+    """
+    optimizer.step()  # which makes the state
+    params, keys = optimizer.param_groups[0]["params"], state_keys(rule, scheduled=False)
+    ms, ns = ([optimizer.state[p][name] for p in params] if name else [] for name in (keys.m, keys.n))
+    return bound.walk(bound.moving(rule), (params, [p.grad for p in params], ms, ns))
+
+
+def bandwidth(rounds: int, elements: int = 1 << 25) -> list[Bandwidth]:
+    """What the bound's kernels reach, for each k, beside the four of the STREAM benchmark, over tensors of `elements`.
+
+    Each is 128 MiB, and so far larger than a cache. Raises NoKernelError without a C++ compiler.
+    """
+    kernels: dict[str, Spelling] = {**bound.STREAM}
+    for rule in RULES.values():
+        kernels.setdefault(f"bound, k = {streams(rule)}", bound.moving(rule))
+    p, g, m, n = (torch.ones(elements) for _ in "pgmn")
+    steps = {name: bound.walk(kernel, ([p], [g], [m], [n])) for name, kernel in kernels.items()}
+    times = interleaved(steps, rounds, 0.1)
+    found = []
+    for name, (_, reads, writes) in kernels.items():
+        size = (len(reads) + len(writes)) * p.nbytes / 1e9
+        rates = [size / seconds for seconds in times[name]]
+        found.append(Bandwidth(name, len(reads), len(writes), statistics.median(rates), min(rates), max(rates)))
+    return found
+
+
+def bound_by(device: str) -> str:
+    """How the bound is found on a device, in words."""
+    if device != "cpu":
+        return "k/2 device copies, not calibrated"
+    try:
+        cpu.compiled(bound.moving(RULES["GD"]), torch.float32)
+    except NoKernelError as error:
+        return f"none: {error}"
+    return "a kernel that reads and writes what the rule's own kernel does, and computes next to nothing"
 
 
 def sparse(rounds: int, rows: int = 50_000, width: int = 128) -> list[Result]:
     """The optimizer's step alone on given sparse gradients of word2vec: row-lazy Nadam beside torch.optim.SparseAdam.
 
     Three tables, `[rows, width]` for words and for contexts, and `[rows]` for the contexts' biases, all of which
-    SparseAdam takes, too. torch's NAdam has no sparse gradients: what it would cost on dense ones of the same tables is
-    a line of its own, because that is another algorithm, which moves every row.
+    SparseAdam takes, too. torch's NAdam takes no sparse gradients. What it costs on dense ones of the same tables, and
+    what torch's fused Adam does, are lines of their own, because that is a different algorithm, which moves every row.
     """
     shapes = [(rows, width), (rows, width), (rows,)]
     ours: Any = OPTIMIZERS["Nadam"]
@@ -191,7 +271,11 @@ def sparse(rounds: int, rows: int = 50_000, width: int = 128) -> list[Result]:
     }
     batches = list(_word_gradients(shapes))
     steps = {path: _over_batches(optimizer, shapes, batches) for path, optimizer in lazy.items()}
-    dense: dict[str, Step] = {"torch, dense": torch.optim.NAdam(list(_Net(shapes, "cpu").parameters()), lr=RATE).step}
+    params = list(_Net(shapes, "cpu").parameters())
+    dense: dict[str, Step] = {
+        "torch, dense": torch.optim.NAdam(params, lr=RATE).step,
+        f"{FUSED_ADAM}, dense": torch.optim.Adam(params, lr=RATE, fused=True).step,
+    }
     count = sum(torch.Size(shape).numel() for shape in shapes)
     times = {"word2vec rows": _one_by_one(steps, rounds, 64), "all rows, dense": interleaved(dense, rounds, 0.1)}
     return [
@@ -258,40 +342,51 @@ def replicas(rounds: int, device: str, count: int = 16) -> list[Result]:
     shared = {str(i): torch.randn(count, *shape, device=device) for i, shape in enumerate(shapes)}
     grads = {name: torch.randn_like(x) for name, x in shared.items()}
     together = Replicas(OPTIMIZERS["Nadam"], shared, lr=torch.linspace(RATE, 2 * RATE, count).tolist(), fused=True)
-    alone = [torch.optim.NAdam(list(_Net(shapes, device).parameters()), lr=RATE) for _ in range(count)]
+    apart = [list(_Net(shapes, device).parameters()) for _ in range(count)]
+    nadams = [torch.optim.NAdam(params, lr=RATE) for params in apart]
+    adams = [torch.optim.Adam(params, lr=RATE, fused=True) for params in apart]
     steps: dict[str, Step] = {
         "replicas": lambda: together.step(grads),
-        "torch, one by one": lambda: [optimizer.step() for optimizer in alone],
+        "torch, one by one": lambda: [optimizer.step() for optimizer in nadams],
+        f"{FUSED_ADAM}, one by one": lambda: [optimizer.step() for optimizer in adams],
     }
     times = interleaved(steps, rounds, 0.2, device)
     total = sum(x.numel() for x in shared.values())
     return [_result(f"{count} runs", "Nadam", path, total, seconds) for path, seconds in times.items()]
 
 
-def _result(
-    what: str,
-    rule: str,
-    path: str,
-    parameters: int,
-    times: list[float],
-    floor: float | None = None,
-    moved: int | None = None,
-) -> Result:
-    return Result(what, rule, path, parameters, statistics.median(times), min(times), max(times), floor, moved)
+def _result(what: str, rule: str, path: str, parameters: int, times: list[float], moved: int | None = None) -> Result:
+    return Result(what, rule, path, parameters, statistics.median(times), min(times), max(times), moved)
 
 
 # ---------------------------------------------------------------- what is shown of it
 
 
+def torchs_best(results: Iterable[Result]) -> Result | None:
+    """The fastest path of torch's own class, among results of one list and one rule; None where torch has none.
+
+    Its fused path is one of them where it has one: for Adam that is torch's fused Adam, and for no other rule.
+    """
+    own = [x for x in results if x.path.startswith("torch") and (x.rule == "Adam" or not _is_fused_adam(x))]
+    return min(own, key=lambda x: x.median, default=None)
+
+
+def _is_fused_adam(result: Result) -> bool:
+    return result.path.startswith(FUSED_ADAM)
+
+
 def rows(results: list[Result]) -> list[tuple[str, ...]]:
-    """Rows of a table, the first the header: ns a parameter, the spread, ratios to the floor and to torch's ways."""
+    """Rows of a table, the first the header: the median with its range, ns a parameter, GB/s, and three ratios.
+
+    `× bound`: this to the bound. `torch ÷`: the best path of torch's own class to this. `fused Adam ÷`: torch's fused
+    Adam to this, whatever the rule. They are empty where there is nothing to compare with.
+    """
     table: list[tuple[str, ...]] = [
-        ("list", "rule", "path", "ms", "range", "ns/param", "GB/s", "× floor", "torch ÷", "fused Adam ÷")
+        ("list", "rule", "path", "ms", "range", "ns/param", "GB/s", "× bound", "torch ÷", "fused Adam ÷")
     ]
     for x in results:
-        peers = {y.path: y.median for y in results if (y.what, y.rule) == (x.what, x.rule)}
-        torchs = [time for path, time in peers.items() if path.startswith("torch") and path != "torch fused Adam"]
-        adam = peers.get("torch fused Adam")
+        peers = [y for y in results if (y.what, y.rule) == (x.what, x.rule)]
+        least, adam = (next(filter(kind, peers), None) for kind in (_is_bound, _is_fused_adam))
         table.append(
             (
                 x.what,
@@ -301,16 +396,44 @@ def rows(results: list[Result]) -> list[tuple[str, ...]]:
                 f"{x.low * 1e3:.3f}-{x.high * 1e3:.3f}",
                 f"{x.nanoseconds:.2f}",
                 f"{x.gigabytes:.1f}" if x.gigabytes else "",
-                f"{x.median / x.floor:.2f}" if x.floor else "",
-                f"{min(torchs) / x.median:.2f}" if torchs else "",
-                f"{adam / x.median:.2f}" if adam else "",
+                _ratio(x, least),
+                _ratio(torchs_best(peers), x),
+                _ratio(adam, x),
             )
         )
     return table
 
 
-def report(what: str, rounds: int, device: str, results: list[Result]) -> dict[str, Any]:
-    """The results with machine and versions, as JSON takes them; measures the peak of the device meanwhile."""
+def _is_bound(result: Result) -> bool:
+    return result.path == "bound"
+
+
+def _ratio(x: Result | None, y: Result | None) -> str:
+    return f"{x.median / y.median:.2f}" if x and y else ""
+
+
+def bandwidth_rows(found: list[Bandwidth]) -> list[tuple[str, ...]]:
+    """Rows of a table of `bandwidth`, the first the header."""
+    header = ("kernel", "reads", "writes", "GB/s", "range")
+    return [
+        header,
+        *((x.kernel, str(x.reads), str(x.writes), f"{x.median:.1f}", f"{x.low:.1f}-{x.high:.1f}") for x in found),
+    ]
+
+
+def report(
+    what: str, rounds: int, device: str, results: list[Result], bandwidths: Sequence[Bandwidth] = ()
+) -> dict[str, Any]:
+    """The results as JSON takes them; measures the peak of the device meanwhile.
+
+    - `bench`, `rounds`: what was measured, and how many numbers a median is of;
+    - `machine`: `device`, `threads`, `capability` (torch's name of the instructions), `flops` (float32 operations a
+      second of a matrix product);
+    - `versions`: of `nadam_ref`, `torch` and `python`; `commit`, `dirty`: of the checkout, where there is one;
+    - `bound`: how the bound was found, in words (`bound_by`);
+    - `bandwidth`: a mapping for each `Bandwidth`, in GB/s; none but for `step` and `size` on a CPU;
+    - `results`: a mapping for each `Result`, in seconds. The bound is the path "bound" of its list and rule.
+    """
     return {
         "bench": what,
         "rounds": rounds,
@@ -322,6 +445,8 @@ def report(what: str, rounds: int, device: str, results: list[Result]) -> dict[s
         },
         "versions": {"nadam_ref": __version__, "torch": torch.__version__, "python": platform.python_version()},
         **checkout(PACKAGE.parent, PACKAGE.name),
+        "bound": bound_by(device),
+        "bandwidth": [x._asdict() for x in bandwidths],
         "results": [x._asdict() for x in results],
     }
 

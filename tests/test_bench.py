@@ -1,21 +1,27 @@
 """The bench: what it reports adds up, and its command writes what it shows."""
 
+import functools
 import json
+import re
 
 import pytest
 import torch
 
-from nadam_ref import OPTIMIZERS, bench
+from nadam_ref import OPTIMIZERS, RULES, bench, fused
 from nadam_ref.cli import main
+from nadam_ref.fused import bound, codegen, cpu
+from nadam_ref.fused.pointers import NoKernelError
+from nadam_ref.kernels import Prelude
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr(bench, "LISTS", {"tiny": [(3, 4), (5,)]})
     monkeypatch.setattr(bench, "interleaved", one_round)
+    monkeypatch.setattr(bench, "bandwidth", functools.partial(bench.bandwidth, elements=100))
 
 
-def one_round(steps, rounds, seconds, device):
+def one_round(steps, rounds, seconds, device="cpu"):
     times = {}
     for i, (name, run) in enumerate(steps.items(), start=1):
         run()
@@ -35,20 +41,171 @@ def test_streams_count_what_an_update_reads_and_writes():
     assert {found[x] for x in ("Adam", "AdaMax", "Nadam", "NadaMax")} == {7}
 
 
+#: What is read and written for one parameter, by hand.
+TRAFFIC = {
+    **dict.fromkeys(["GD"], ("pg", "p")),
+    **dict.fromkeys(["Momentum", "NAG"], ("pgm", "pm")),
+    **dict.fromkeys(["AdaGrad", "RMSProp", "MaxProp"], ("pgn", "pn")),
+    **dict.fromkeys(["Adam", "AdaMax", "Nadam", "NadaMax"], ("pgmn", "pmn")),
+}
+
+
+def traffic(spelling):
+    """What a kernel reads and writes, as its C++ has it."""
+    text = cpu.written(spelling, torch.float32)
+    return "".join(re.findall(r"= at_(\w)\[i\];", text)), "".join(re.findall(r"at_(\w)\[i\] = ", text))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_bounds_kernel_moves_what_the_rules_own_kernel_does(name):
+    rule = RULES[name]
+    own = traffic(codegen.spell(rule, Prelude()))
+    assert traffic(bound.moving(rule)) == own == TRAFFIC[name]
+    assert len("".join(own)) == bench.streams(rule)
+
+
+def lists_of(rule, dtype=torch.float32):
+    """θ, g, m and n of two tensors each, of small whole numbers."""
+    generator = torch.Generator().manual_seed(0)
+    there = (True, True, rule.momentum != "none", rule.norm != "none")
+    return tuple(
+        [torch.randint(-9, 9, shape, generator=generator).to(dtype) for shape in [(3, 5), (7,)]] if x else []
+        for x in there
+    )
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_bounds_kernel_writes_all_that_it_should_and_changes_nothing(name, monkeypatch):
+    lists = lists_of(RULES[name])
+    before = [[x.clone() for x in tensors] for tensors in lists]
+    bound.walk(bound.moving(RULES[name]), lists)()
+    assert all(torch.equal(x, y) for xs, ys in zip(lists, before, strict=True) for x, y in zip(xs, ys, strict=True))
+    monkeypatch.setattr(bound, "ZEROS", bound.ZEROS._replace(gamma=2.0))
+    bound.walk(bound.moving(RULES[name]), lists)()
+    for letter, tensors, olds in zip("pgmn", lists, before, strict=True):
+        for x, old, g in zip(tensors, olds, before[1] if tensors else [], strict=True):
+            assert torch.equal(x, old + 2 * g * (letter in TRAFFIC[name][1]))
+
+
+def test_the_kernels_of_stream_are_those_of_its_definition(monkeypatch):
+    monkeypatch.setattr(bound, "ZEROS", bound.ZEROS._replace(gamma=3.0))
+    a, b = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([8.0, 16.0, 32.0])
+    wanted = {"copy": a, "scale": 3 * a, "add": a + b, "triad": a + 3 * b}
+    for name, kernel in bound.STREAM.items():
+        c = torch.zeros(3)
+        bound.walk(kernel, ([c], [a], [b], [torch.zeros(3)]))()
+        assert torch.equal(c, wanted[name]), name
+    assert {name: tuple(map(len, traffic(kernel))) for name, kernel in bound.STREAM.items()} == {
+        "copy": (1, 1),
+        "scale": (1, 1),
+        "add": (2, 1),
+        "triad": (2, 1),
+    }
+
+
+def test_the_bound_walks_no_gaps():
+    x = torch.zeros(4, 4)[:, ::2]
+    with pytest.raises(ValueError, match="1 of 1 tensors do not lie in memory"):
+        bound.walk(bound.moving(RULES["GD"]), ([x], [x], [], []))
+
+
+def test_bandwidth_is_bytes_by_seconds(monkeypatch):
+    monkeypatch.setattr(bench, "interleaved", one_round)
+    found = bench.bandwidth(3, elements=1000)
+    names = ["copy", "scale", "add", "triad", "bound, k = 3", "bound, k = 5", "bound, k = 7"]
+    assert [x.kernel for x in found] == names
+    assert [(x.reads, x.writes) for x in found] == [(1, 1), (1, 1), (2, 1), (2, 1), (2, 1), (3, 2), (4, 3)]
+    last = found[-1]  # the seventh took 7, 14 and 21 ms
+    assert last.median == pytest.approx(7 * 4 * 1000 / 14e-3 / 1e9)
+    assert (last.low, last.high) == (pytest.approx(last.median * 14 / 21), pytest.approx(last.median * 2))
+
+
 def test_a_step_of_every_rule_on_every_path(tiny):
     results = bench.step(["tiny"], list(OPTIMIZERS), "cpu", 3)
     paths = {name: [x.path for x in results if x.rule == name] for name in OPTIMIZERS}
-    ours = ["default", "fused", "flattened"]
+    ours = ["bound", "default", "fused", "flattened"]
     for name, found in paths.items():
         theirs = ["torch", "torch foreach"] if name in bench.TORCH else []
+        theirs += ["torch fused"] if name in ("GD", "Momentum", "NAG", "AdaGrad") else []
         assert found == [*ours, *theirs, "torch fused Adam"]
-    first = results[0]
-    assert (first.parameters, first.median, first.low, first.high) == (17, 4e-3, 2e-3, 6e-3)
-    assert first.floor == pytest.approx(2e-3)  # the floor took the first turn, and GD has its three streams
-    assert first.nanoseconds == pytest.approx(4e-3 / 17 * 1e9)
-    assert first.gigabytes == pytest.approx(3 * 4 * 17 / 4e-3 / 1e9)  # three streams of 17 floats
+    least, default, *_ = results
+    assert least.median == 2e-3  # the kernel over the memory of the fused step; that of the flattened one took 4
+    assert default.parameters == 17
+    assert (default.median, default.low, default.high) == pytest.approx((6e-3, 3e-3, 9e-3))
+    assert default.nanoseconds == pytest.approx(6e-3 / 17 * 1e9)
+    assert default.gigabytes == pytest.approx(3 * 4 * 17 / 6e-3 / 1e9)  # three streams of 17 floats
     adam = next(x for x in results if x.path == "torch fused Adam")
     assert adam.rule == "GD" and adam.moved == 7 * 4 * 17
+
+
+def test_the_bound_is_the_faster_of_its_two_walks(tiny, monkeypatch):
+    monkeypatch.setattr(bench, "interleaved", lambda steps, *_: {x: [9.0 - i] for i, x in enumerate(steps)})
+    results = bench.step(["tiny"], ["Adam"], "cpu", 1)
+    assert results[0].path == "bound" and results[0].median == 8.0
+
+
+def test_the_bound_walks_the_memory_of_the_step(monkeypatch):
+    walked = []
+    monkeypatch.setattr(bound, "walk", lambda spelling, lists: walked.append(lists))
+    optimizers = dict(bench._optimizers("Nadam", [(3, 4), (5,)], "cpu"))
+    bench._walk(RULES["Nadam"], optimizers["fused"])
+    params = optimizers["fused"].param_groups[0]["params"]
+    state = [optimizers["fused"].state[p] for p in params]
+    expected = params, [p.grad for p in params], [s["exp_avg"] for s in state], [s["exp_avg_sq"] for s in state]
+    (found,) = walked
+    for xs, ys in zip(found, expected, strict=True):
+        assert [x.data_ptr() for x in xs] == [y.data_ptr() for y in ys]
+
+
+def test_without_a_compiler_there_is_no_bound_and_it_says_why(tiny, monkeypatch, capsys, tmp_path):
+    def no_compiler(*_):
+        raise NoKernelError("no C++ compiler is on the PATH")
+
+    monkeypatch.setattr(cpu, "_library", no_compiler)
+    monkeypatch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})  # so that no step warns
+    file = tmp_path / "bench.json"
+    assert main(["bench", "step", "--list", "tiny", "--rule", "Nadam", "--json", str(file)]) == 0
+    written = json.loads(file.read_text())
+    assert "bound" not in {x["path"] for x in written["results"]}
+    assert written["bound"] == "none: no C++ compiler is on the PATH" and written["bandwidth"] == []
+    assert "bound: none: no C++ compiler is on the PATH" in capsys.readouterr().out
+
+
+def test_a_gpus_bound_is_device_copies_and_not_calibrated(monkeypatch):
+    monkeypatch.setattr(bench, "_optimizers", lambda *_: {})
+    monkeypatch.setattr(bench, "interleaved", one_round)
+    least, copy = bench._compared("x", "Nadam", [(8,)], "meta", 3)  # as far as a device that has no memory goes
+    assert (least.path, copy.path) == ("bound", "device copy")
+    assert least.median == pytest.approx(7 / 2 * copy.median)
+    assert least.gigabytes == pytest.approx(copy.gigabytes)
+    assert "not calibrated" in bench.bound_by("cuda")
+
+
+def timed(path, median, rule="GD"):
+    return bench.Result("list", rule, path, 1000, median, median / 2, median * 2)
+
+
+def test_ratios_are_to_the_bound_to_torchs_best_and_to_its_fused_adam():
+    times = {"bound": 1e-3, "fused": 2e-3, "torch": 9e-3, "torch fused": 3e-3, "torch fused Adam": 1.5e-3}
+    header, *lines = bench.rows([timed(*x) for x in times.items()])
+    assert header[-3:] == ("× bound", "torch ÷", "fused Adam ÷")
+    assert [line[2:5] for line in lines][1] == ("fused", "2.000", "1.000-4.000")
+    assert {line[2]: line[-3:] for line in lines} == {
+        "bound": ("1.00", "3.00", "1.50"),
+        "fused": ("2.00", "1.50", "0.75"),
+        "torch": ("9.00", "0.33", "0.17"),
+        "torch fused": ("3.00", "1.00", "0.50"),
+        "torch fused Adam": ("1.50", "2.00", "1.00"),
+    }
+    _, line = bench.rows([timed("fused", 1e-3)])
+    assert line[-3:] == ("", "", "")
+
+
+def test_torchs_fused_adam_is_of_adams_own_class_alone():
+    times = {"fused": 1.0, "torch": 3.0, "torch foreach": 2.5, "torch fused Adam": 2.0}
+    for rule, best in (("GD", "torch foreach"), ("Adam", "torch fused Adam")):
+        assert bench.torchs_best(timed(*x, rule) for x in times.items()).path == best
+    assert bench.torchs_best([timed("fused", 1.0), timed("torch fused Adam", 1.0)]) is None
 
 
 def test_sizes_span_what_they_say():
@@ -126,12 +283,36 @@ def test_the_command_prints_and_writes_the_same(tiny, tmp_path, capsys):
         assert main(["bench", "step", "--list", "tiny", "--rule", "Nadam", "--json", str(file)]) == 0
     finally:
         torch.set_num_threads(threads)
-    lines = capsys.readouterr().out.splitlines()
+    table, rest = capsys.readouterr().out.split("\n\n")
+    lines, (words, header, *kernels) = table.splitlines(), rest.splitlines()
     written = json.loads(file.read_text())
     assert [line.split()[1] for line in lines[1:]] == [x["rule"] for x in written["results"]]
+    assert words == f"bound: {written['bound']}" and "GB/s" in header
+    assert [line.split("  ")[0] for line in kernels] == [x["kernel"] for x in written["bandwidth"]]
     assert written["versions"]["torch"] == torch.__version__
     assert written["machine"]["threads"] == 1
     assert "torch ÷" in lines[0]
+
+
+def test_the_report_has_the_fields_that_it_documents():
+    found = bench.report("sparse", 3, "cpu", [timed("fused", 1.0)], [bench.Bandwidth("copy", 1, 1, 2.0, 1.0, 3.0)])
+    assert json.loads(json.dumps(found)) == found
+    documented = re.findall(r"`(\w+)`", "".join(re.findall(r"^ +- (`.*?):", bench.report.__doc__, re.M)))
+    assert set(found) == {*documented, "versions", "commit", "dirty"}
+    assert set(found["machine"]) == {"device", "threads", "capability", "flops"}
+    assert found["results"] == [
+        {
+            "what": "list",
+            "rule": "GD",
+            "path": "fused",
+            "parameters": 1000,
+            "median": 1.0,
+            "low": 0.5,
+            "high": 2.0,
+            "moved": None,
+        }
+    ]
+    assert found["bandwidth"] == [{"kernel": "copy", "reads": 1, "writes": 1, "median": 2.0, "low": 1.0, "high": 3.0}]
 
 
 def test_small_sparse_and_replicas_run():
@@ -139,8 +320,10 @@ def test_small_sparse_and_replicas_run():
     assert {(x.what, x.path) for x in bench.sparse(1, rows=300, width=4)} == {
         *lazy,
         ("all rows, dense", "torch, dense"),
+        ("all rows, dense", "torch fused Adam, dense"),
     }
-    assert {x.path for x in bench.replicas(1, "cpu", count=2)} == {"replicas", "torch, one by one"}
+    single = {"torch, one by one", "torch fused Adam, one by one"}
+    assert {x.path for x in bench.replicas(1, "cpu", count=2)} == {"replicas", *single}
 
 
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--threads", "0"]])

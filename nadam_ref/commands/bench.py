@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from .. import OPTIMIZERS, bench
 from ..files import user_path, write_whole
+from ..fused.pointers import NoKernelError
 from .console import fail, positive, print_table
 
 
@@ -54,8 +56,15 @@ def _bench(args: argparse.Namespace) -> int:
     else:
         results = bench.replicas(args.rounds, args.device)
     print_table(bench.rows(results))
+    bandwidths = []
+    if args.what in ("step", "size"):
+        print(f"\nbound: {bench.bound_by(args.device)}")
+        if args.device == "cpu":
+            with contextlib.suppress(NoKernelError):  # as was just said
+                bandwidths = bench.bandwidth(args.rounds)
+                print_table(bench.bandwidth_rows(bandwidths))
     if args.json:
-        report = bench.report(args.what, args.rounds, args.device, results)
+        report = bench.report(args.what, args.rounds, args.device, results, bandwidths)
         write_whole(args.json, json.dumps(report, indent=1) + "\n")
     return 0
 

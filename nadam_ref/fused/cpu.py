@@ -145,9 +145,14 @@ extern "C" void share(int64_t threads, Update update, int64_t spans, const int64
 
 
 def source(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> str:
-    """The kernel in C++: `update(spans, table, numbers)`; a span names its set of numbers."""
+    """The kernel in C++."""
+    return written(spell(rule, prelude), dtype)
+
+
+def written(spelling: Spelling, dtype: torch.dtype) -> str:
+    """A spelling in C++: `update(spans, table, numbers)`; a span names its set of numbers."""
     numbers = ", ".join(f"{name} = (T)k[{i}]" for i, name in enumerate(Coefficients._fields))
-    lines = "\n            ".join(body(spell(rule, prelude)))
+    lines = "\n            ".join(body(spelling))
     return TEMPLATE.format(head=head(dtype), count=len(Coefficients._fields), numbers=numbers, body=lines)
 
 
@@ -172,7 +177,12 @@ def kernel(rule: Rule, prelude: Prelude, dtype: torch.dtype) -> Kernel:
 
     It works on as many threads as torch does. Raises NoKernelError where there is no C++ compiler, or it fails.
     """
-    update = _library(source(rule, prelude, dtype)).update
+    return compiled(spell(rule, prelude), dtype)
+
+
+def compiled(spelling: Spelling, dtype: torch.dtype) -> Kernel:
+    """`kernel` for any spelling of what is done to an element."""
+    update = _library(written(spelling, dtype)).update
     number, address = ctypes.c_int64, ctypes.c_void_p
     update.argtypes, update.restype = (number, address, address), None
     where = ctypes.cast(update, address)
