@@ -38,7 +38,7 @@ def portions(lists: Lists, params: list[Tensor], settings: Settings) -> Iterable
         size += n
         if size >= PORTION or i - start == TENSORS or i == len(params):
             portion = _cut(lists, start, i)
-            portions += _parts(portion) if n >= 2 * PORTION and lists[3] else [portion]
+            portions += _parts(portion) if n >= 4 * PORTION and lists[3] else [portion]
             start, size = i, 0
     return portions
 
