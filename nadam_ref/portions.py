@@ -15,6 +15,8 @@ from .settings import Settings
 
 #: Tensors, and elements, after which a call on a CPU is full: its temporaries are to stay in a cache.
 TENSORS, PORTION = 16, 1 << 18
+#: Elements from which on a tensor is cut into parts: a smaller one takes as long whole.
+LARGE = 1 << 20
 
 
 def portions(lists: Lists, params: list[Tensor], settings: Settings) -> Iterable[Lists]:
@@ -38,7 +40,7 @@ def portions(lists: Lists, params: list[Tensor], settings: Settings) -> Iterable
         size += n
         if size >= PORTION or i - start == TENSORS or i == len(params):
             portion = _cut(lists, start, i)
-            portions += _parts(portion) if n >= 4 * PORTION and lists[3] else [portion]
+            portions += _parts(portion) if n >= LARGE and lists[3] else [portion]
             start, size = i, 0
     return portions
 

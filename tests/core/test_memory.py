@@ -19,9 +19,7 @@ from variants import PATHS
 
 import nadam_ref
 from nadam_ref.memory import is_memory
-
-#: A weight that the default path cuts into parts.
-LARGE = 1 << 19
+from nadam_ref.portions import LARGE
 
 
 class Owner(torch.Tensor):
