@@ -21,7 +21,7 @@ from ...rules import RULES
 from . import show
 from .figures import Picture, curves, look
 
-__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "primary", "rates", "runs", "table", "version"]
+__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "panels", "primary", "rates", "runs", "table", "version"]
 
 #: The methods of a panel, by what its rules divide by.
 PANELS = {
@@ -124,7 +124,7 @@ def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
         step.astype(np.float64),
         {name: (c.mean, c.low, c.high) for name, c in at.items()},
         ylabel="development loss",
-        panels=_panels(arms),
+        panels=panels(arms),
         note=note(found),
     )
 
@@ -132,10 +132,10 @@ def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
 def rates(records: Sequence[Record]) -> Picture:
     """Mean development loss of the tuning runs against the learning rate: how forgiving each method is of its rate."""
     (arms,) = evidence(records).values()
-    panels = _panels(arms)
-    figure = Picture(figsize=(2.4 + 2.6 * len(panels), 3.6))
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, (title, names) in zip(axes, panels.items(), strict=True):
+    groups = panels(arms)
+    figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
+    axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    for ax, (title, names) in zip(axes, groups.items(), strict=True):
         for name in names:
             tried = sorted(
                 (row for row in arms[name].tuning if math.isfinite(row.dev_loss.mean)), key=lambda row: row.lr
@@ -154,6 +154,7 @@ def _methods(arms: Mapping[str, Arm]) -> list[str]:
     return [name for name in arms if name in RULES]
 
 
-def _panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
+def panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
+    """The methods that are there, by what their rules divide by."""
     found = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
     return {title: names for title, names in found.items() if names}
