@@ -162,7 +162,7 @@ def _data_list(_: argparse.Namespace) -> int:
 
 def _data_get(args: argparse.Namespace) -> int:
     from .experiments import released
-    from .experiments.datasets import registry
+    from .experiments.datasets import download
 
     if args.name == released.NAME:
         print(
@@ -170,7 +170,7 @@ def _data_get(args: argparse.Namespace) -> int:
         )
         print(released.get())
     else:
-        print(registry.get(args.name, progress=sys.stderr.isatty()))
+        print(download.get(args.name, progress=sys.stderr.isatty()))
     return 0
 
 
@@ -183,7 +183,7 @@ def _data_verify(args: argparse.Namespace) -> int:
         _print_table((file.state, str(file.path)) for file in files)
         states = {file.state for file in files}
         if "damaged" in states:
-            sums = ", ".join(f"{f.path} expected {f.expected} found {f.found}" for f in files if f.state == "damaged")
+            sums = ", ".join(f"{f.path} expected {f.expected} found {f.actual}" for f in files if f.state == "damaged")
             faults.append(f"{name} is damaged ({sums}): move these files away, then `nadam-ref data get {name}`")
         # Asked for all, a data set of which nothing is there was simply never fetched.
         elif "absent" in states and (args.name or len(states) > 1):

@@ -18,7 +18,7 @@ import torch_alone
 import nadam_ref
 from nadam_ref import cli, which
 from nadam_ref.errors import NadamRefError
-from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments.datasets import download, registry
 from nadam_ref.files import user_path
 
 
@@ -156,7 +156,7 @@ def test_fault_101_a_home_that_is_not_known_is_no_failure(tmp_path: Path, monkey
 def test_fault_106_what_a_terminal_cannot_show_is_no_failure(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
-    monkeypatch.setattr(registry, "get", lambda name, progress: "θ \udcff")
+    monkeypatch.setattr(download, "get", lambda name, progress: "θ \udcff")
     assert cli.main(["data", "get", "mnist"]) == 0
     sys.stdout.flush()
     theta = "θ" if encoding == "utf-8" else "\\u03b8"
@@ -176,7 +176,7 @@ def test_data_list(mnist: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_data_get_prints_the_folder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(registry, "get", lambda name, progress: Path("somewhere") / name)
+    monkeypatch.setattr(download, "get", lambda name, progress: Path("somewhere") / name)
     assert cli.main(["data", "get", "mnist"]) == 0
     assert capsys.readouterr().out == f"{Path('somewhere/mnist')}\n"
 

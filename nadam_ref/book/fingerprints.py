@@ -50,7 +50,7 @@ def surroundings(root: Path) -> dict[str, Any]:
     results = root / "book" / "results"
     return {
         "package": package_hash(),
-        "data": {name: [file.found for file in registry.verify(name)] for name in registry.names()},
+        "data": {name: [file.actual for file in registry.verify(name)] for name in registry.names()},
         "results": tree_hash(results if results.is_dir() else released.here() or results),
         "loaded": {name: os.environ[name] for name in LOADED if name in os.environ},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},

@@ -37,7 +37,8 @@ def add(commands: Any) -> None:
 
 def _records(folder: Path) -> tuple[list[Any], list[str]]:
     """All whole records of a store, and what is to be said of the others."""
-    from ..experiments.runs.record import RecordError, Store
+    from ..experiments.runs.record import RecordError
+    from ..experiments.runs.store import Store
 
     if not folder.is_dir():
         raise RecordError(f"there is no store at {folder}; name one with --store")
@@ -98,7 +99,7 @@ def _rerun(records: list[Any], number: int) -> list[str]:
 
 
 def _unpack(args: argparse.Namespace) -> int:
-    from ..experiments.runs.record import Store
+    from ..experiments.runs.store import Store
 
     records, _ = _packed(args.source)
     store = Store(args.store)

@@ -39,7 +39,8 @@ def _report(args: argparse.Namespace) -> int:
 
 def _records(args: argparse.Namespace) -> list[Any]:
     from ..experiments.runs import pack
-    from ..experiments.runs.record import RecordError, Store
+    from ..experiments.runs.record import RecordError
+    from ..experiments.runs.store import Store
 
     if args.pack:
         return [record for folder in args.pack for record in pack.read(folder)]

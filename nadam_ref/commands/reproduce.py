@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
 
 def _known(args: argparse.Namespace) -> int:
     from ..experiments.reproductions import KNOWN, reach
-    from ..experiments.runs.record import Store
+    from ..experiments.runs.store import Store
 
     known, record = KNOWN[args.name], reach(args.name, Store(args.store), progress=_show)
     print(known.source)

@@ -60,16 +60,20 @@ def _niceness(text: str) -> int:
 def _sweep(args: argparse.Namespace) -> int:
     from ..experiments.datasets.registry import first_available
     from ..experiments.protocol.cost import table, total
-    from ..experiments.protocol.planning import data_names, tasks
-    from ..experiments.protocol.stages import Plan, stages
-    from ..experiments.runs.record import FAILED, Record, RunSpec, Store
+    from ..experiments.protocol.definition import load, profile_of
+    from ..experiments.protocol.planning import Plan, run_stages
+    from ..experiments.runs.record import FAILED, Record
+    from ..experiments.runs.spec import RunSpec
+    from ..experiments.runs.store import Store
     from ..experiments.runs.sweep import Control, executor, sweep
     from ..experiments.runs.train import check_device
 
-    names = args.task or tasks()
+    names = args.task or list(load().tasks)
     for task in names:
         check_device(args.device, args.profile, task)
-    plans = [Plan(args.profile, args.data or first_available(*data_names(args.profile, task)), task) for task in names]
+    plans = [
+        Plan(args.profile, args.data or first_available(*profile_of(task, args.profile).data), task) for task in names
+    ]
     deadline = None if args.max_minutes is None else time.monotonic() + 60 * args.max_minutes
     workers = args.workers or (_cpus() if args.device == "cpu" else 1)
     costs = _costs(plans, args.device)
@@ -93,7 +97,7 @@ def _sweep(args: argparse.Namespace) -> int:
             records.update({record.spec.id: record for record in found})
             return found
 
-        complete = stages(plans, make)
+        complete = run_stages(plans, make)
         bar.expect(0)
     failures = sum(record.status in FAILED for record in records.values())
     done = len(records) - failures
@@ -106,27 +110,28 @@ def _sweep(args: argparse.Namespace) -> int:
 def _costs(plans: list[Any], device: str) -> list[Any]:
     """What each arm of the plans costs; how many rates the searches will try is an estimate."""
     from ..experiments.protocol.cost import Cost, seconds_per_run
-    from ..experiments.protocol.planning import arm, specs
-    from ..experiments.protocol.stages import expected
+    from ..experiments.protocol.planning import arm, expected_runs, specs
 
     costs = []
     for plan in plans:
         first = {arm(spec): dataclasses.replace(spec, device=device) for spec in specs(*plan)}
-        costs += [Cost(plan.task, name, runs, seconds_per_run(first[name])) for name, runs in expected(plan).items()]
+        runs = expected_runs(plan.task, plan.profile)
+        costs += [Cost(plan.task, name, number, seconds_per_run(first[name])) for name, number in runs.items()]
     return costs
 
 
 def _power(plans: list[Any]) -> list[str]:
     """What the reporting seeds of each plan can see, where a pilot has measured the spread."""
-    from ..experiments.protocol.planning import pilot, seeds
+    from ..experiments.protocol.definition import profile_of
     from ..experiments.statistics.significance import detectable
-    from ..experiments.verdicts.claims import claims, rules
+    from ..experiments.verdicts.claims import claims, verdict_rules
 
     family, lines = sum(claim.primary for claim in claims()), []
     for plan in plans:
-        n, spread = len(seeds(plan.profile, plan.task)[1]), pilot(plan.profile, plan.task)
+        profile = profile_of(plan.task, plan.profile)
+        n, spread = len(profile.reporting), profile.pilot
         if spread is not None:
-            least = 100 * math.expm1(detectable(spread, n, family, rules().alpha))
+            least = 100 * math.expm1(detectable(spread, n, family, verdict_rules().alpha))
             lines.append(f"{plan.task}: {n} seeds show a difference of {least:.1f} % (pairs spread by {spread:g})")
         elif n:
             lines.append(f"{plan.task}: {n} seeds; no pilot says what they can show")

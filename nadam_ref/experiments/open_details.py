@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
-#: How surely it is known what a paper says.
-SURELY = ("found", "secondary", "inferred", "recalled", "silent")
+#: How certain we are of what a paper says.
+CERTAINTY = ("found", "secondary", "inferred", "recalled", "silent")
 
 
 @dataclass(frozen=True)
 class Detail:
-    """One open detail: what the paper says and how surely that is known, what was chosen here and why.
+    """One open detail: what the paper says, how certain that is, what was chosen here and why.
 
     `code` names constants of the task modules that carry the choice, with their values.
     """
@@ -24,15 +24,15 @@ class Detail:
     task: str
     detail: str
     paper: str
-    surely: str
+    certainty: str
     chosen: str
     why: str
     code: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.surely not in SURELY:
+        if self.certainty not in CERTAINTY:
             raise ValueError(
-                f"{self.task}, {self.detail}: surely must be one of {', '.join(SURELY)}, not {self.surely!r}"
+                f"{self.task}, {self.detail}: certainty must be one of {', '.join(CERTAINTY)}, not {self.certainty!r}"
             )
 
 

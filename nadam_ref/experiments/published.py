@@ -1,4 +1,4 @@
-"""The papers' own results, from one table (`published.csv`) with how surely each number is known."""
+"""The papers' own results, from one table (`published.csv`) that says how certain each number is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 __all__ = ["CONFIRMED", "Reported", "reported"]
 
-#: How surely a number is known. It was seen in the paper or in a source that is named, it is stated by independent
-#: readers who cite the paper, or it is recalled.
+#: How certain a number is: seen in the paper or in a source that is named, stated by independent readers who cite the
+#: paper, or recalled.
 CONFIRMED = ("seen", "secondary", "recalled")
 
 
 class Reported(NamedTuple):
-    """One printed result: as text with the digits that are printed, and how surely it is known (`CONFIRMED`)."""
+    """One printed result: as text with the digits that are printed, and how certain it is (`CONFIRMED`)."""
 
     paper: str
     task: str
@@ -35,10 +35,9 @@ class Reported(NamedTuple):
 def reported(paper: str, task: str) -> dict[str, Reported]:
     """A paper's results on a task, by class name of the optimizer. Raises `ValueError` where there are none."""
     with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as lines:
-        _, *table = csv.reader(lines)
-    rows = [Reported(*line) for line in table]
-    found = {row.optimizer: row for row in rows if (row.paper, row.task) == (paper, task)}
-    if not found:
+        _, *rows = map(Reported._make, csv.reader(lines))
+    results = {row.optimizer: row for row in rows if (row.paper, row.task) == (paper, task)}
+    if not results:
         there = ", ".join(sorted({f"{row.paper}/{row.task}" for row in rows}))
         raise ValueError(f"no reported results for {paper}/{task}; there are: {there}")
-    return found
+    return results

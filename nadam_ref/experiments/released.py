@@ -1,12 +1,11 @@
-"""The recorded results that the book shows: in `book/results` of a checkout, else fetched, when asked, by the tag.
+"""The recorded results that the book shows: in `book/results` of a checkout, else in the cache once fetched by the tag.
 
-`released.csv` lists their files with their sha256; `python -m nadam_ref.experiments.released` writes it anew.
+`released.csv` lists their files with their sha256; `python -m nadam_ref.experiments.released` writes it.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from importlib.metadata import metadata
 from pathlib import Path
@@ -15,7 +14,8 @@ import nadam_ref
 
 from .. import checkout
 from ..files import write_whole
-from .datasets.registry import DataError, cache, fetch
+from .datasets.download import fetch
+from .datasets.registry import DataError, cache, sha256_of
 
 __all__ = ["NAME", "cached", "files", "folder", "get", "here", "registry"]
 
@@ -43,15 +43,17 @@ def folder(name: str) -> Path:
     Outside of a checkout they are in the cache folder, once `get` has fetched them, and never used unless their sha256
     is right. Raises `DataError` for an unknown name, and where they are not here.
     """
-    wanted = _wanted(name)
-    if (found := here()) is not None:
-        return found / name
-    for path, sha256 in wanted.items():
-        if not _whole(path, sha256):
-            raise DataError(
-                f"the recorded result {name!r} is neither in a checkout nor whole in {cached()}; fetch it with "
-                f"`nadam-ref data get {NAME}`, or clone the repository and work there"
-            )
+    wanted = {path: sha256 for path, sha256 in registry().items() if path.startswith(f"{name}/")}
+    if not wanted:
+        known = sorted({path.partition("/")[0] for path in registry()})
+        raise DataError(f"no recorded result is called {name!r}; there are: {', '.join(known)}")
+    if (results := here()) is not None:
+        return results / name
+    if not all(_is_whole(*file) for file in wanted.items()):
+        raise DataError(
+            f"the recorded result {name!r} is neither in a checkout nor whole in {cached()}; fetch it with "
+            f"`nadam-ref data get {NAME}`, or clone the repository and work there"
+        )
     return cached() / name
 
 
@@ -62,7 +64,7 @@ def get() -> Path:
     """
     for path, sha256 in registry().items():
         try:
-            if not _whole(path, sha256):
+            if not _is_whole(path, sha256):
                 fetch(_address(path), sha256, cached() / path)
         except DataError as error:
             raise DataError(
@@ -76,17 +78,9 @@ def get() -> Path:
     return cached()
 
 
-def _wanted(name: str) -> dict[str, str]:
-    wanted = {path: sha256 for path, sha256 in registry().items() if path.startswith(f"{name}/")}
-    if not wanted:
-        known = sorted({path.partition("/")[0] for path in registry()})
-        raise DataError(f"no recorded result is called {name!r}; there are: {', '.join(known)}")
-    return wanted
-
-
-def _whole(path: str, sha256: str) -> bool:
+def _is_whole(path: str, sha256: str) -> bool:
     file = cached() / path
-    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+    return file.is_file() and sha256_of(file) == sha256
 
 
 def cached() -> Path:
@@ -103,9 +97,7 @@ def _address(path: str) -> str:
 def files(place: Path) -> dict[str, str]:
     """The sha256 of every file below a folder, by path."""
     return {
-        path.relative_to(place).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(place.rglob("*"))
-        if path.is_file()
+        path.relative_to(place).as_posix(): str(sha256_of(path)) for path in sorted(place.rglob("*")) if path.is_file()
     }
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .protocol.planning import model
 from .runs.checkpoints import Saver, load
-from .runs.record import FAILED, Record, RunSpec, Store
+from .runs.record import FAILED, Record
+from .runs.spec import RunSpec
+from .runs.store import Store
 from .runs.train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, run
-from .tasks import autoencoder, language_model
+from .tasks import TASKS, model_of
 
 __all__ = ["KNOWN", "TOLERANCE", "Known", "reach"]
 
@@ -37,25 +39,33 @@ class Known:
         return all(found[name] <= TOLERANCE * value for name, value in self.published.items())
 
 
-def _jones() -> RunSpec:
-    size, batch = autoencoder.SIZES["paper"], 128
-    mnist = autoencoder.load("mnist")
-    steps = autoencoder.epoch(mnist, size, batch)
+def _spec(
+    name: str, data_name: str, batch: int, epochs: int, optimizer: str, settings: Mapping[str, Any], **more: Any
+) -> RunSpec:
+    """A run of a task at the paper's size with seed 0, evaluated after every epoch."""
+    task = TASKS[name]
+    size, data = task.SIZES["paper"], task.load(data_name)
+    steps = task.epoch(data, size, batch)
     return RunSpec(
-        task="autoencoder",
-        task_version=autoencoder.VERSION,
+        task=name,
+        task_version=task.VERSION,
         profile=REPRODUCTION,
-        model=model(size),
-        data="mnist",
-        data_sha256=mnist.sha256,
-        optimizer="NAG",
+        model=model_of(size),
+        data=data_name,
+        data_sha256=data.sha256,
+        optimizer=optimizer,
         optimizer_version=OPTIMIZER_VERSION,
-        hyperparameters=hyperparameters("NAG", {"lr": 0.01, "momentum": 0.975, "form": "sum"}),
+        hyperparameters=hyperparameters(optimizer, settings),
         seed=0,
-        steps=20 * steps,
+        steps=epochs * steps,
         batch=batch,
         evaluate_every=steps,
+        **more,
     )
+
+
+def _jones() -> RunSpec:
+    return _spec("autoencoder", "mnist", 128, 20, "NAG", {"lr": 0.01, "momentum": 0.975, "form": "sum"})
 
 
 def _jones_losses(record: Record) -> dict[str, float]:
@@ -65,26 +75,7 @@ def _jones_losses(record: Record) -> dict[str, float]:
 
 
 def _ptb() -> RunSpec:
-    size, batch = language_model.SIZES["paper"], 20
-    ptb = language_model.load("ptb")
-    steps = language_model.epoch(ptb, size, batch)
-    return RunSpec(
-        task="language_model",
-        task_version=language_model.VERSION,
-        profile=REPRODUCTION,
-        model=model(size),
-        data="ptb",
-        data_sha256=ptb.sha256,
-        optimizer="GD",
-        optimizer_version=OPTIMIZER_VERSION,
-        hyperparameters=hyperparameters("GD", {"lr": 1.0}),
-        seed=0,
-        steps=13 * steps,
-        batch=batch,
-        evaluate_every=steps,
-        clip_norm=5.0,
-        anneal=(0.5, 5),
-    )
+    return _spec("language_model", "ptb", 20, 13, "GD", {"lr": 1.0}, clip_norm=5.0, anneal=(0.5, 5))
 
 
 def _perplexities(record: Record) -> dict[str, float]:

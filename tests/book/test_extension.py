@@ -7,12 +7,15 @@ from types import SimpleNamespace
 
 import docutils.core
 import docutils.nodes
+import yaml
 from docutils.utils import Reporter
+from rendered import soup
+from small_book import ROOT, Built
 
 from nadam_ref.book.extension import readable, typography
 
 DOCSTRING = """
-Of `code`, ±`delta`s, |g| and *arg; also update_ and μ_t, ``two`` and :emphasis:`role`.
+Of `code`, (`delta`), |g| and *arg; also update_ and μ_t, ``two`` and :emphasis:`role`.
 
 `name`
     What the name means,
@@ -30,19 +33,28 @@ Last.
 
 
 def parse(text: str) -> docutils.nodes.document:
-    """As docutils reads it; any complaint is an exception."""
+    """As Sphinx reads it with the book's default role; any complaint is an exception."""
     lines = readable(textwrap.dedent(text).strip().splitlines())
     settings = {"halt_level": Reporter.WARNING_LEVEL, "report_level": Reporter.SEVERE_LEVEL}
-    source = ".. |bar| replace:: substituted\n\n" + "\n".join(lines)
+    role = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]["default_role"]
+    source = f".. default-role:: {role}\n.. |bar| replace:: substituted\n\n" + "\n".join(lines)
     return docutils.core.publish_doctree(source, settings_overrides=settings)
 
 
 def test_docstrings_read_as_they_are_written() -> None:
     document = parse(DOCSTRING)
     first = next(document.findall(docutils.nodes.paragraph))
-    assert first.astext() == "Of code, ±deltas, |g| and *arg; also update_ and μ_t, two and role."
+    assert first.astext() == "Of code, (delta), |g| and *arg; also update_ and μ_t, two and role."
     assert [code.astext() for code in document.findall(docutils.nodes.literal)] == ["code", "delta", "two", "name"]
     assert [e.astext() for e in document.findall(docutils.nodes.emphasis)] == ["role"]
+
+
+def test_every_name_in_backticks_is_code_on_the_page(built: Built) -> None:
+    """Code that touches a letter or a sign would not be; its backticks would be seen."""
+    for name in ("api", "contributors"):
+        article = soup(built.html / "book" / f"{name}.html").article
+        assert article.find("code", class_="literal")
+        assert "`" not in article.text
 
 
 def test_formulas_keep_their_lines() -> None:

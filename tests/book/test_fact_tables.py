@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -19,15 +20,16 @@ import pytest
 import torch
 import yaml
 from bs4 import BeautifulSoup
+from scipy import stats
 from small_book import ROOT
 
 import nadam_ref
-from nadam_ref import cli
+from nadam_ref import cli, experiments
 from nadam_ref.book.extension import fact_tables
 from nadam_ref.experiments import open_details
-from nadam_ref.experiments.protocol import definition
 from nadam_ref.experiments.protocol import planning as planned
-from nadam_ref.experiments.statistics import intervals, significance
+from nadam_ref.experiments.protocol.definition import load, profile_of
+from nadam_ref.experiments.statistics import significance
 from nadam_ref.experiments.verdicts import claims, verdicts
 
 BOOK = ROOT / "book"
@@ -59,7 +61,7 @@ def protocol() -> dict[str, Any]:
 
 def test_every_block_and_number_is_used_and_every_one_used_is_there() -> None:
     assert set(re.findall(r"^```\{facts\} (\S+)$", EVERYTHING, re.MULTILINE)) == set(fact_tables.BLOCKS)
-    assert set(re.findall(r"\{fact\}`([^`]+)`", EVERYTHING)) == set(fact_tables.NUMBERS)
+    assert set(re.findall(r"\{\{ (\w+) \}\}", EVERYTHING)) == {*fact_tables.NUMBERS, "version"}
 
 
 @pytest.mark.parametrize("name", fact_tables.NUMBERS)
@@ -70,7 +72,7 @@ def test_a_number_is_a_short_text(name: str) -> None:
 PAGE = """
 # A page
 
-The level is {fact}`alpha`, not {fact}`beta`.
+The level is {{ alpha }}, not {{ beta }}.
 
 ```{facts} reported-rates
 ```
@@ -82,9 +84,10 @@ The level is {fact}`alpha`, not {fact}`beta`.
 
 def test_a_page_shows_facts_and_says_where_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "index.md").write_text(PAGE, encoding="utf-8")
-    settings = (
-        'extensions = ["myst_parser", "nadam_ref.book.extension.facts"]\nmyst_enable_extensions = ["colon_fence"]\n'
-    )
+    settings = """
+extensions = ["myst_parser", "nadam_ref.book.extension.facts"]
+myst_enable_extensions = ["colon_fence", "substitution"]
+"""
     (tmp_path / "conf.py").write_text(settings, encoding="utf-8")
     command = [sys.executable, "-m", "sphinx", "-q", ".", "out"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -96,7 +99,7 @@ def test_a_page_shows_facts_and_says_where_there_is_none(tmp_path: Path) -> None
         ".5",
         "recalled",
     ]
-    assert "no number is called 'beta'; there are: protocol-version, " in done.stderr
+    assert "index.md:4: WARNING: Substitution error:UndefinedError: 'beta' is undefined" in done.stderr
     assert "no block is called 'nowhere'; there are: sizes, " in done.stderr
     assert "index.md:9" in done.stderr
 
@@ -118,7 +121,7 @@ def test_the_runs_are_those_that_a_sweep_makes(task: str, data: str) -> None:
 
 def test_the_runs_of_small_images_are_arms_times_rates_times_seeds() -> None:
     """Seven rates, as a search usually tries, with three seeds; then 16 arms at three rates and 2 at one."""
-    assert fact_tables.NUMBERS["runs-images-small"]() == f"{18 * 7 * 3 + (16 * 3 + 2) * 40:,}"
+    assert fact_tables.NUMBERS["runs_images_small"]() == f"{18 * 7 * 3 + (16 * 3 + 2) * 40:,}"
 
 
 def test_the_runs_are_known_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,13 +185,13 @@ def test_the_page_says_which_arms_are_run_and_reported_at_one_rate_only(protocol
 def test_so_many_seeds_show_such_a_difference() -> None:
     """Simulated: normal pairs with the pilot's spread, whose mean is what the page says they show."""
     spread, generator = float(fact_tables.NUMBERS["pilot"]()), np.random.default_rng(0)
-    level = claims.rules().alpha / 9
-    for n, seen in (("n", "seen"), ("n-images", "seen-images")):
+    level = claims.verdict_rules().alpha / 9
+    for n, seen in (("n", "seen"), ("n_images", "seen_images")):
         pairs = int(fact_tables.NUMBERS[n]())
         mean = math.log1p(float(fact_tables.NUMBERS[seen]().removesuffix(" %")) / 100)
         drawn = generator.normal(mean, spread, (4000, pairs))
         t = drawn.mean(1) / (drawn.std(1, ddof=1) / math.sqrt(pairs))
-        found = 2 * np.array([intervals.t_cdf(-abs(x), pairs - 1) for x in t]) <= level
+        found = 2 * stats.t.sf(np.abs(t), pairs - 1) <= level
         assert found.mean() == pytest.approx(significance.POWER, abs=0.08)
 
 
@@ -211,8 +214,8 @@ def test_the_primary_table_has_the_papers_gaps() -> None:
 def test_the_fingerprints_are_the_files_own() -> None:
     for room, name in (("protocol", "protocol"), ("verdicts", "claims")):
         content = (EXPERIMENTS / room / f"{name}.yaml").read_bytes()
-        assert fact_tables.NUMBERS[f"{name}-sha256"]() == hashlib.sha256(content).hexdigest()
-    assert cells("fingerprints")[0][2] == f"`{definition.sha256('images', 'small')[:12]}`"
+        assert fact_tables.NUMBERS[f"{name}_sha256"]() == hashlib.sha256(content).hexdigest()
+    assert cells("fingerprints")[0][2] == f"`{profile_of('images', 'small').sha256[:12]}`"
 
 
 def test_the_papers_table_has_their_numbers_and_the_page_says_how_many_are_recalled() -> None:
@@ -253,13 +256,13 @@ def test_the_titles_and_the_suffixes_are_those_that_are_given() -> None:
 
 def test_the_degrees_of_certainty_are_all_explained() -> None:
     introduction = PAGES["open_details"].split("## Errata")[0]
-    assert re.findall(r"^(\w+)\n: ", introduction, re.MULTILINE) == list(open_details.SURELY)
+    assert re.findall(r"^(\w+)\n: ", introduction, re.MULTILINE) == list(open_details.CERTAINTY)
 
 
 def test_every_degree_is_used_by_an_erratum_or_an_open_detail() -> None:
     errata = PAGES["open_details"].split("## Errata")[1].split("## Left open")[0]
-    assert set(re.findall(r"; \*(\w+)\*", errata)) | {row.surely for row in open_details.details()} == set(
-        open_details.SURELY
+    assert set(re.findall(r"; \*(\w+)\*", errata)) | {row.certainty for row in open_details.details()} == set(
+        open_details.CERTAINTY
     )
 
 
@@ -283,7 +286,7 @@ def test_every_open_detail_is_on_the_page_once() -> None:
 
 
 def test_the_extra_nu_lengthens_every_step_by_one_over_its_root() -> None:
-    assert float(fact_tables.NUMBERS["extra-nu"]()) == pytest.approx(0.999**-0.5, abs=5e-5)
+    assert float(fact_tables.NUMBERS["extra_nu"]()) == pytest.approx(0.999**-0.5, abs=5e-5)
 
 
 def test_the_warm_up_and_the_first_step_follow_from_the_formulas() -> None:
@@ -295,12 +298,12 @@ def test_the_warm_up_and_the_first_step_follow_from_the_formulas() -> None:
         product *= mu(t)
         ahead = 1 - product * mu(t + 1)
         report.append(mu(t + 1) * (1 - 0.99**t) / ahead + (1 - mu(t)) / (1 - product))
-    assert fact_tables.NUMBERS["warm-up-length"]() == f"{min(report):.3f}"
-    assert fact_tables.NUMBERS["warm-up-step"]() == str(report.index(min(report)) + 1)
-    over = int(fact_tables.NUMBERS["warm-up-over"]())
+    assert fact_tables.NUMBERS["warm_up_length"]() == f"{min(report):.3f}"
+    assert fact_tables.NUMBERS["warm_up_step"]() == str(report.index(min(report)) + 1)
+    over = int(fact_tables.NUMBERS["warm_up_over"]())
     assert abs(report[over - 2] - 1) > 0.01 >= max(abs(x - 1) for x in report[over - 1 :])
     first = mu(2) * (1 - mu(1)) / (1 - mu(1) * mu(2)) + 1
-    assert fact_tables.NUMBERS["iclr-first"]() == f"{first:.3f}"
+    assert fact_tables.NUMBERS["iclr_first"]() == f"{first:.3f}"
 
 
 # ---------------------------------------------------------------- names
@@ -359,7 +362,7 @@ def commands() -> Iterator[str]:
 def test_a_command_that_a_page_gives_is_one(command: str) -> None:
     parsed = vars(cli._parser().parse_args(shlex.split(command, comments=True)[1:]))
     tasks = parsed.get("task") or []
-    assert {*([tasks] if isinstance(tasks, str) else tasks)} <= {*definition.tasks()}
+    assert {*([tasks] if isinstance(tasks, str) else tasks)} <= {*load().tasks}
     assert parsed.get("profile", "small") in ("live", "small", "paper")
 
 
@@ -381,12 +384,19 @@ def imported_by_notebooks() -> set[str]:
     return found
 
 
+def documented(page: str) -> tuple[set[str], set[str]]:
+    """The modules that a page documents, and the single names."""
+    return (
+        set(re.findall(r"automodule:: (\S+)", PAGES[page])),
+        set(re.findall(r"auto(?:class|function|data|exception):: (\S+)", PAGES[page])),
+    )
+
+
 def test_the_reference_has_what_the_notebooks_import() -> None:
-    modules = set(re.findall(r"automodule:: (\S+)", PAGES["api"]))
-    single = set(re.findall(r"auto(?:class|function|data):: (\S+)", PAGES["api"]))
+    modules, single = (a | b for a, b in zip(documented("api"), documented("contributors"), strict=True))
     known = modules | single | {f"nadam_ref.{name.rpartition('.')[2]}" for name in single}
     for name in imported_by_notebooks():
-        assert name in known or name.rpartition(".")[0] in modules, f"{name} is not on the page of the package"
+        assert name in known or name.rpartition(".")[0] in modules, f"{name} is on no page of the reference"
 
 
 def test_the_reference_has_every_public_name_of_the_package() -> None:
@@ -394,8 +404,17 @@ def test_the_reference_has_every_public_name_of_the_package() -> None:
         assert re.search(rf"\b{name}\b", PAGES["api"]), name
 
 
+def test_every_public_name_of_the_experiments_is_there_and_has_a_docstring() -> None:
+    assert "nadam_ref.experiments" in documented("api")[0]
+    for name, home in experiments.HOMES.items():
+        assert getattr(experiments, name) is getattr(importlib.import_module(f"nadam_ref.experiments.{home}"), name)
+        assert name == "TASKS" or getattr(experiments, name).__doc__.strip()
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        experiments.nothing  # noqa: B018
+
+
 def test_every_page_of_the_reference_is_listed() -> None:
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
     (reference_part,) = [part for part in toc["parts"] if part["caption"] == "Reference"]
     listed = {Path(chapter["file"]).name for chapter in reference_part["chapters"]}
-    assert {"run_it", "protocol", "papers", "open_details", "glossary", "api"} <= listed
+    assert {"run_it", "protocol", "papers", "open_details", "glossary", "api", "contributors"} <= listed

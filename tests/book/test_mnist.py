@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from nadam_ref.book.cells import recorded
+from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
-from nadam_ref.experiments.verdicts.arms import TUNING_FROM, Evidence
+from nadam_ref.experiments.verdicts.arms import Evidence
 from nadam_ref.experiments.verdicts.seed_luck import seed_luck
 from nadam_ref.experiments.verdicts.verdicts import confound
 from nadam_ref.rules import schedule
@@ -53,7 +54,7 @@ def test_the_two_rows_of_nadamax_mix_look_ahead_and_rate(records: list[Record], 
     """Half a decade apart, chosen by two seeds, which at equal rates point both ways."""
     ahead, without = (evidence["images"][name] for name in ("NadaMax-iclr", "AdaMax"))
     assert np.log10(ahead.chosen.lr / without.chosen.lr) == pytest.approx(0.5, abs=0.01)
-    assert len({record.spec.seed for record in records if record.spec.seed >= TUNING_FROM}) == 2
+    assert len({record.spec.seed for record in records if planning.tunes(record)}) == 2
     lower = []
     for lr in (ahead.chosen.lr, without.chosen.lr):
         loss = [next(row.dev_loss.mean for row in arm.tuning if row.lr == lr) for arm in (ahead, without)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nadam_ref.book.cells import recorded
-from nadam_ref.experiments.protocol.definition import sha256, version
+from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.statistics.significance import log_differences
 from nadam_ref.experiments.statistics.summary import MissingRunsError
@@ -23,7 +23,7 @@ SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))
 #: Log gap of each second method of a pair over the first.
 GAPS = {("Adam", "Nadam"): 0.1, ("Momentum", "NAG"): 0.3, ("AdaMax", "NadaMax"): -0.2}
 #: Ten reporting seeds are what version 2 of the protocol planned.
-MADE = {"protocol_sha256": sha256("images", "small", 2)}
+MADE = {"protocol_sha256": profile_of("images", "small", 2).sha256}
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def evidence(records: list[Record]) -> Evidence:
 def test_the_seeds_are_those_of_the_version_that_the_runs_were_made_under(records: list[Record]) -> None:
     assert recorded.version(records) == 2
     assert list(recorded.evidence(records)["images"]["Adam"].runs) == list(range(10))
-    now = {"protocol_sha256": sha256("images", "small")}
+    now = {"protocol_sha256": profile_of("images", "small").sha256}
     today = [dataclasses.replace(r, provenance={**r.provenance, **now}) for r in records]
-    assert recorded.version(today) == version()
+    assert recorded.version(today) == load().version
     with pytest.raises(MissingRunsError, match="seed 10 "):
         recorded.evidence(today)
 

@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
-from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.runs.record import RunSpec
+from nadam_ref.experiments import datasets
+from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters
-from nadam_ref.experiments.tasks import images
+from nadam_ref.experiments.tasks import TASKS
+
+TASK = TASKS["images"]
 
 
 @pytest.fixture
@@ -17,11 +19,11 @@ def make_spec():
     def make(optimizer="Nadam", *, hyper=None, **changes):
         spec = RunSpec(
             task="images",
-            task_version=images.VERSION,
+            task_version=TASK.VERSION,
             profile="smoke",
-            model=dataclasses.asdict(images.SIZES["smoke"]),
+            model=dataclasses.asdict(TASK.SIZES["smoke"]),
             data="digits",
-            data_sha256=registry.load("digits").sha256,
+            data_sha256=datasets.load("digits").sha256,
             optimizer=optimizer,
             optimizer_version=OPTIMIZER_VERSION,
             hyperparameters=hyperparameters(optimizer, {"lr": 0.01, **(hyper or {})}),

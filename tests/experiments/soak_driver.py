@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from nadam_ref.experiments.protocol import planning
-from nadam_ref.experiments.runs.record import RecordError, Store
+from nadam_ref.experiments.runs.record import RecordError
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import sweep
 
 

@@ -5,11 +5,13 @@ import math
 
 import constructed
 import pytest
+from constructed import seven_steps
 
 from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs.record import FAILED
 from nadam_ref.experiments.statistics.summary import MissingRunsError, MixedRunsError, RunsError
-from nadam_ref.experiments.verdicts.arms import TUNING_FROM, gather
+from nadam_ref.experiments.verdicts.arms import best, gather, rows
 
 VALUES = [0.5, 0.4, 0.6]
 
@@ -82,7 +84,7 @@ def test_fault_66_no_reported_runs():
 
 
 def test_no_tuning_runs():
-    records = [r for r in constructed.arm("images", "Adam", VALUES) if r.spec.seed < TUNING_FROM]
+    records = [r for r in constructed.arm("images", "Adam", VALUES) if not planning.tunes(r)]
     with pytest.raises(RunsError, match="no rate was tuned on images"):
         gather(records, "small")
 
@@ -120,12 +122,103 @@ def test_two_settings_of_one_arm_are_not_mixed():
         gather(records + others, "small")
 
 
-def test_tuning_seeds_are_told_from_reporting_seeds_by_their_size():
-    for task in planning.tasks():
-        for profile in planning.section(task)["profiles"]:
-            tuning, reporting = planning.seeds(profile, task)
-            assert all(seed < TUNING_FROM for seed in reporting)
-            assert not reporting or all(seed >= TUNING_FROM for seed in tuning)
+@pytest.mark.parametrize("version", [None, 2])
+def test_which_runs_tune_is_what_the_protocol_says_that_they_were_made_under(version):
+    for profile in ("small", "paper"):
+        tuning, reporting = planning.seeds(profile, "images", version)
+        made = {"protocol_sha256": profile_of("images", profile, version).sha256}
+        for seed in (*tuning, *reporting):
+            run = constructed.record("images", "Adam", 0.1, seed, 1.0, profile=profile, provenance=made)
+            assert planning.tunes(run) == (seed in tuning)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def test_best_rate_is_by_mean_development_loss():
+    losses = {0.1: (0.5, 0.6), 0.2: (0.1, 0.8), 0.4: (0.7, 0.7)}
+    records = [seven_steps("Nadam", lr, seed, loss) for lr, pair in losses.items() for seed, loss in enumerate(pair)]
+    records += [seven_steps("GD", lr, seed, 1.0 / lr) for lr in (1.0, 2.0) for seed in (0, 1)]
+    table = rows(records)
+    assert [(row.arm, row.lr) for row in table] == [
+        ("Nadam", 0.1), ("Nadam", 0.2), ("Nadam", 0.4), ("GD", 1.0), ("GD", 2.0)
+    ]  # fmt: skip
+    nadam, gd = best(records)
+    assert (nadam.lr, nadam.edge, nadam.n, nadam.diverged) == (0.2, False, 2, 0)
+    assert nadam.dev_loss.mean == pytest.approx(0.45)
+    assert (nadam.dev_loss.low, nadam.dev_loss.high) == (0.1, 0.8)
+    assert (nadam.test_loss.low, nadam.test_loss.high) == (0.1, 1.8)
+    assert (gd.lr, gd.edge) == (2.0, True)
+
+
+def test_fault_69_ties_take_the_smaller_rate():
+    records = [seven_steps("Adam", lr, 0, 0.5) for lr in (0.4, 0.1, 0.2)]
+    assert [row.lr for row in best(records)] == [0.1]
+
+
+def test_one_diverged_seed_loses_to_any_finite_mean():
+    records = [seven_steps("Adam", 0.1, 0, 0.01), seven_steps("Adam", 0.1, 1, math.inf)]
+    records += [seven_steps("Adam", 0.2, seed, 5.0) for seed in (0, 1)]
+    table = rows(records)
+    assert [row.diverged for row in table] == [1, 0]
+    assert (table[0].dev_loss.mean, table[0].dev_loss.low) == (math.inf, 0.01)
+    assert table[0].metrics["test_accuracy"].mean == -math.inf
+    assert [row.lr for row in best(records)] == [0.2]
+
+
+def test_fault_71_the_row_of_an_arm_whose_rates_all_diverge():
+    records = [seven_steps("Adam", lr, seed, math.inf) for lr in (0.2, 0.1) for seed in (0, 1)]
+    (row,) = best(records)
+    assert (row.lr, row.diverged, row.n, row.edge) == (0.1, 2, 2, True)
+    assert row.dev_loss.mean == row.test_loss.mean == math.inf
+
+
+def test_fault_70_a_missing_cell_is_named_with_its_id_and_the_command():
+    records = [seven_steps("Adam", lr, seed, 1.0) for lr in (0.1, 0.2) for seed in (0, 1)]
+    with pytest.raises(MissingRunsError, match=r"Adam lr 0.1 seed 1") as caught:
+        rows([records[0], *records[2:]])
+    assert records[1].spec.id[:12] in str(caught.value)
+    assert "`nadam-ref sweep small --task images`" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", sorted(FAILED))
+def test_fault_70_a_failed_run_is_named(status):
+    record = seven_steps("Adam", 0.1, 0, 1.0)
+    with pytest.raises(MissingRunsError, match="1 runs failed.*Adam lr 0.1 seed 0.*" + record.spec.id[:12]):
+        rows([dataclasses.replace(record, status=status)])
+
+
+def test_fault_72_runs_of_two_protocols_are_not_mixed():
+    records = [
+        dataclasses.replace(seven_steps("Adam", 0.1, seed, 1.0), provenance={"protocol_sha256": sha256})
+        for seed, sha256 in enumerate(("a" * 64, "b" * 64))
+    ]
+    with pytest.raises(MixedRunsError, match=r"different protocols \(aaaaaaaaaaaa, bbbbbbbbbbbb\)"):
+        rows(records)
+
+
+def test_metrics_are_those_of_the_task_even_where_every_run_diverged():
+    (row,) = rows([seven_steps("Adam", 0.1, 0, math.inf)])
+    assert list(row.metrics) == ["dev_loss", "dev_accuracy", "test_loss", "test_accuracy"]
+
+
+@pytest.mark.parametrize("change", [{"profile": "live"}, {"data_sha256": "x"}, {"steps": 8}, {"dtype": "float64"}])
+def test_what_is_not_comparable_is_never_in_one_table(change):
+    with pytest.raises(MixedRunsError, match="never put into one table"):
+        rows([seven_steps("GD", 0.1, 0, 1.0), seven_steps("Adam", 0.1, 0, 1.0, **change)])
+
+
+def test_dialects_are_arms_of_their_own():
+    found = best([seven_steps("Nadam", 0.1, 0, 1.0), seven_steps("Nadam-iclr", 0.1, 0, 2.0)])
+    assert [(row.arm, row.spec.hyperparameters["dialect"]) for row in found] == [
+        ("Nadam", "cs229"),
+        ("Nadam-iclr", "iclr"),
+    ]
+
+
+def test_the_same_record_twice_counts_once():
+    record = seven_steps("GD", 0.1, 0, 1.0)
+    assert rows([record, record])[0].n == 1
 
 
 # ---------------------------------------------------------------- other rates, and runs that are still to come

@@ -9,12 +9,14 @@ import torch
 from scipy.signal import correlate2d
 from torch.func import grad_and_value, vmap
 
+from nadam_ref.experiments import datasets
 from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.tasks import autoencoder
+from nadam_ref.experiments.tasks import TASKS
 from nadam_ref.experiments.tasks.autoencoder import Size
 
-DIGITS = autoencoder.load("digits")
-SMOKE = autoencoder.SIZES["smoke"]
+TASK = TASKS["autoencoder"]
+DIGITS = TASK.load("digits")
+SMOKE = TASK.SIZES["smoke"]
 
 
 def generator(seed=0):
@@ -25,17 +27,17 @@ def images_of(side, count=3):
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side), dtype=np.uint8)
     kinds = (("images", pixels), ("labels", pixels[:, 0, 0].astype(np.int64)))
     parts = {f"{s}_{k}": v.copy() for s in ("train", "dev", "test") for k, v in kinds}
-    return registry.ImageData(name="made", label="made-up images", white=255, **parts)
+    return datasets.ImageData(name="made", label="made-up images", white=255, **parts)
 
 
 def test_joness_network_has_224177_parameters():
-    params = autoencoder.init(images_of(28), autoencoder.SIZES["paper"], generator())
+    params = TASK.init(images_of(28), TASK.SIZES["paper"], generator())
     assert sum(p.numel() for p in params.values()) == 224_177
     assert params["dense1.weight"].shape == (128, 800) and params["code.weight"].shape == (16, 128)
 
 
 def test_initial_weights_are_glorots():
-    params = autoencoder.init(images_of(28), autoencoder.SIZES["paper"], generator())
+    params = TASK.init(images_of(28), TASK.SIZES["paper"], generator())
     for layer, fans in (
         ("dense1", 128 + 800),
         ("code", 16 + 128),
@@ -86,7 +88,7 @@ def by_hand(params, image, strided):
 @pytest.mark.parametrize("size", [Size(2, 3, 20, 10), Size(2, 3, 20, 10, strided=False)])
 def test_reconstruction_loss_and_evaluation_agree_with_scipy(size):
     made = images_of(16)
-    params = autoencoder.init(made, size, generator(), torch.float64)
+    params = TASK.init(made, size, generator(), torch.float64)
     with torch.no_grad():  # biases that matter
         for name, p in params.items():
             if name.endswith("bias"):
@@ -94,37 +96,37 @@ def test_reconstruction_loss_and_evaluation_agree_with_scipy(size):
     scaled = made.dev_images / 255
     expected = np.stack([by_hand(params, image, size.strided) for image in scaled])
     inputs = torch.tensor(scaled)[:, None]
-    assert autoencoder.reconstruct(params, inputs).detach().numpy()[:, 0] == pytest.approx(expected, rel=1e-10)
+    assert TASK.reconstruct(params, inputs).detach().numpy()[:, 0] == pytest.approx(expected, rel=1e-10)
     error = ((expected - scaled) ** 2).mean()
     assert expected.std() > 1e-3
-    assert autoencoder.loss(size, params, (inputs,))[0].item() == pytest.approx(error, rel=1e-12)
-    assert autoencoder.evaluate(params, made, "dev")["loss"].item() == pytest.approx(error, rel=1e-12)
+    assert TASK.loss(size, params, (inputs,))[0].item() == pytest.approx(error, rel=1e-12)
+    assert TASK.evaluate(params, made, "dev")["loss"].item() == pytest.approx(error, rel=1e-12)
 
 
-@pytest.mark.parametrize("profile", autoencoder.SIZES)
+@pytest.mark.parametrize("profile", TASK.SIZES)
 def test_images_come_back_in_their_size(profile):
     for side in (8, 12, 28):
-        if side == 8 and not autoencoder.SIZES[profile].strided:
+        if side == 8 and not TASK.SIZES[profile].strided:
             continue
-        params = autoencoder.init(images_of(side), autoencoder.SIZES[profile], generator())
-        assert autoencoder.reconstruct(params, torch.rand(2, 1, side, side)).shape == (2, 1, side, side)
+        params = TASK.init(images_of(side), TASK.SIZES[profile], generator())
+        assert TASK.reconstruct(params, torch.rand(2, 1, side, side)).shape == (2, 1, side, side)
 
 
-@pytest.mark.parametrize(("side", "size"), [(30, SMOKE), (4, SMOKE), (8, autoencoder.SIZES["paper"])])
+@pytest.mark.parametrize(("side", "size"), [(30, SMOKE), (4, SMOKE), (8, TASK.SIZES["paper"])])
 def test_sizes_that_do_not_fit_are_refused(side, size):
     with pytest.raises(ValueError, match=f"not {side}×{side}"):
-        autoencoder.init(images_of(side), size, generator())
+        TASK.init(images_of(side), size, generator())
 
 
 def test_inputs_lie_between_0_and_1():
-    (inputs,) = next(autoencoder.batches(DIGITS, SMOKE, 512, generator(), generator()))
+    (inputs,) = next(TASK.batches(DIGITS, SMOKE, 512, generator(), generator()))
     assert inputs.shape == (512, 1, 8, 8) and inputs.min() == 0 and inputs.max() == 1
 
 
 def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
     part = DIGITS.first((100, 10, 10))
-    stream = autoencoder.batches(part, SMOKE, 32, generator(), generator())
-    assert autoencoder.epoch(part, SMOKE, 32) == 3
+    stream = TASK.batches(part, SMOKE, 32, generator(), generator())
+    assert TASK.epoch(part, SMOKE, 32) == 3
     epochs = [torch.cat([next(stream)[0] for _ in range(3)]) for _ in range(2)]  # four left over
     known = {tuple(image.ravel() / 16) for image in part.train_images.astype(float)}
     for epoch in epochs:
@@ -135,15 +137,15 @@ def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
 
 def test_fault_32_batch_larger_than_the_data():
     with pytest.raises(ValueError, match="batch 1205 does not fit 1204"):
-        next(autoencoder.batches(DIGITS, SMOKE, 1205, generator(), generator()))
+        next(TASK.batches(DIGITS, SMOKE, 1205, generator(), generator()))
 
 
 @pytest.mark.parametrize("strided", [True, False])
 def test_vmapped_gradients_are_those_of_separate_runs(strided):
     made, size = images_of(16, 8), Size(2, 3, 20, 10, strided=strided)
-    sets = [autoencoder.init(made, size, generator(seed), torch.float64) for seed in (0, 1)]
-    inputs = [next(autoencoder.batches(made, size, 4, generator(s), generator(), torch.float64)) for s in (0, 1)]
-    objective = grad_and_value(functools.partial(autoencoder.loss, size), has_aux=True)
+    sets = [TASK.init(made, size, generator(seed), torch.float64) for seed in (0, 1)]
+    inputs = [next(TASK.batches(made, size, 4, generator(s), generator(), torch.float64)) for s in (0, 1)]
+    objective = grad_and_value(functools.partial(TASK.loss, size), has_aux=True)
     stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
     grads, (losses, _) = vmap(objective)(stacked, (torch.stack([b[0] for b in inputs]),), ())
     for r in range(2):
@@ -154,20 +156,20 @@ def test_vmapped_gradients_are_those_of_separate_runs(strided):
 
 
 def test_penalty_is_added():
-    batch = next(autoencoder.batches(DIGITS, SMOKE, 16, generator(), generator(), torch.float64))
-    params = autoencoder.init(DIGITS, SMOKE, generator(), torch.float64)
-    plain, _ = autoencoder.loss(SMOKE, params, batch)
+    batch = next(TASK.batches(DIGITS, SMOKE, 16, generator(), generator(), torch.float64))
+    params = TASK.init(DIGITS, SMOKE, generator(), torch.float64)
+    plain, _ = TASK.loss(SMOKE, params, batch)
     squares = sum((p.detach().numpy() ** 2).sum() for name, p in params.items() if name.endswith("weight"))
-    found, _ = autoencoder.loss(dataclasses.replace(SMOKE, penalty="l2", strength=0.3), params, batch)
+    found, _ = TASK.loss(dataclasses.replace(SMOKE, penalty="l2", strength=0.3), params, batch)
     assert (found - plain).item() == pytest.approx(0.3 * squares / 2, rel=1e-12)
 
 
-@pytest.mark.skipif(not registry.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
+@pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")
 def test_joness_split_of_mnist():
-    jones = autoencoder.load("mnist")
+    jones = TASK.load("mnist")
     assert [len(jones.split(s)[0]) for s in ("train", "dev", "test")] == [40_000, 10_000, 10_000]
     assert jones.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]  # the training file begins so
-    mnist = registry.load("mnist")
+    mnist = datasets.load("mnist")
     assert np.array_equal(jones.dev_images, mnist.train_images[35_000:45_000])
     assert jones.sha256 != mnist.sha256
-    assert autoencoder.load("mnist", (128, 100, 100)).label.endswith("first 128/100/100 train/dev/test images")
+    assert TASK.load("mnist", (128, 100, 100)).label.endswith("first 128/100/100 train/dev/test images")

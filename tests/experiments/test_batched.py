@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs import batched, checkpoints, worker
 from nadam_ref.experiments.runs.batched import group, identity, run_together
 from nadam_ref.experiments.runs.train import run
@@ -14,7 +15,7 @@ from nadam_ref.experiments.runs.train import run
 
 def of(task, arm, **changes):
     """Three runs of an arm in double precision: two rates, two seeds."""
-    name = planning.data_names("smoke", task)[0]
+    name = next(iter(profile_of(task, "smoke").data))
     specs = [spec for spec in planning.specs("smoke", name, task) if planning.arm(spec) == arm]
     found = sorted(specs, key=lambda spec: (spec.lr, spec.seed))[1:4]
     assert len({spec.lr for spec in found}) == len({spec.seed for spec in found}) == 2

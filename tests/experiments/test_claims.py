@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.published import Reported
 from nadam_ref.experiments.verdicts import claims
 from nadam_ref.experiments.verdicts.claims import Side
@@ -80,15 +81,15 @@ def test_exploratory_claims_agree_with_the_printed_table_where_there_is_one():
 
 def test_claims_name_arms_of_the_protocol():
     for claim in claims.claims():
-        if claim.task in planning.tasks():
+        if claim.task in load().tasks:
             named = {name for side in claim.sides for name in (side.first, side.second)}
             assert named <= set(planning.arms(claim.task))
     named = {name for part in claims.parts() for name in (part.first, part.second)}
-    assert named <= {name for task in planning.tasks() for name in planning.arms(task)}
+    assert named <= {name for task in load().tasks for name in planning.arms(task)}
 
 
 def test_delta_is_a_quarter_of_the_gap_or_the_least_that_matters():
-    rules = claims.rules()
+    rules = claims.verdict_rules()
     assert rules.delta("test_loss", math.log(0.284 / 0.325)) == pytest.approx(-math.log(0.284 / 0.325) / 4)
     assert rules.delta("test_loss", -0.01) == rules.delta("dev_loss", None) == 0.02
     assert rules.delta("test_perplexity", 0.001) == 0.005

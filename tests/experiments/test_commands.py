@@ -12,7 +12,7 @@ import pytest
 from nadam_ref.cli import main
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.runs import pack
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.store import Store
 
 SMALLEST = ("sweep", "smoke", "--task", "autoencoder", "--data", "digits")
 ARMS = len(planning.arms("autoencoder"))

@@ -2,16 +2,17 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from nadam_ref.experiments.datasets import corpora, registry, synthetic
+from nadam_ref.experiments.datasets import corpora, download, registry, synthetic
 
 
 def needs(name):
-    return pytest.mark.skipif(not registry.available(name), reason=f"needs {name} in NADAM_REF_DATA or the cache")
+    return pytest.mark.skipif(registry.state(name) == "absent", reason=f"needs {name} in NADAM_REF_DATA or the cache")
 
 
 # ---------------------------------------------------------------- from text to numbers
@@ -158,6 +159,15 @@ def test_fault_31_any_kind_of_line_end_is_one(tmp_path):
     assert found == [["a", "b", "<eos>", "c", "ü", "<eos>"]] * 3
 
 
+@pytest.mark.parametrize(("load", "name"), [(corpora.load_text, "chain"), (corpora.load_words, "clusters")])
+def test_generated_sets_need_no_scikit_learn(load, name, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    corpora._load.cache_clear()
+    assert load(name).name == name and registry.state(name) == "embedded"
+    with pytest.raises(registry.DataError, match="'digits' needs scikit-learn"):
+        registry.folder("digits")
+
+
 def write_ptb(monkeypatch, tmp_path, texts):
     files = []
     (tmp_path / "ptb").mkdir()
@@ -188,4 +198,4 @@ def test_absent_text_names_the_embedded_way_out(monkeypatch, tmp_path):
         with pytest.raises(registry.DataError, match=f"is not in .*use the embedded data set '{instead}'"):
             load(name)
     with pytest.raises(registry.DataError, match=r"head -c 6877825 text8"):
-        registry.get("text8")
+        download.get("text8")

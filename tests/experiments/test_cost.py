@@ -6,7 +6,10 @@ import pytest
 
 from nadam_ref.experiments.protocol import cost, planning
 from nadam_ref.experiments.protocol.cost import Cost, seconds_per_run, table, total
-from nadam_ref.experiments.tasks import images
+from nadam_ref.experiments.protocol.definition import load, profile_of
+from nadam_ref.experiments.tasks import TASKS
+
+TASK = TASKS["images"]
 
 
 @pytest.fixture(autouse=True)
@@ -31,16 +34,16 @@ def test_a_runs_cost_is_its_steps_and_its_evaluations(make_spec, monkeypatch):
 
 def test_each_kind_of_optimizer_is_timed_once_and_each_task_evaluated_once(make_spec, monkeypatch):
     seen = []
-    plain = images.evaluate
-    monkeypatch.setattr(images, "evaluate", lambda *x: seen.append(x[2]) or plain(*x))
+    plain = TASK.evaluate
+    monkeypatch.setattr(TASK, "evaluate", lambda *x: seen.append(x[2]) or plain(*x))
     costs = [seconds_per_run(make_spec(name, seed=seed)) for name in ("Adam", "GD") for seed in (0, 1)]
     assert all(x > 0 for x in costs) and seen == ["dev", "test"]
     assert costs[0] == costs[1] and costs[2] == costs[3]
 
 
-@pytest.mark.parametrize("task", planning.tasks())
+@pytest.mark.parametrize("task", load().tasks)
 def test_every_task_can_be_timed_however_wild_the_rate(task):
-    (spec, *_) = planning.specs("smoke", planning.data_names("smoke", task)[0], task)
+    (spec, *_) = planning.specs("smoke", next(iter(profile_of(task, "smoke").data)), task)
     wild = dataclasses.replace(spec, hyperparameters={**spec.hyperparameters, "lr": 1e30})
     assert 0 < seconds_per_run(wild) < seconds_per_run(dataclasses.replace(wild, steps=spec.steps + 1))
     assert seconds_per_run(dataclasses.replace(wild, steps=0)) > 0

@@ -15,9 +15,13 @@ import requests
 from sklearn.datasets import load_digits
 
 from nadam_ref.cli import main
-from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments import datasets
+from nadam_ref.experiments.datasets import download, registry
+from nadam_ref.experiments.datasets.images import read_idx
 
-real_mnist = pytest.mark.skipif(not registry.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
+real_mnist = pytest.mark.skipif(
+    registry.state("mnist") != "present", reason="needs MNIST in NADAM_REF_DATA or the cache"
+)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -48,17 +52,41 @@ def tiny(monkeypatch, tmp_path):
     return server
 
 
-def serve(monkeypatch, server, broken=lambda url, path: False):
-    """Replace the network by a folder; `broken` may spoil a download. Returns the list of addresses asked for."""
+def serve(monkeypatch, server, spoil=lambda url: None):
+    """Put a folder in the place of the network, up to the socket; `spoil` may answer with another body, or raise.
+
+    Returns the list of addresses asked for.
+    """
     asked = []
 
-    def download(url, path, *, progress=False):
-        asked.append(url)
-        if not broken(url, path):
-            shutil.copyfile(server / url.rsplit("/", 1)[1], path)
+    def send(self, request, **_):
+        asked.append(request.url)
+        content = spoil(request.url)
+        return response(request, 200, {}, content or (server / request.url.rsplit("/", 1)[1]).read_bytes())
 
-    monkeypatch.setattr(registry, "_download", download)
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
     return asked
+
+
+def response(request, status, headers, body):
+    """What requests makes of an answer from the network."""
+    answer = requests.Response()
+    answer.status_code, answer.url, answer.request = status, request.url, request
+    answer.raw = io.BytesIO(body) if isinstance(body, bytes) else body
+    answer.headers.update(headers)
+    return answer
+
+
+class HalfThen(io.RawIOBase):
+    """A body of which half comes, and then an error."""
+
+    def __init__(self, error):
+        self.error, self.half = error, [b"half"]
+
+    def read(self, size=-1):
+        if self.half:
+            return self.half.pop()
+        raise self.error
 
 
 def copy_all(server):
@@ -74,7 +102,7 @@ def parts_left():
 
 
 def test_digits_are_scikit_learns_each_once_and_stratified():
-    digits = registry.load("digits")
+    digits = datasets.load("digits")
     bunch = load_digits()
     images = np.concatenate([digits.split(s)[0] for s in ("train", "dev", "test")])
     labels = np.concatenate([digits.split(s)[1] for s in ("train", "dev", "test")])
@@ -88,7 +116,7 @@ def test_digits_are_scikit_learns_each_once_and_stratified():
 
 
 def test_identity_is_a_hash_of_content_and_split():
-    digits = registry.load("digits")
+    digits = datasets.load("digits")
     # written down once: records of digits are found again only as long as it holds
     assert digits.sha256 == "397fe5bf07db09b35f09508f8034ae2a4343921de2f00fad53bac42a3937c377"
     changed = digits.train_images.copy()
@@ -99,25 +127,25 @@ def test_identity_is_a_hash_of_content_and_split():
 
 
 def test_subset_is_the_first_images_and_says_so():
-    whole, part = registry.load("digits"), registry.load("digits", (100, 20, 30))
+    whole, part = datasets.load("digits"), datasets.load("digits", (100, 20, 30))
     for split, size in (("train", 100), ("dev", 20), ("test", 30)):
         for a, b in zip(part.split(split), whole.split(split), strict=True):
             np.testing.assert_array_equal(a, b[:size])
     assert part.label == "scikit-learn digits, first 100/20/30 train/dev/test images"
     assert part.sha256 != whole.sha256
     with pytest.raises(ValueError, match="asks for 2000 train images; scikit-learn digits has 1204"):
-        registry.load("digits", (2000, 20, 30))
+        datasets.load("digits", (2000, 20, 30))
 
 
 def test_loaded_arrays_cannot_be_changed():
     with pytest.raises(ValueError, match="read-only"):
-        registry.load("digits").train_images[0] = 1
+        datasets.load("digits").train_images[0] = 1
 
 
 @real_mnist
 def test_real_mnist_has_its_known_labels_and_the_tutorials_split():
-    mnist = registry.load("mnist")
-    assert [len(mnist.split(s)[0]) for s in ("train", "dev", "test")] == [55_000, 5_000, 10_000] == [*registry.MNIST]
+    mnist = datasets.load("mnist")
+    assert [len(mnist.split(s)[0]) for s in ("train", "dev", "test")] == [55_000, 5_000, 10_000] == [*datasets.MNIST]
     assert mnist.dev_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]  # the training file begins so
     assert mnist.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     both = np.bincount(np.concatenate([mnist.train_labels, mnist.dev_labels]))
@@ -128,7 +156,7 @@ def test_real_mnist_has_its_known_labels_and_the_tutorials_split():
 
 def test_dev_is_the_first_5000_training_images(tiny):
     folder = copy_all(tiny)
-    mnist = registry.load("mnist")
+    mnist = datasets.load("mnist")
     raw = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())[16:]
     assert mnist.dev_images.tobytes() == raw[: 5000 * 4]
     assert mnist.train_images.tobytes() == raw[5000 * 4 :]
@@ -140,10 +168,10 @@ def test_dev_is_the_first_5000_training_images(tiny):
 def test_nothing_is_downloaded_unless_asked(tiny, monkeypatch):
     asked = serve(monkeypatch, tiny)
     with pytest.raises(registry.DataError) as error:
-        registry.load("mnist")
+        datasets.load("mnist")
     for word in (str(registry.root() / "mnist"), "nadam-ref data get mnist", "NADAM_REF_DATA", "digits"):
         assert word in str(error.value)
-    assert registry.listing() and registry.verify("mnist") and not registry.available("mnist")
+    assert registry.listing() and registry.verify("mnist") and registry.state("mnist") == "absent"
     assert asked == []
 
 
@@ -155,7 +183,7 @@ def test_states(tiny):
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     assert registry.state("mnist") == "incomplete"
     with pytest.raises(registry.DataError, match=r"missing: t10k-labels-idx1-ubyte.gz"):
-        registry.load("mnist")
+        datasets.load("mnist")
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"?")
     assert registry.state("mnist") == "damaged"
     states = {line.name: line.state for line in registry.listing()}
@@ -180,9 +208,9 @@ def test_first_available_skips_only_what_is_wholly_absent(tiny, monkeypatch, tmp
 
 def test_unknown_name_lists_the_known():
     with pytest.raises(registry.DataError, match=r"'minst'.*digits, mnist"):
-        registry.load("minst")
+        datasets.load("minst")
     with pytest.raises(registry.DataError, match=r"'chain' has no images; those that have: mnist, digits"):
-        registry.load("chain")
+        datasets.load("chain")
 
 
 # ---------------------------------------------------------------- getting
@@ -190,24 +218,24 @@ def test_unknown_name_lists_the_known():
 
 def test_get_fetches_what_is_missing_and_only_that(tiny, monkeypatch):
     asked = serve(monkeypatch, tiny)
-    folder = registry.get("mnist")
+    folder = download.get("mnist")
     assert folder == registry.root() / "mnist"
     assert {f.name: f.read_bytes() for f in folder.iterdir()} == {f.name: f.read_bytes() for f in tiny.iterdir()}
     assert len(asked) == 4
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    registry.get("mnist")
+    download.get("mnist")
     assert asked[4:] == ["https://one.example/t10k-labels-idx1-ubyte.gz"]
-    assert registry.get("digits").is_dir() and len(asked) == 5
+    assert download.get("digits").is_dir() and len(asked) == 5
 
 
 def test_second_mirror_is_tried(tiny, monkeypatch):
-    def broken(url, path):
+    def unreachable(url):
         if "one.example" in url:
             raise requests.ConnectionError("unreachable")
 
-    asked = serve(monkeypatch, tiny, broken)
-    registry.get("mnist")
-    assert registry.available("mnist")
+    asked = serve(monkeypatch, tiny, unreachable)
+    download.get("mnist")
+    assert registry.state("mnist") == "present"
     assert [url.split("/")[2] for url in asked] == ["one.example", "two.example"] * 4
 
 
@@ -217,7 +245,7 @@ def test_fault_38_wrong_checksum_is_never_used_and_never_touched(tiny, monkeypat
     own.write_bytes(b"my own file")
     found = hashlib.sha256(b"my own file").hexdigest()
     expected = registry.SOURCES["mnist"].files[0].sha256
-    for act in (registry.load, registry.get):
+    for act in (datasets.load, download.get):
         with pytest.raises(registry.DataError) as error:
             act("mnist")
         assert found in str(error.value) and expected in str(error.value) and str(own) in str(error.value)
@@ -228,34 +256,47 @@ def test_fault_38_wrong_checksum_is_never_used_and_never_touched(tiny, monkeypat
 def test_fault_39_truncated_download_is_restarted(tiny, monkeypatch):
     spoiled = []
 
-    def broken(url, path):
+    def truncated(url):
         if len(spoiled) < 3:
             spoiled.append(url)
-            path.write_bytes((tiny / url.rsplit("/", 1)[1]).read_bytes()[:-9])
-            return True
-        return False
+            return (tiny / url.rsplit("/", 1)[1]).read_bytes()[:-9]
 
-    serve(monkeypatch, tiny, broken)
-    registry.get("mnist")
-    assert registry.available("mnist") and parts_left() == []
+    serve(monkeypatch, tiny, truncated)
+    download.get("mnist")
+    assert registry.state("mnist") == "present" and parts_left() == []
 
 
 def test_fault_39_an_interrupted_download_leaves_nothing(tiny, monkeypatch):
-    def broken(url, path):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    serve(monkeypatch, tiny, broken)
+    serve(monkeypatch, tiny, lambda url: HalfThen(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        registry.get("mnist")
+        download.get("mnist")
     assert list((registry.root() / "mnist").iterdir()) == []
 
 
-def test_fault_40_a_web_page_is_no_data(tiny, monkeypatch):
-    serve(monkeypatch, tiny, lambda url, path: path.write_bytes(b"<!DOCTYPE html><title>Log in</title>"))
+def test_fault_40_a_web_page_is_no_data(wire, tmp_path):
+    answers, _ = wire
+    page = b"<!DOCTYPE html><title>Log in</title>"
+    answers["https://a.example/x"] = (200, {"content-type": "text/html; charset=utf-8"}, page)
     with pytest.raises(registry.DataError, match="a web page"):
-        registry.get("mnist")
-    assert registry.state("mnist") == "absent" and parts_left() == []
+        download.fetch("https://a.example/x", hashlib.sha256(page).hexdigest(), tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_bytes_are_refused_with_both_checksums(wire, tmp_path):
+    answers, _ = wire
+    answers["https://a.example/x"] = (200, {}, b"other")
+    with pytest.raises(registry.DataError, match="other bytes") as error:
+        download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
+    assert CONTENT in str(error.value) and hashlib.sha256(b"other").hexdigest() in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_fetched_has_the_mode_of_any_new_file(wire, tmp_path):
+    answers, _ = wire
+    answers["https://a.example/x"] = (200, {}, b"content")
+    download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
+    (tmp_path / "y").touch()
+    assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
 
 
 GOOD = struct.pack(">BBBBII", 0, 0, 8, 2, 2, 3) + bytes(range(6))
@@ -263,7 +304,7 @@ GOOD = struct.pack(">BBBBII", 0, 0, 8, 2, 2, 3) + bytes(range(6))
 
 def test_idx_reads_a_good_file(tmp_path):
     (tmp_path / "x.gz").write_bytes(gzip.compress(GOOD))
-    assert registry.read_idx(tmp_path / "x.gz", 2).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert read_idx(tmp_path / "x.gz", 2).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 @pytest.mark.parametrize(
@@ -286,17 +327,17 @@ def test_idx_reads_a_good_file(tmp_path):
 def test_fault_43_idx(tmp_path, content, message):
     (tmp_path / "bad.gz").write_bytes(content)
     with pytest.raises(registry.DataError, match=message) as error:
-        registry.read_idx(tmp_path / "bad.gz", 2)
+        read_idx(tmp_path / "bad.gz", 2)
     assert "bad.gz" in str(error.value)
 
 
 def test_fault_44_no_network_lists_addresses_place_and_the_way_out(tiny, monkeypatch):
-    def broken(url, path):
+    def unreachable(url):
         raise requests.ConnectionError("no route to host")
 
-    serve(monkeypatch, tiny, broken)
+    serve(monkeypatch, tiny, unreachable)
     with pytest.raises(registry.DataError) as error:
-        registry.get("mnist")
+        download.get("mnist")
     name = "train-images-idx3-ubyte.gz"
     for word in (f"https://one.example/{name}", f"https://two.example/{name}", "ConnectionError", "digits"):
         assert word in str(error.value)
@@ -318,7 +359,7 @@ SETTINGS = [
 def test_fault_93_a_wrong_proxy_or_certificate_setting_is_named_in_one_line(
     tiny, monkeypatch, capsys, name, value, what, setting
 ):
-    for other in (*registry.PROXIES, *registry.CERTIFICATES, "no_proxy"):
+    for other in (*download.PROXIES, *download.CERTIFICATES, "no_proxy"):
         monkeypatch.delenv(other, raising=False)
         monkeypatch.delenv(other.upper(), raising=False)
     monkeypatch.setenv(name, value)
@@ -332,16 +373,12 @@ def test_fault_45_two_fetch_at_once(tiny, monkeypatch):
     """Only the file system is shared, so two threads that meet inside every download stand for two processes."""
     meet = threading.Barrier(2, timeout=20)
 
-    def broken(url, path):
-        path.write_bytes(b"half")
-        meet.wait()
-
-    serve(monkeypatch, tiny, broken)
+    serve(monkeypatch, tiny, lambda url: meet.wait() and None)
     faults = []
 
     def fetch():
         try:
-            registry.get("mnist")
+            download.get("mnist")
         except BaseException as error:
             faults.append(error)
 
@@ -350,23 +387,20 @@ def test_fault_45_two_fetch_at_once(tiny, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert faults == [] and registry.available("mnist") and parts_left() == []
+    assert faults == [] and registry.state("mnist") == "present" and parts_left() == []
 
 
 def test_fault_46_folder_not_writable(tiny, monkeypatch, tmp_path):
     serve(monkeypatch, tiny)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     with pytest.raises(registry.DataError, match=r"Permission denied.*NADAM_REF_DATA"):
-        registry.get("mnist")
+        download.get("mnist")
 
 
 def test_fault_46_disk_full(tiny, monkeypatch):
-    def broken(url, path):
-        raise OSError(28, "No space left on device")
-
-    asked = serve(monkeypatch, tiny, broken)
+    asked = serve(monkeypatch, tiny, lambda url: HalfThen(OSError(28, "No space left on device")))
     with pytest.raises(registry.DataError, match="No space left"):
-        registry.get("mnist")
+        download.get("mnist")
     assert len(asked) == 1  # another mirror does not help
 
 
@@ -374,7 +408,7 @@ def test_fault_46_the_data_folder_is_a_file(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path / "file"))
     with pytest.raises(registry.DataError, match="cannot read"):
-        registry.load("mnist")
+        datasets.load("mnist")
 
 
 def test_fault_46_home_unset_and_default_place(monkeypatch):
@@ -396,22 +430,20 @@ def wire(monkeypatch):
 
     def send(self, request, **_):
         sent.append(request.url)
-        status, headers, body = answers[request.url]
-        response = requests.Response()
-        response.status_code, response.url, response.request = status, request.url, request
-        response.headers.update(headers)
-        response.raw = io.BytesIO(body)
-        return response
+        return response(request, *answers[request.url])
 
     monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
     return answers, sent
+
+
+CONTENT = hashlib.sha256(b"content").hexdigest()
 
 
 def test_https_and_https_redirect_are_followed(wire, tmp_path):
     answers, _ = wire
     answers["https://a.example/x"] = (302, {"location": "https://b.example/x"}, b"")
     answers["https://b.example/x"] = (200, {}, b"content")
-    registry._download("https://a.example/x", tmp_path / "x")
+    download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == b"content"
 
 
@@ -419,7 +451,7 @@ def test_fault_47_plain_http_is_refused(wire, tmp_path):
     answers, sent = wire
     answers["http://a.example/x"] = (200, {}, b"content")
     with pytest.raises(registry.DataError, match=r"refused plain http: http://a.example/x"):
-        registry._download("http://a.example/x", tmp_path / "x")
+        download.fetch("http://a.example/x", CONTENT, tmp_path / "x")
     assert sent == []
 
 
@@ -428,15 +460,15 @@ def test_fault_47_redirect_to_plain_http_is_refused_before_it_is_followed(wire, 
     answers["https://a.example/x"] = (301, {"location": "http://b.example/x"}, b"")
     answers["http://b.example/x"] = (200, {}, b"content")
     with pytest.raises(registry.DataError, match=r"refused plain http: http://b.example/x"):
-        registry._download("https://a.example/x", tmp_path / "x")
+        download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
     assert sent == ["https://a.example/x"]
 
 
 def test_an_error_page_with_its_status_is_an_error(wire, tmp_path):
     answers, _ = wire
     answers["https://a.example/x"] = (404, {}, b"gone")
-    with pytest.raises(requests.HTTPError):
-        registry._download("https://a.example/x", tmp_path / "x")
+    with pytest.raises(registry.DataError, match="404"):
+        download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
 
 
 def test_mirrors_are_https_and_files_have_full_checksums():

@@ -10,15 +10,17 @@ from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 from torch.func import grad_and_value, vmap
 
-from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.tasks import images
+from nadam_ref.experiments import datasets
+from nadam_ref.experiments.tasks import TASKS
+from nadam_ref.experiments.tasks.images import Size
 
-DIGITS = registry.load("digits")
-SMOKE = images.SIZES["smoke"]
+TASK = TASKS["images"]
+DIGITS = datasets.load("digits")
+SMOKE = TASK.SIZES["smoke"]
 
 
 def batches(count, seed=0, dtype=torch.float32, size=SMOKE, part=DIGITS):
-    return images.batches(part, size, count, generator(seed), generator(seed + 10), dtype)
+    return TASK.batches(part, size, count, generator(seed), generator(seed + 10), dtype)
 
 
 def generator(seed=0):
@@ -29,16 +31,16 @@ def blank(side):
     """A data set of one black image in each part."""
     pixels, label = np.zeros((1, side, side), np.uint8), np.zeros(1, np.int64)
     parts = {f"{s}_{k}": v.copy() for s in ("train", "dev", "test") for k, v in (("images", pixels), ("labels", label))}
-    return registry.ImageData(name="blank", label="blank", white=255, **parts)
+    return datasets.ImageData(name="blank", label="blank", white=255, **parts)
 
 
 def test_the_reports_network_has_1663370_parameters():
-    params = images.init(blank(28), images.SIZES["paper"], generator())
+    params = TASK.init(blank(28), TASK.SIZES["paper"], generator())
     assert sum(p.numel() for p in params.values()) == 1_663_370
 
 
 def test_initial_values():
-    params = images.init(blank(28), images.SIZES["paper"], generator())
+    params = TASK.init(blank(28), TASK.SIZES["paper"], generator())
     weights = params["dense.weight"].detach().double()
     assert weights.abs().max() <= 0.2
     assert weights.std() == pytest.approx(0.1 * 0.8796, rel=0.01)  # of a normal cut at 2σ
@@ -50,7 +52,7 @@ def test_initial_values():
 
 def test_odd_sizes_are_refused():
     with pytest.raises(ValueError, match="30×30"):
-        images.init(blank(30), images.SIZES["smoke"], generator())
+        TASK.init(blank(30), TASK.SIZES["smoke"], generator())
 
 
 def by_hand(params, image, white):
@@ -69,45 +71,45 @@ def by_hand(params, image, white):
 
 
 def test_forward_and_evaluate_agree_with_scipy():
-    params = images.init(DIGITS, images.SIZES["live"], generator(), torch.float64)
+    params = TASK.init(DIGITS, TASK.SIZES["live"], generator(), torch.float64)
     scores = np.stack([by_hand(params, image, 16) for image in DIGITS.dev_images])
-    found = images.evaluate(params, DIGITS, "dev")
+    found = TASK.evaluate(params, DIGITS, "dev")
     assert found["loss"] == pytest.approx(log_loss(DIGITS.dev_labels, np.exp(log_softmax(scores, axis=1))), rel=1e-12)
     assert found["accuracy"] == pytest.approx((scores.argmax(1) == DIGITS.dev_labels).mean(), abs=0)
 
 
 def test_evaluation_in_blocks_counts_every_image_once():
-    params = images.init(DIGITS, images.SIZES["smoke"], generator(), torch.float64)
+    params = TASK.init(DIGITS, TASK.SIZES["smoke"], generator(), torch.float64)
     count = len(DIGITS.train_images)
     assert count > 1000  # more than two blocks, the last one partial
     inputs = torch.tensor(DIGITS.train_images / 16 - 0.5).unsqueeze(1)
-    whole = torch.nn.functional.cross_entropy(images.logits(params, inputs), torch.tensor(DIGITS.train_labels))
-    assert images.evaluate(params, DIGITS, "train")["loss"] == pytest.approx(whole.item(), rel=1e-12)
+    whole = torch.nn.functional.cross_entropy(TASK.logits(params, inputs), torch.tensor(DIGITS.train_labels))
+    assert TASK.evaluate(params, DIGITS, "train")["loss"] == pytest.approx(whole.item(), rel=1e-12)
 
 
 def test_dropout_halves_the_dense_layer_and_keeps_its_mean():
-    size = images.Size(2, 2, 64)
-    params = images.init(DIGITS, size, generator(), torch.float64)
+    size = Size(2, 2, 64)
+    params = TASK.init(DIGITS, size, generator(), torch.float64)
     with torch.no_grad():
         params["dense.weight"].zero_()
         params["dense.bias"].fill_(1.0)
         params["output.weight"].fill_(1.0)
         params["output.bias"].zero_()
     inputs = torch.zeros(500, 1, 8, 8, dtype=torch.float64)
-    assert images.logits(params, inputs).detach().numpy() == pytest.approx(64.0)
+    assert TASK.logits(params, inputs).detach().numpy() == pytest.approx(64.0)
     *_, half = next(batches(500, dtype=torch.float64, size=size))
-    kept = images.logits(params, inputs, half)[:, 0].detach().numpy() / 2
+    kept = TASK.logits(params, inputs, half)[:, 0].detach().numpy() / 2
     assert set(kept) <= set(range(65))
     assert kept.mean() == pytest.approx(32, abs=4 * 4 / np.sqrt(500))  # σ of Binomial(64, ½) is 4
     assert kept.std() == pytest.approx(4, rel=0.15)
 
 
 def test_objective_is_cross_entropy_plus_l2_of_the_dense_layers():
-    params = images.init(DIGITS, images.SIZES["smoke"], generator(), torch.float64)
+    params = TASK.init(DIGITS, TASK.SIZES["smoke"], generator(), torch.float64)
     inputs, labels, kept = next(batches(32, 1, torch.float64))
-    plain = torch.nn.functional.cross_entropy(images.logits(params, inputs, kept), labels).item()
+    plain = torch.nn.functional.cross_entropy(TASK.logits(params, inputs, kept), labels).item()
     squares = sum((p.detach().numpy() ** 2).sum() for name, p in params.items() if name.startswith(("dense", "output")))
-    found, state = images.loss(SMOKE, params, (inputs, labels, kept))
+    found, state = TASK.loss(SMOKE, params, (inputs, labels, kept))
     assert state == () and found.item() == pytest.approx(plain + 5e-4 * squares / 2, rel=1e-13)
 
 
@@ -121,7 +123,7 @@ def test_inputs_lie_between_minus_and_plus_a_half():
 def test_fault_32_an_epoch_is_whole_batches_of_distinct_images():
     part = DIGITS.first((100, 10, 10))
     stream = batches(32, part=part)
-    assert images.epoch(part, SMOKE, 32) == 3
+    assert TASK.epoch(part, SMOKE, 32) == 3
     epochs = [torch.cat([next(stream)[0] for _ in range(3)]) for _ in range(2)]  # 100 // 32 = 3, four left over
     known = {tuple(image.ravel() / 16 - 0.5) for image in part.train_images.astype(float)}
     for epoch in epochs:
@@ -137,7 +139,7 @@ def test_fault_32_batch_larger_than_the_data():
 
 def test_same_generator_same_everything():
     for make in (
-        lambda: torch.cat([p.ravel() for p in images.init(DIGITS, images.SIZES["live"], generator(3)).values()]),
+        lambda: torch.cat([p.ravel() for p in TASK.init(DIGITS, TASK.SIZES["live"], generator(3)).values()]),
         lambda: next(batches(64, 3))[0],
         lambda: next(batches(64, 3))[2],
     ):
@@ -145,23 +147,23 @@ def test_same_generator_same_everything():
 
 
 def test_noise_does_not_change_the_order_of_the_data():
-    one, other = (next(images.batches(DIGITS, SMOKE, 64, generator(3), generator(seed))) for seed in (4, 5))
+    one, other = (next(TASK.batches(DIGITS, SMOKE, 64, generator(3), generator(seed))) for seed in (4, 5))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1]) and not torch.equal(one[2], other[2])
 
 
 def test_vmapped_gradients_are_those_of_separate_runs():
-    sets = [images.init(DIGITS, SMOKE, generator(seed), torch.float64) for seed in (0, 1)]
+    sets = [TASK.init(DIGITS, SMOKE, generator(seed), torch.float64) for seed in (0, 1)]
     inputs = [next(batches(16, seed, torch.float64)) for seed in (0, 1)]
-    objective = grad_and_value(functools.partial(images.loss, SMOKE), has_aux=True)
+    objective = grad_and_value(functools.partial(TASK.loss, SMOKE), has_aux=True)
     stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
     grads, (losses, _) = vmap(objective)(stacked, tuple(map(torch.stack, zip(*inputs, strict=True))), ())
-    metrics = vmap(lambda params: images.evaluate(params, DIGITS, "dev"))(stacked)
+    metrics = vmap(lambda params: TASK.evaluate(params, DIGITS, "dev"))(stacked)
     for r in range(2):
         alone, (loss, _) = objective(sets[r], inputs[r], ())
         assert losses[r].item() == pytest.approx(loss.item(), rel=1e-13)
         for name, g in alone.items():
             torch.testing.assert_close(grads[name][r], g, rtol=1e-10, atol=1e-14)
-        for name, value in images.evaluate(sets[r], DIGITS, "dev").items():
+        for name, value in TASK.evaluate(sets[r], DIGITS, "dev").items():
             assert metrics[name][r].item() == pytest.approx(value.item(), rel=1e-12)
 
 
@@ -172,13 +174,13 @@ DRAWN = torch.nn.init.trunc_normal_(torch.empty(1), std=0.1, a=-0.2, b=0.2, gene
 @pytest.mark.skipif(abs(DRAWN - 0.1541) > 1e-4, reason=f"torch {torch.__version__} draws other initial values")
 def test_training_is_what_it_was_in_version_1():
     """Sums over ten steps of plain gradient descent, written down with the first release of the task."""
-    params = images.init(DIGITS, SMOKE, generator(0), torch.float64)
+    params = TASK.init(DIGITS, SMOKE, generator(0), torch.float64)
     stream, total = batches(32, 1, torch.float64), 0.0
     for _ in range(10):
-        loss, _ = images.loss(SMOKE, params, next(stream))
+        loss, _ = TASK.loss(SMOKE, params, next(stream))
         grads = torch.autograd.grad(loss, list(params.values()))
         with torch.no_grad():
             for p, g in zip(params.values(), grads, strict=True):
                 p -= 0.1 * g
         total += loss.item()
-    assert images.VERSION == 1 and total == pytest.approx(23.053676012730453, rel=1e-12)
+    assert TASK.VERSION == 1 and total == pytest.approx(23.053676012730453, rel=1e-12)

@@ -9,9 +9,10 @@ import torch
 from torch.func import grad_and_value, vmap
 
 from nadam_ref.experiments.datasets import corpora, synthetic
-from nadam_ref.experiments.tasks import language_model
+from nadam_ref.experiments.tasks import TASKS
 from nadam_ref.experiments.tasks.language_model import Size
 
+TASK = TASKS["language_model"]
 CHAIN = corpora.load_text("chain")
 SIZE = Size(words=30, units=7, unroll=5)
 
@@ -21,7 +22,7 @@ def generator(seed=0):
 
 
 def first_batch(size, batch, seed=1, dtype=torch.float64):
-    return next(language_model.batches(CHAIN, size, batch, generator(seed), generator(), dtype))
+    return next(TASK.batches(CHAIN, size, batch, generator(seed), generator(), dtype))
 
 
 def words(count):
@@ -31,12 +32,12 @@ def words(count):
 
 
 def test_the_reports_network_has_4651600_parameters():
-    params = language_model.init(words(10_000), language_model.SIZES["paper"], generator())
+    params = TASK.init(words(10_000), TASK.SIZES["paper"], generator())
     assert sum(p.numel() for p in params.values()) == 4_651_600
 
 
 def test_initial_values():
-    params = language_model.init(words(10_000), language_model.SIZES["paper"], generator())
+    params = TASK.init(words(10_000), TASK.SIZES["paper"], generator())
     for name, x in params.items():
         assert x.is_leaf and x.requires_grad
         if name.startswith("lstm") and name.endswith("bias"):
@@ -60,14 +61,14 @@ def torch_model(params):
 
 
 def test_loss_gradients_and_state_are_those_of_torch():
-    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
+    params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
     with torch.no_grad():  # biases that matter
         for layer in range(SIZE.layers):
             params[f"lstm{layer}.bias"].uniform_(-1, 1, generator=generator(3))
     inputs, following, _ = first_batch(SIZE, 4)
     before = tuple(torch.rand(2, 4, 7, dtype=torch.float64, generator=generator(4)) for _ in range(2))
     one = torch.ones((), dtype=torch.float64)
-    loss, after = language_model.loss(SIZE, params, (inputs, following, one), before)
+    loss, after = TASK.loss(SIZE, params, (inputs, following, one), before)
     loss.backward()
 
     lstm = torch_model(params)
@@ -87,22 +88,22 @@ def test_loss_gradients_and_state_are_those_of_torch():
 
 
 def test_a_batch_that_begins_an_epoch_resets_the_state():
-    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
+    params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
     inputs, following, going = first_batch(SIZE, 4)
     assert going == 0
-    fresh = language_model.state(SIZE, 4, torch.float64)
+    fresh = TASK.state(SIZE, 4, torch.float64)
     used = tuple(torch.ones_like(x) for x in fresh)
-    first, _ = language_model.loss(SIZE, params, (inputs, following, going), used)
-    assert first == language_model.loss(SIZE, params, (inputs, following, going), fresh)[0]
-    assert first != language_model.loss(SIZE, params, (inputs, following, torch.ones(())), used)[0]
+    first, _ = TASK.loss(SIZE, params, (inputs, following, going), used)
+    assert first == TASK.loss(SIZE, params, (inputs, following, going), fresh)[0]
+    assert first != TASK.loss(SIZE, params, (inputs, following, torch.ones(())), used)[0]
 
 
 def test_batches_read_the_text_on_and_on():
     """Words of a batch follow those of the one before, in every column; an epoch begins again at the same place."""
     text = words(103)
     size = Size(words=103, units=4, unroll=4)
-    stream = language_model.batches(text, size, 5, generator(2), generator())
-    steps = language_model.epoch(text, size, 5)
+    stream = TASK.batches(text, size, 5, generator(2), generator())
+    steps = TASK.epoch(text, size, 5)
     assert steps == (103 // 5 - 1) // 4 == 4
     epochs = [[next(stream) for _ in range(steps)] for _ in range(2)]
     for inputs, following, _ in epochs[0]:
@@ -112,7 +113,7 @@ def test_batches_read_the_text_on_and_on():
     for first, second in zip(*epochs, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert [int(batch[2]) for batch in epochs[0]] == [0, 1, 1, 1]
-    other = next(language_model.batches(text, size, 5, generator(9), generator()))
+    other = next(TASK.batches(text, size, 5, generator(9), generator()))
     assert not torch.equal(other[0], epochs[0][0][0])
 
 
@@ -122,10 +123,10 @@ def test_rare_words_are_unknown():
 
 
 def test_vmapped_gradients_are_those_of_separate_runs():
-    sets = [language_model.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
+    sets = [TASK.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
     inputs = [first_batch(SIZE, 4, seed) for seed in (0, 1)]
     states = [tuple(torch.rand(2, 4, 7, dtype=torch.float64) for _ in range(2)) for _ in (0, 1)]
-    objective = grad_and_value(functools.partial(language_model.loss, SIZE), has_aux=True)
+    objective = grad_and_value(functools.partial(TASK.loss, SIZE), has_aux=True)
     alone = [objective(*run) for run in zip(sets, inputs, states, strict=True)]
     together = vmap(objective)(
         {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]},
@@ -142,8 +143,8 @@ def test_vmapped_gradients_are_those_of_separate_runs():
 @pytest.mark.parametrize(("split", "streams"), [("dev", 20), ("test", 1)])
 def test_evaluation_carries_the_state_and_counts_every_word_once(split, streams):
     """As TensorFlow's tutorial: 20 pieces of the development text side by side; the test text word by word, whole."""
-    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
-    found = language_model.evaluate(params, CHAIN, split)
+    params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
+    found = TASK.evaluate(params, CHAIN, split)
     ids = np.where(CHAIN.split(split) < 30, CHAIN.split(split), 0)
     text = torch.tensor(ids[: len(ids) // streams * streams].reshape(streams, -1).T)
     with torch.no_grad():
@@ -156,25 +157,25 @@ def test_evaluation_carries_the_state_and_counts_every_word_once(split, streams)
 
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_evaluation_vectorizes(split):
-    sets = [language_model.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
+    sets = [TASK.init(CHAIN, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
     stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
-    both = vmap(lambda params: language_model.evaluate(params, CHAIN, split))(stacked)
+    both = vmap(lambda params: TASK.evaluate(params, CHAIN, split))(stacked)
     for r in range(2):
-        expected = language_model.evaluate(sets[r], CHAIN, split)["loss"].item()
+        expected = TASK.evaluate(sets[r], CHAIN, split)["loss"].item()
         assert both["loss"][r].item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_penalty_is_added():
-    batch, state = first_batch(SIZE, 4), language_model.state(SIZE, 4, torch.float64)
-    params = language_model.init(CHAIN, SIZE, generator(), torch.float64)
-    plain, _ = language_model.loss(SIZE, params, batch, state)
+    batch, state = first_batch(SIZE, 4), TASK.state(SIZE, 4, torch.float64)
+    params = TASK.init(CHAIN, SIZE, generator(), torch.float64)
+    plain, _ = TASK.loss(SIZE, params, batch, state)
     weights = [x.detach().numpy() for name, x in params.items() if not name.endswith("bias")]
     for choice, expected in (
         ("l2", sum((w**2).sum() / 2 for w in weights)),
         ("l1", sum(abs(w).sum() for w in weights)),
     ):
         size = Size(words=30, units=7, unroll=5, penalty=choice, strength=0.25)
-        found, _ = language_model.loss(size, params, batch, state)
+        found, _ = TASK.loss(size, params, batch, state)
         assert (found - plain).item() == pytest.approx(0.25 * expected, rel=1e-11)
 
 
@@ -199,18 +200,18 @@ def test_the_generated_text_has_the_perplexity_of_its_model():
 
 
 def test_fault_31_vocabulary_too_small():
-    params = language_model.init(CHAIN, language_model.SIZES["small"], generator())
+    params = TASK.init(CHAIN, TASK.SIZES["small"], generator())
     assert len(params["embedding"]) == len(params["output.bias"]) == 51  # no more than the text has
     with pytest.raises(ValueError, match="a vocabulary of 1 word leaves nothing to learn; made-up text has 1"):
-        language_model.init(words(1), SIZE, generator())
+        TASK.init(words(1), SIZE, generator())
 
 
 def test_fault_32_text_shorter_than_a_batch():
     short = CHAIN.first((100, 40, 40))
     with pytest.raises(ValueError, match=r"batch 20 × 5 words needs 120 words of text; .* has 100"):
-        first = language_model.batches(short, SIZE, 20, generator(), generator())
+        first = TASK.batches(short, SIZE, 20, generator(), generator())
         next(first)
     with pytest.raises(ValueError, match=r"the dev part of .* has 20 words; it needs 40"):
-        language_model.evaluate(language_model.init(CHAIN, SIZE, generator()), CHAIN.first((100, 20, 40)), "dev")
+        TASK.evaluate(TASK.init(CHAIN, SIZE, generator()), CHAIN.first((100, 20, 40)), "dev")
     with pytest.raises(ValueError, match=r"the test part of .* has 1 words; it needs 2"):
-        language_model.evaluate(language_model.init(CHAIN, SIZE, generator()), CHAIN.first((100, 40, 1)), "test")
+        TASK.evaluate(TASK.init(CHAIN, SIZE, generator()), CHAIN.first((100, 40, 1)), "test")

@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-from nadam_ref.experiments.open_details import SURELY, Detail, details
+from nadam_ref.experiments.open_details import CERTAINTY, Detail, details
 from nadam_ref.experiments.tasks import TASKS
 
 
@@ -13,7 +13,7 @@ def test_every_task_has_its_open_details_once():
     counts = collections.Counter((row.task, row.detail) for row in details())
     assert set(counts.values()) == {1}
     assert {task for task, _ in counts} == set(TASKS)
-    assert {row.surely for row in details()} == set(SURELY) - {"secondary"}  # which the errata use
+    assert {row.certainty for row in details()} == set(CERTAINTY) - {"secondary"}  # which the errata use
 
 
 @pytest.mark.parametrize("row", details(), ids=lambda row: f"{row.task}: {row.detail}")
@@ -26,5 +26,5 @@ def test_a_row_is_filled_in_and_its_constants_are_the_codes(row):
 
 
 def test_an_unknown_degree_is_refused():
-    with pytest.raises(ValueError, match=r"images, x: surely must be one of found, .* not 'maybe'"):
+    with pytest.raises(ValueError, match=r"images, x: certainty must be one of found, .* not 'maybe'"):
         Detail("images", "x", "a", "maybe", "b", "c")

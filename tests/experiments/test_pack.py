@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import os
+import typing
 import zipfile
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 from nadam_ref.cli import main
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.pack import PackError
-from nadam_ref.experiments.runs.record import Record, Store, provenance
+from nadam_ref.experiments.runs.record import Record, provenance
+from nadam_ref.experiments.runs.spec import RunSpec
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.train import failed, run
 
 
@@ -117,9 +120,11 @@ def test_fault_56_a_newer_pack_and_no_pack(records, tmp_path):
 
 
 def test_fault_72_runs_of_two_protocols_are_not_mixed(records, tmp_path):
-    first, second, *_ = records
-    second = dataclasses.replace(second, provenance={**second.provenance, "protocol_sha256": "0" * 64})
-    with pytest.raises(PackError, match=r"different protocols .*images/smoke \(000000000000, "):
+    first, second = (
+        dataclasses.replace(record, provenance={**record.provenance, "protocol_sha256": digit * 64})
+        for record, digit in zip(records, "0f", strict=False)
+    )
+    with pytest.raises(PackError, match=r"different protocols .*images/smoke \(000000000000, ffffffffffff\)"):
         pack.write(tmp_path, [first, second])
     with pytest.raises(PackError, match="no records"):
         pack.write(tmp_path, [])
@@ -153,3 +158,26 @@ def test_a_sweep_goes_on_from_a_pack(records, tmp_path, capsys):
     assert counts[0] == counts[1] != ""
     assert main(["unpack", str(tmp_path), "--store", str(tmp_path / "store")]) == 2
     assert "is no pack of records" in capsys.readouterr().err
+
+
+def test_a_pack_says_which_protocol_planned_a_run(make_spec, tmp_path):
+    spec = make_spec(protocol_sha256="f" * 64)
+    pack.write(tmp_path, [failed(spec, "crashed", "")])
+    (record,) = pack.read(tmp_path)
+    assert record.spec.protocol_sha256 == record.provenance["protocol_sha256"] == "f" * 64
+
+
+def test_metrics_are_in_the_order_of_the_table(make_spec, tmp_path):
+    names = [f"dev_{letter}" for letter in "abcdefgh"]
+    made = failed(make_spec(), "crashed", "")
+    pack.write(tmp_path, [dataclasses.replace(made, metrics=dict.fromkeys(reversed(names), 1.0))])
+    (record,) = pack.read(tmp_path)
+    assert list(record.metrics) == names
+
+
+def test_a_pack_is_read_however_annotations_are_kept(records, tmp_path, monkeypatch):
+    pack.write(tmp_path, records)
+    hints = typing.get_type_hints(RunSpec)
+    for field in dataclasses.fields(RunSpec):
+        monkeypatch.setattr(field, "type", hints[field.name])  # what they are where their evaluation is not postponed
+    assert {record.spec.id for record in pack.read(tmp_path)} == {record.spec.id for record in records}

@@ -3,21 +3,24 @@
 import copy
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import constructed
 import pytest
 import torch
+import yaml
 
 import nadam_ref
 from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.protocol import definition, planning, stages
+from nadam_ref.experiments.protocol import definition, planning
+from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.published import reported
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.runs.train import run
-from nadam_ref.experiments.statistics import summary
-from nadam_ref.experiments.verdicts.arms import gather
+from nadam_ref.experiments.tasks import model_of
+from nadam_ref.experiments.verdicts.arms import best, gather, rows
 from nadam_ref.experiments.verdicts.verdicts import compare
 
 RESULTS = Path(__file__).parents[2] / "book" / "results"
@@ -25,7 +28,7 @@ NINE = ["GD", "Momentum", "NAG", "RMSProp", "Adam", "Nadam", "MaxProp", "AdaMax"
 
 
 def test_the_nine_methods_in_the_reports_order():
-    assert planning.methods() == NINE
+    assert list(dict.fromkeys(arm.optimizer for arm in load().task("images").arms.values())) == NINE
     assert set(NINE) < set(nadam_ref.OPTIMIZERS)
 
 
@@ -36,8 +39,8 @@ ROWS = [f"{name}-{how}" for how in ("common", "dense") for name in ("Adam", "Nad
 
 def data_of(profile, task):
     """The first data set of a profile; skips where it is not there."""
-    name = planning.data_names(profile, task)[0]
-    if not registry.available(name):
+    name = next(iter(profile_of(task, profile).data))
+    if registry.state(name) == "absent":
         pytest.skip(f"needs {name} in NADAM_REF_DATA or the cache")
     return name
 
@@ -51,12 +54,12 @@ def test_the_arms():
     assert planning.arms("autoencoder") == six + DIALECTS[:3] + APART + ["Nadam-iclr-printed"]
 
 
-@pytest.mark.parametrize("task", planning.tasks())
+@pytest.mark.parametrize("task", load().tasks)
 def test_every_arm_but_the_two_without_a_pair_is_compared(task):
-    assert set(planning.arms(task)) - set(planning.compared(task)) <= {"GD", "MaxProp"}
+    assert set(planning.arms(task)) - set(load().task(task).compared) <= {"GD", "MaxProp"}
 
 
-@pytest.mark.parametrize("task", planning.tasks())
+@pytest.mark.parametrize("task", load().tasks)
 @pytest.mark.parametrize("profile", ["smoke", "live", "small", "paper"])
 def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task, profile):
     specs = planning.specs(profile, data_of(profile, task), task)
@@ -72,11 +75,11 @@ def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task, profile
 
 
 def test_arms_of_a_family_begin_at_the_same_rates():
-    for task in planning.tasks():
+    for task in load().tasks:
         specs = planning.specs("small", data_of("small", task), task)
         tried = {}
         for spec in specs:
-            tried.setdefault(planning.section(task)["arms"][planning.arm(spec)]["family"], set()).add(spec.lr)
+            tried.setdefault(load().task(task).arms[planning.arm(spec)].family, set()).add(spec.lr)
         assert all(len(rates) == 3 for rates in tried.values())
 
 
@@ -120,7 +123,7 @@ def test_settings_are_the_reports():
         )  # the class accepts all of it
 
 
-@pytest.mark.skipif(not registry.available("mnist"), reason="needs MNIST in NADAM_REF_DATA or the cache")
+@pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")
 def test_sizes_and_lengths():
     for profile, steps, dense in (("small", 1500, 64), ("paper", 8593, 512)):
         specs = planning.specs(profile, "mnist")
@@ -201,35 +204,33 @@ def test_the_rates_that_a_paper_printed_are_run_first():
 
 def test_the_stages_of_a_profile():
     """Tuning, then reporting; a run that is left out ends it."""
-    plans, asked = [stages.Plan("smoke", "digits", task) for task in ("images", "autoencoder")], []
+    plans, asked = [planning.Plan("smoke", "digits", task) for task in ("images", "autoencoder")], []
 
     def make(specs):
         asked.append(specs)
         return [ended(spec, {}) for spec in specs]
 
-    assert stages.stages(plans, make)
+    assert planning.run_stages(plans, make)
     arms = [len(planning.arms(task)) for task in ("images", "autoencoder")]
     assert [len(specs) for specs in asked[:1]] == [sum(arms) * 3 * 2]
     assert {spec.seed for spec in asked[0]} == {1000, 1001} and {spec.seed for spec in asked[1]} == {0, 1}
-    expected = sum(sum(stages.expected(plan).values()) for plan in plans)
+    expected = sum(sum(planning.expected_runs(plan.task, plan.profile).values()) for plan in plans)
     assert sum(arms) * 2 < len(asked[1]) <= expected - len(asked[0])
-    assert not stages.stages(plans, lambda specs: make(specs)[1:])
+    assert not planning.run_stages(plans, lambda specs: make(specs)[1:])
 
 
-@pytest.mark.parametrize("task", planning.tasks())
+@pytest.mark.parametrize("task", load().tasks)
 def test_an_arm_is_known_by_its_settings_however_they_are_typed(task):
-    for name, found in planning.section(task)["arms"].items():
-        lazy = found.get("row_lazy", planning.section(task).get("row_lazy", False))
-        spec = constructed.spec(task, name, 0.1, 0)
-        assert (planning.arm(spec), spec.row_lazy) == (name, lazy)
+    for name in load().task(task).arms:
+        assert planning.arm(constructed.spec(task, name, 0.1, 0)) == name
 
 
 def test_the_pilot_is_that_of_the_runs_of_version_2():
     """40 seeds for images: the spread over pairs comes from the recorded runs."""
     found = gather(pack.read(RESULTS / "images-small"), "small")["images"]
     spread = compare(found["Nadam"], found["Adam"], "test_loss").differences.std(ddof=1)
-    assert planning.pilot("small", "images") == pytest.approx(spread, abs=5e-4)
-    assert planning.pilot("small", "word2vec") is None
+    assert profile_of("images", "small").pilot == pytest.approx(spread, abs=5e-4)
+    assert profile_of("word2vec", "small").pilot is None
 
 
 # ---------------------------------------------------------------- earlier versions
@@ -239,36 +240,85 @@ def test_packs_of_version_2_keep_their_plan():
     records = pack.read(RESULTS / "images-small")
     (said,) = {record.provenance["protocol_sha256"] for record in records}
     assert definition.version_of("images", "small", said) == 2
-    assert definition.version_of("images", "small", definition.sha256("images", "small")) is None
+    assert definition.version_of("images", "small", profile_of("images", "small").sha256) == load().version == 3
+    assert planning.version(records[0]) == 2
     assert planning.planned_seeds(records) == {"images": list(range(10))}
     assert {planning.arm(record.spec) for record in records} == set(NINE + DIALECTS)
 
 
-# ---------------------------------------------------------------- the hash
+# ---------------------------------------------------------------- the file
+
+PROTOCOL = Path(definition.__file__).with_name("protocol.yaml").read_text(encoding="utf-8")
+
+#: Hashes that recorded runs carry, of each version: they never change.
+RECORDED = {
+    (2, "images", "small"): "7480f110522dc94d7ef31330b18628cd364ac74ac72a6b997af1fcf0887808cd",
+    (3, "images", "small"): "28c20c7e9a09226d6d0ce8292782d7cc67736f8968efcab7cc295fb2b274eb76",
+    (3, "word2vec", "paper"): "390ab7ad407cfa4530aee35e971b712ef83adfd084848f2dc938e0fd3d7b377a",
+}
 
 
-def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task(monkeypatch):
-    content = copy.deepcopy(definition._content())
-    monkeypatch.setattr(definition, "_content", lambda version=None: content)
+@pytest.mark.parametrize(("version", "task", "profile"), RECORDED)
+def test_the_hashes_in_recorded_runs_stay(version, task, profile):
+    assert profile_of(task, profile, version).sha256 == RECORDED[version, task, profile]
 
-    def hashes():
-        definition.sha256.cache_clear()
-        return {
-            (task, profile): definition.sha256(task, profile)
-            for task in planning.tasks()
-            for profile in ("small", "live")
-        }
 
-    try:
-        before = hashes()
-        assert len(set(before.values())) == 8 and definition.sha256("images", "huge") == ""
-        content["tasks"]["images"]["profiles"]["small"]["data"]["mnist"]["steps"] = 1501
-        after = hashes()
-        assert {key for key in before if before[key] != after[key]} == {("images", "small")}
-        content["version"] += 1
-        assert not set(after.values()) & set(hashes().values())
-    finally:
-        definition.sha256.cache_clear()
+def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task():
+    def hashes(content):
+        tasks = definition.read(yaml.safe_dump(content)).tasks
+        return {(task, name): tasks[task].profile(name).sha256 for task in tasks for name in ("small", "live")}
+
+    content = yaml.safe_load(PROTOCOL)
+    before = hashes(content)
+    assert len(set(before.values())) == 8
+    assert before == {(task, name): profile_of(task, name).sha256 for task, name in before}
+    changed = copy.deepcopy(content)
+    changed["tasks"]["images"]["profiles"]["small"]["data"]["mnist"]["steps"] = 1501
+    after = hashes(changed)
+    assert {key for key in before if before[key] != after[key]} == {("images", "small")}
+    assert not set(after.values()) & set(hashes({**changed, "version": 4}).values())
+
+
+def test_an_earlier_version_is_read_whole():
+    plan = profile_of("images", "small", 2)
+    assert plan.tuning == (1000, 1001) and plan.reporting == tuple(range(10))
+    assert (plan.most, len(plan.windows["adaptive"]), plan.middle) == (
+        14,
+        8,
+        {},
+    )  # eight rates, three more on each side
+    assert "Nadam-radam" in plan.arms
+    with pytest.raises(planning.ProtocolError, match="there is no version 7 of the protocol; there are: 2, 3"):
+        load(7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "message"),
+    [
+        ("most: 12", "most: many", "many", "tasks.images.profiles.small.most must be a whole number, not 'many'"),
+        ("pilot: 0.131", "pilots: 0.131", "pilots", "profiles.small.pilots is not a key here; there are: arms, rates"),
+        ("family: gd, hyper", "hyper", "  GD: {", "tasks.images.arms.GD has no 'family'"),
+        ("steps: 1500, evaluate", "steps: 1.5e3, evaluate", "1.5e3", "small.data.mnist.steps must be a whole number"),
+        ("reporting: 40", "reporting: [0, 1000]", "small:", "profiles.small tunes and reports with seed 1000"),
+        (
+            "[GD, Momentum, NAG, RMSProp, Adam, Nadam]",
+            "[Gd, NAG]",
+            "Gd",
+            "live.arms names 'Gd'; there are: GD, Momentum",
+        ),
+        ("bias_correction: true", "bias: true", "  RMSProp: {", "arms.RMSProp cannot be: RMSProp: got an unexpected"),
+        ("{gd: 3.2e-1, sum: 1.0e-1,", "{sum: 1.0e-1,", "middle: {sum", "images.middle says nothing on the family 'gd'"),
+        ("batch: 64", "batch 64", "", "protocol.yaml is not YAML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(old, new, key, message):
+    text = PROTOCOL.replace(old, new, 1)
+    assert text != PROTOCOL
+    with pytest.raises(planning.ProtocolError, match=re.escape(message)) as error:
+        definition.read(text)
+    if key:
+        line = next(number for number, words in enumerate(text.splitlines(), 1) if key in words)
+        assert f"protocol.yaml, line {line}: " in str(error.value)
 
 
 def test_a_new_choice_of_a_task_at_its_default_changes_no_id():
@@ -277,8 +327,8 @@ def test_a_new_choice_of_a_task_at_its_default_changes_no_id():
         units: int
         init: str = "paper"
 
-    assert planning.model(Size(3)) == {"units": 3}
-    assert planning.model(Size(3, "he_normal")) == {"units": 3, "init": "he_normal"}
+    assert model_of(Size(3)) == {"units": 3}
+    assert model_of(Size(3, "he_normal")) == {"units": 3, "init": "he_normal"}
 
 
 def test_what_the_protocol_does_not_have():
@@ -287,15 +337,15 @@ def test_what_the_protocol_does_not_have():
         (("paper", "digits"), "'paper', 'digits'; it has: mnist"),
         (("live", "digits", "poetry"), "no task 'poetry'; it has: images, word2vec"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(planning.ProtocolError, match=message):
             planning.specs(*arguments)
 
 
 def test_the_smoke_profile_runs_whole():
     records = [run(spec) for spec in planning.specs("smoke", "digits")]
-    table = summary.rows(records)
+    table = rows(records)
     assert len(table) == 18 * 3
-    assert [planning.arm(row.spec) for row in summary.best(table)] == NINE + DIALECTS + APART
+    assert [row.arm for row in best(records)] == NINE + DIALECTS + APART
     assert all(row.n == 2 and math.isfinite(row.dev_loss.mean) for row in table)
 
 

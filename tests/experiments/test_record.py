@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from nadam_ref import machine
-from nadam_ref.experiments.runs.record import Record, RecordError, RunSpec, Store, provenance
+from nadam_ref.experiments.runs.record import Record, RecordError, provenance
+from nadam_ref.experiments.runs.spec import RunSpec
+from nadam_ref.experiments.runs.store import Store
 
 
 @pytest.fixture
@@ -48,7 +51,8 @@ def strictly(text):
 def test_the_name_is_the_sha256_of_the_canonical_config(make_spec):
     spec = make_spec()
     later = {"clip_norm", "anneal", "row_lazy", "device"}  # not in the name where they are at their default
-    config = {f.name: getattr(spec, f.name) for f in dataclasses.fields(RunSpec) if f.name not in later}
+    fields = [f.name for f in dataclasses.fields(RunSpec) if f.name not in later | {"protocol_sha256"}]
+    config = {name: getattr(spec, name) for name in fields}
     text = json.dumps(config, sort_keys=True, separators=(",", ":"))
     assert spec.id == hashlib.sha256(text.encode()).hexdigest()
 
@@ -60,9 +64,19 @@ def test_every_field_decides_the_name(make_spec):
         "evaluate_every": 1, "subset": (1, 1, 1), "dtype": "float64", "threads": 2,
         "clip_norm": 5.0, "anneal": (0.5, 4), "row_lazy": True, "device": "cuda",
     }  # fmt: skip
-    assert set(changed) == {f.name for f in dataclasses.fields(RunSpec)}
+    assert set(changed) == {f.name for f in dataclasses.fields(RunSpec)} - {"protocol_sha256"}
     names = {dataclasses.replace(make_spec(), **{key: value}).id for key, value in changed.items()}
     assert len(names | {make_spec().id}) == len(changed) + 1
+
+
+def test_the_protocol_that_planned_a_run_is_in_its_record_and_not_in_its_name(make_record, make_spec, tmp_path):
+    """It goes to a worker by pickling, into the record, and comes back with the record's specification."""
+    spec = pickle.loads(pickle.dumps(make_spec(protocol_sha256="f" * 64)))
+    assert spec == make_spec() and spec.id == make_spec().id and hash(spec) == hash(make_spec())
+    assert provenance(make_spec(), 1.0)["protocol_sha256"] == ""
+    Store(tmp_path).put(make_record(spec=spec))
+    (record,) = Store(tmp_path)
+    assert record.provenance["protocol_sha256"] == record.spec.protocol_sha256 == "f" * 64
 
 
 def test_fault_57_numbers_have_one_type_so_one_name(make_spec):
@@ -125,7 +139,7 @@ def test_the_file_says_where_it_was_made(make_record):
     assert payload["schema"] == 1 and payload["provenance"]["wall_seconds"] == 1.25
     known = {"nadam_ref", "torch", "numpy", "python", "platform", "cpu", "cpu_capability", "commit", "dirty", "time"}
     assert known <= set(payload["provenance"])
-    assert len(payload["provenance"]["protocol_sha256"]) == 64
+    assert payload["provenance"]["protocol_sha256"] == ""  # nothing planned it
 
 
 def test_fault_50_a_write_that_is_cut_off_leaves_nothing(make_record, tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ import pytest
 
 from nadam_ref import cli, tables
 from nadam_ref.commands import report as report_command
-from nadam_ref.experiments.protocol import definition
+from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs import pack
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.verdicts import report
 from nadam_ref.experiments.verdicts.arms import gather
 from nadam_ref.tables import Column, Table
@@ -54,7 +54,7 @@ def made():
     # other commands keep time and seconds of each run, and so does a pack
     timed = {"time": "2026-01-01T00:00:00+00:00", "wall_seconds": 1.0}
     # made under version 2, whose plan has ten seeds
-    hashes = {task: definition.sha256(task, "small", 2) for task in ("word2vec", "images")}
+    hashes = {task: profile_of(task, "small", 2).sha256 for task in ("word2vec", "images")}
     return [
         dataclasses.replace(r, provenance={**r.provenance, **timed, "protocol_sha256": hashes[r.spec.task]})
         for r in records
@@ -98,7 +98,7 @@ def test_json_has_every_verdict_typed(store, capsys):
     absent = primary["images", "NadaMax vs AdaMax"]
     assert (absent["n"], absent["ours_log_gap"], absent["p"], absent["paper_first"]) == (0, None, None, 0.0204)
     assert found["title"] is None and found["profile"] == "small"
-    assert found["tasks"]["images"]["protocol_sha256"] == definition.sha256("images", "small", 2)
+    assert found["tasks"]["images"]["protocol_sha256"] == profile_of("images", "small", 2).sha256
     assert {row["part"] for row in found["confound"]} == {"memory and length", "look-ahead", "whole gain"}
     assert {row["arm"] for row in found["methods"] if row["task"] == "images"} >= {"Nadam-iclr", "Momentum"}
     assert all(0 <= row["share"] <= 1 for row in found["luck"])

@@ -11,13 +11,13 @@ from nadam_ref.commands import reproduce
 from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.reproductions import KNOWN, Known, reach
 from nadam_ref.experiments.runs import checkpoints
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.train import Given, run
 from nadam_ref.experiments.verdicts.arms import gather
 
 
 def needs(name):
-    return pytest.mark.skipif(not registry.available(name), reason=f"needs {name} in NADAM_REF_DATA or the cache")
+    return pytest.mark.skipif(registry.state(name) == "absent", reason=f"needs {name} in NADAM_REF_DATA or the cache")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from soak_driver import specs
 
 from nadam_ref.cli import main
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.train import run
 
 pytestmark = [

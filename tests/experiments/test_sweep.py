@@ -17,9 +17,11 @@ import torch
 from distributed import LocalCluster
 
 from nadam_ref.experiments.protocol import planning
+from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.runs import checkpoints, worker
 from nadam_ref.experiments.runs import sweep as engine
-from nadam_ref.experiments.runs.record import RecordError, Store
+from nadam_ref.experiments.runs.record import RecordError
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
 from nadam_ref.experiments.runs.train import Training, run
 
@@ -78,9 +80,9 @@ def test_a_sweep_with_workers_of_its_own_gives_bitwise_what_this_process_gives(m
     assert multiprocessing.active_children() == before_all
 
 
-@pytest.mark.parametrize("task", planning.tasks())
+@pytest.mark.parametrize("task", load().tasks)
 def test_every_task_gives_the_same_bits_in_a_worker(client, tmp_path, task):
-    (name, *_) = planning.data_names("smoke", task)
+    (name, *_) = profile_of(task, "smoke").data
     specs = [x for x in planning.specs("smoke", name, task) if (x.optimizer, x.seed) == ("Nadam", 1000)][::4]
     for record in sweep(specs, Store(tmp_path), client=client):
         assert (record.status, record.outcome_sha256) == ("finished", run(record.spec).outcome_sha256)
@@ -136,7 +138,8 @@ def script(tmp_path, text, *, settings="", **environment):
 
 SWEEP = """
 from nadam_ref.experiments.protocol import planning
-from nadam_ref.experiments.runs.record import Store
+from nadam_ref.experiments.protocol.definition import load, profile_of
+from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import sweep
 """
 ONE = 'print(len(sweep(planning.specs("smoke", "digits", "images")[:1], Store("store"))))'

@@ -8,33 +8,38 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
 
 import nadam_ref
 from nadam_ref import fused
-from nadam_ref.experiments.datasets import registry
+from nadam_ref.experiments import datasets
 from nadam_ref.experiments.protocol import planning
-from nadam_ref.experiments.runs import pack, record, train
+from nadam_ref.experiments.protocol.definition import profile_of
+from nadam_ref.experiments.runs import pack, train
+from nadam_ref.experiments.runs import spec as specs
 from nadam_ref.experiments.runs.batched import run_together
 from nadam_ref.experiments.runs.record import provenance
 from nadam_ref.experiments.runs.train import run
 from nadam_ref.experiments.statistics import summary
-from nadam_ref.experiments.tasks import images
+from nadam_ref.experiments.tasks import TASKS, Task
 from nadam_ref.rules import DIALECTS
+
+TASK = TASKS["images"]
 
 
 def test_a_run_is_what_a_plain_loop_does(make_spec):
     spec = make_spec("Adam", seed=5)
-    digits = registry.load("digits")
-    size = images.SIZES["smoke"]
-    params = images.init(digits, size, train.stream(5, "init"))
+    digits = datasets.load("digits")
+    size = TASK.SIZES["smoke"]
+    params = TASK.init(digits, size, train.stream(5, "init"))
     optimizer = nadam_ref.Adam(params.values(), lr=0.01)
-    batches = images.batches(digits, size, 32, train.stream(5, "order"), train.stream(5, "dropout"))
+    batches = TASK.batches(digits, size, 32, train.stream(5, "order"), train.stream(5, "dropout"))
     losses = []
     for _ in range(7):
-        loss, _ = images.loss(size, params, next(batches))
+        loss, _ = TASK.loss(size, params, next(batches))
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
@@ -43,9 +48,7 @@ def test_a_run_is_what_a_plain_loop_does(make_spec):
     assert record.curves["train_loss"] == pytest.approx(losses, rel=1e-5)
     assert record.curves["dev_step"] == [0, 3, 6, 7]
     assert record.metrics["dev_loss"] == record.curves["dev_loss"][-1]
-    assert record.metrics["test_loss"] == pytest.approx(
-        float(images.evaluate(params, digits, "test")["loss"]), rel=1e-5
-    )
+    assert record.metrics["test_loss"] == pytest.approx(float(TASK.evaluate(params, digits, "test")["loss"]), rel=1e-5)
     assert (record.status, record.step, record.reason) == ("finished", 7, "")
 
 
@@ -91,7 +94,7 @@ def test_fault_61_one_thread_during_the_run_and_restored_after_an_error(make_spe
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        monkeypatch.setattr(images, "loss", loss)
+        monkeypatch.setattr(TASK, "loss", loss)
         with pytest.raises(RuntimeError, match="stop here"):
             run(make_spec())
         assert seen == [1] and torch.get_num_threads() == 2
@@ -106,7 +109,7 @@ def test_dtype_is_the_dtype_of_the_run(make_spec):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_fault_29_loss_not_finite_at_step_0(make_spec, monkeypatch, bad):
-    monkeypatch.setattr(images, "loss", lambda size, params, *_: (params["output.bias"].sum() * bad, ()))
+    monkeypatch.setattr(TASK, "loss", lambda size, params, *_: (params["output.bias"].sum() * bad, ()))
     record = run(make_spec())
     assert (record.status, record.step, record.metrics) == ("diverged", 0, {})
     assert len(record.curves["train_loss"]) == 1 and not math.isfinite(record.curves["train_loss"][0])
@@ -133,14 +136,14 @@ def test_fault_30_ten_times_the_first_loss_for_fifty_steps():
 
 
 def test_fault_1_a_nan_gradient_ends_as_diverged(make_spec, monkeypatch):
-    plain = images.loss
+    plain = TASK.loss
 
     def loss(*arguments):
         value, state = plain(*arguments)
         value.register_hook(lambda grad: grad * math.nan)
         return value, state
 
-    monkeypatch.setattr(images, "loss", loss)
+    monkeypatch.setattr(TASK, "loss", loss)
     for optimizer in nadam_ref.OPTIMIZERS:
         record = run(make_spec(optimizer))
         assert (record.status, record.step) == ("diverged", 1), optimizer
@@ -175,7 +178,7 @@ def test_fault_32_batch_larger_than_the_data(make_spec):
         ({"profile": "huge"}, ValueError, "no profile is called 'huge'"),
         ({"hyperparameters": {"lr": 0.1, "mu": 0.9}}, ValueError, "Nadam: .*mu"),
         ({"task_version": 99}, ValueError, "the spec asks for"),
-        ({"data_sha256": "0" * 64}, registry.DataError, "the spec asks for 0000"),
+        ({"data_sha256": "0" * 64}, datasets.DataError, "the spec asks for 0000"),
     ],
 )
 def test_what_cannot_be_run_says_why(make_spec, change, error, message):
@@ -228,25 +231,39 @@ def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(mak
     assert together.status == "finished"
 
 
-def square(monkeypatch, **changes):
+@dataclasses.dataclass
+class Nothing:
+    """A model without sizes."""
+
+
+class Square(Task):
     """A made-up task: minimize the sum of x² from x = 1. A batch is (0,)."""
 
-    @dataclasses.dataclass
-    class Nothing:
-        pass
+    VERSION = 1
+    SIZES: ClassVar = {"smoke": Nothing()}
 
-    task = SimpleNamespace(
-        VERSION=1,
-        SIZES={"smoke": Nothing()},
-        load=lambda name, subset: SimpleNamespace(label="none", sha256="none"),
-        epoch=lambda data, size, batch: 2,
-        init=lambda data, size, generator, dtype: {"x": torch.ones(4, 1, dtype=dtype, requires_grad=True)},
-        batches=lambda *_: iter(lambda: (torch.tensor([0]),), None),
-        state=lambda *_: (),
-        rows=lambda batch: {},
-        loss=lambda size, params, batch, state: (params["x"].square().sum() / 4, state),
-        evaluate=lambda params, registry, split: {"loss": params["x"].square().mean().double()},
-    )
+    def load(self, name, subset=None):
+        return SimpleNamespace(label="none", sha256="none")
+
+    def epoch(self, data, size, batch):
+        return 2
+
+    def init(self, data, size, generator, dtype=torch.float32):
+        return {"x": torch.ones(4, 1, dtype=dtype, requires_grad=True)}
+
+    def batches(self, *_):
+        return iter(lambda: (torch.tensor([0]),), None)
+
+    def loss(self, size, params, batch, state=()):
+        return params["x"].square().sum() / 4, state
+
+    def evaluate(self, params, data, split):
+        return {"loss": params["x"].square().mean().double()}
+
+
+def square(monkeypatch, **changes):
+    """The specification of a run of `Square`, with some of its methods changed."""
+    task = Square()
     for name, value in changes.items():
         setattr(task, name, value)
     monkeypatch.setitem(train.TASKS, "square", task)
@@ -298,7 +315,7 @@ def test_row_lazy_updates_leave_other_rows_alone(make_spec, monkeypatch, lazy, l
 
 
 def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
-    (name, *_) = planning.data_names("smoke", "word2vec")
+    (name, *_) = profile_of("word2vec", "smoke").data
     spec = next(x for x in planning.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
     quick, plain = train.Training(spec), train.Training(spec)
     assert plain.optimizer.param_groups[0]["fused"] is True
@@ -312,7 +329,7 @@ def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding():
 
 
 def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeypatch):
-    (name, *_) = planning.data_names("smoke", "word2vec")
+    (name, *_) = profile_of("word2vec", "smoke").data
     spec, *_ = planning.specs("smoke", name, "word2vec")
     found = [provenance(spec, 1.0)["row_kernel"]]
     monkeypatch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
@@ -327,17 +344,16 @@ def test_a_record_says_whether_its_rows_had_a_compiled_kernel(make_spec, monkeyp
 def test_a_long_run_keeps_means_of_its_training_losses(make_spec, monkeypatch):
     """Seven steps, evaluated after every third: the means of three, three and one."""
     whole = run(make_spec(steps=7, evaluate_every=3)).curves["train_loss"]
-    monkeypatch.setattr(record, "LONG", 6)
+    monkeypatch.setattr(specs, "LONG", 6)
     spec = make_spec(steps=7, evaluate_every=3)
     found = run(spec).curves["train_loss"]
     assert spec.train_every == 3
     assert found == pytest.approx([sum(whole[:3]) / 3, sum(whole[3:6]) / 3, whole[6]])
-    (row,) = summary.rows([run(spec)])
-    assert summary.curve([run(spec)], row, "train_loss").step.tolist() == [0, 3, 6]
+    assert summary.curve([run(spec)], "train_loss").step.tolist() == [0, 3, 6]
 
 
 def test_a_row_lazy_run_says_how_many_steps_its_rows_took():
-    (name, *_) = planning.data_names("smoke", "word2vec")
+    (name, *_) = profile_of("word2vec", "smoke").data
     specs = {planning.arm(spec): spec for spec in planning.specs("smoke", name, "word2vec")}
     training = train.Training(specs["Adam"])
     while not training.ended:
@@ -357,9 +373,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("task", ["images", "word2vec", "language_model", "autoencoder"])
 def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(task, tmp_path):
     """Saved to a file and read by another object, in the middle of an epoch and of an evaluation interval."""
-    spec = next(
-        x for x in planning.specs("smoke", planning.data_names("smoke", task)[0], task) if x.optimizer == "Nadam"
-    )
+    spec = next(x for x in planning.specs("smoke", profile_of(task, "smoke").data[0], task) if x.optimizer == "Nadam")
     spec = dataclasses.replace(spec, steps=9, evaluate_every=4)
     whole = run(spec)
 
@@ -419,7 +433,7 @@ def test_fault_35_out_of_memory_is_a_status(make_spec, monkeypatch, error):
     def loss(*_):
         raise error
 
-    monkeypatch.setattr(images, "loss", loss)
+    monkeypatch.setattr(TASK, "loss", loss)
     record = run(make_spec())
     assert (record.status, record.step, record.metrics) == ("out_of_memory", 0, {})
     assert record.reason == str(error).split("\n")[0]

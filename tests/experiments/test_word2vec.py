@@ -11,9 +11,10 @@ from torch.func import grad_and_value, vmap
 
 from nadam_ref import Nadam
 from nadam_ref.experiments.datasets import corpora, registry
-from nadam_ref.experiments.tasks import pick, scatter, word2vec
+from nadam_ref.experiments.tasks import TASKS, pick, scatter, word2vec
 from nadam_ref.experiments.tasks.word2vec import Size
 
+TASK = TASKS["word2vec"]
 CLUSTERS = corpora.load_words("clusters")
 SIZE = Size(words=91, dimensions=6, negatives=5)
 
@@ -23,7 +24,7 @@ def generator(seed=0):
 
 
 def first_batch(size=SIZE, batch=8, seed=1, dtype=torch.float64):
-    return next(word2vec.batches(CLUSTERS, size, batch, generator(seed), generator(seed + 10), dtype))
+    return next(TASK.batches(CLUSTERS, size, batch, generator(seed), generator(seed + 10), dtype))
 
 
 def counting(tokens, words=None):
@@ -98,9 +99,9 @@ def test_a_batch_is_consecutive_words_each_with_both_neighbours(monkeypatch):
     monkeypatch.setattr(word2vec, "BLOCK", 5)  # nor does it matter where a block of batches ends
     text = counting(50)
     size = Size(words=50, dimensions=4, negatives=3)
-    stream = word2vec.batches(text, size, 8, generator(), generator())
+    stream = TASK.batches(text, size, 8, generator(), generator())
     centres = []
-    for _ in range(2 * word2vec.epoch(text, size, 8)):
+    for _ in range(2 * TASK.epoch(text, size, 8)):
         words, candidates, offsets, kept = next(stream)
         assert words.shape == (8,) and candidates.shape == offsets.shape == (11,) and kept.shape == (4,)
         assert (words[::2] == words[1::2]).all()
@@ -120,7 +121,7 @@ def test_offsets_are_logs_of_expected_counts():
 
 
 def test_half_of_the_dimensions_are_kept():
-    stream = word2vec.batches(CLUSTERS, Size(91, 64, 5), 8, generator(), generator())
+    stream = TASK.batches(CLUSTERS, Size(91, 64, 5), 8, generator(), generator())
     kept = np.array([next(stream)[3].sum().item() for _ in range(200)])
     assert kept.mean() == pytest.approx(32, abs=4 * 4 / math.sqrt(200)) and kept.std() == pytest.approx(4, rel=0.25)
 
@@ -147,13 +148,13 @@ def test_loss_of_a_case_worked_by_hand():
     false = [1.0 * -0.5 - 1.0 - log(2.0), -2.0 * -0.5 - 1.0 - log(2.0)]
     sigmoid = lambda x: 1 / (1 + math.exp(-x))  # noqa: E731
     expected = sum(-log(sigmoid(s)) for s in true) / 2 + sum(-log(1 - sigmoid(s)) for s in false) / 2
-    found, state = word2vec.loss(Size(10, 2, 1), params, batch)
+    found, state = TASK.loss(Size(10, 2, 1), params, batch)
     assert found.item() == pytest.approx(expected, rel=1e-13) and state == ()
 
 
 def test_initial_values():
     made = counting(50_000)
-    params = word2vec.init(made, word2vec.SIZES["paper"], generator())
+    params = TASK.init(made, TASK.SIZES["paper"], generator())
     assert {name: tuple(p.shape) for name, p in params.items()} == {
         "embedding": (50_000, 128),
         "nce.weight": (50_000, 128),
@@ -167,14 +168,14 @@ def test_initial_values():
 
 
 def test_sparse_gradients_are_the_dense_ones():
-    params = word2vec.init(CLUSTERS, SIZE, generator(), torch.float64)
+    params = TASK.init(CLUSTERS, SIZE, generator(), torch.float64)
     batch = first_batch(batch=32)
-    rows = word2vec.rows(batch)
+    rows = TASK.rows(batch)
     assert len(rows["embedding"].unique()) < 32  # some rows occur more than once
-    loss, _ = word2vec.loss(SIZE, pick(params, rows), batch)
+    loss, _ = TASK.loss(SIZE, pick(params, rows), batch)
     loss.backward()
     picked = {name: x.detach().requires_grad_() for name, x in pick(params, rows).items()}
-    word2vec.loss(SIZE, picked, batch)[0].backward()
+    TASK.loss(SIZE, picked, batch)[0].backward()
     for name, g in scatter({name: x.grad for name, x in picked.items()}, rows, params).items():
         assert g.is_sparse and g.sparse_dim() == 1
         torch.testing.assert_close(g.to_dense(), params[name].grad, rtol=1e-12, atol=1e-15)
@@ -183,14 +184,15 @@ def test_sparse_gradients_are_the_dense_ones():
 @pytest.mark.parametrize("choice", ["none", "l1", "l2"])
 def test_gradients_in_closed_form_are_autograds(choice):
     size = Size(words=91, dimensions=6, negatives=5, penalty=choice, strength=0.1)
-    params = word2vec.init(CLUSTERS, size, generator(), torch.float64)
+    params = TASK.init(CLUSTERS, size, generator(), torch.float64)
     with torch.no_grad():
         params["nce.bias"].uniform_(-1, 1, generator=generator(3))
     batch = first_batch(batch=32)
-    picked = {name: x.detach().requires_grad_() for name, x in pick(params, word2vec.rows(batch)).items()}
-    expected, _ = word2vec.loss(size, picked, batch)
+    picked = {name: x.detach().requires_grad_() for name, x in pick(params, TASK.rows(batch)).items()}
+    expected, _ = TASK.loss(size, picked, batch)
     expected.backward()
-    found, grads = word2vec.gradients(size, picked, batch)
+    found, state, grads = TASK.gradients(size, picked, batch)
+    assert state == ()
     assert found.item() == pytest.approx(expected.item(), rel=1e-14) and not found.requires_grad
     assert grads.keys() == picked.keys()
     for name, g in grads.items():
@@ -198,18 +200,18 @@ def test_gradients_in_closed_form_are_autograds(choice):
 
 
 def test_vmapped_gradients_are_those_of_separate_runs():
-    sets = [word2vec.init(CLUSTERS, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
+    sets = [TASK.init(CLUSTERS, SIZE, generator(seed), torch.float64) for seed in (0, 1)]
     inputs = [first_batch(seed=seed) for seed in (1, 2)]
-    objective = grad_and_value(functools.partial(word2vec.loss, SIZE), has_aux=True)
+    objective = grad_and_value(functools.partial(TASK.loss, SIZE), has_aux=True)
     stacked = {name: torch.stack([s[name].detach() for s in sets]) for name in sets[0]}
     batches = tuple(map(torch.stack, zip(*inputs, strict=True)))
-    rows = word2vec.rows(batches)
+    rows = TASK.rows(batches)
     grads, (losses, _) = vmap(objective)(pick(stacked, rows), batches, ())
     whole = scatter(grads, rows, stacked)
     for r in range(2):
-        alone, (loss, _) = objective(pick(sets[r], word2vec.rows(inputs[r])), inputs[r], ())
+        alone, (loss, _) = objective(pick(sets[r], TASK.rows(inputs[r])), inputs[r], ())
         assert losses[r].item() == pytest.approx(loss.item(), rel=1e-13)
-        dense = scatter(alone, word2vec.rows(inputs[r]), sets[r])
+        dense = scatter(alone, TASK.rows(inputs[r]), sets[r])
         for name, g in whole.items():
             assert g.sparse_dim() == 2
             torch.testing.assert_close(g.to_dense()[r], dense[name].to_dense(), rtol=1e-12, atol=1e-15)
@@ -230,8 +232,8 @@ def test_analogies_of_a_hand_made_embedding():
     vectors = [[0, 0], [2, 0], [0, 3], [0, -5], [-1, 0], [7, 7]]
     params, made = made_of(vectors, [[1, 1, 2, 2], [1, 1, 2, 3], [1, 1, 2, 4], [1, 1, 2, 5]])
     expected = (0 + 1 + 0.5 + (1 - math.sqrt(0.5)) / 2) / 4
-    assert word2vec.evaluate(params, made, "dev")["loss"].item() == pytest.approx(expected, rel=1e-12)
-    assert word2vec.evaluate(params, made, "test")["loss"].item() == pytest.approx(0, abs=1e-12)
+    assert TASK.evaluate(params, made, "dev")["loss"].item() == pytest.approx(expected, rel=1e-12)
+    assert TASK.evaluate(params, made, "test")["loss"].item() == pytest.approx(0, abs=1e-12)
 
 
 def test_parallelograms_are_right_and_chance_is_a_half():
@@ -239,44 +241,44 @@ def test_parallelograms_are_right_and_chance_is_a_half():
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     a, b, c = circle[:3]
     params, made = made_of([a, b, c, 4 * (b - a + c)], [[0, 1, 2, 3]])
-    assert word2vec.evaluate(params, made, "dev")["loss"].item() == pytest.approx(0, abs=1e-12)
-    params = word2vec.init(CLUSTERS, word2vec.SIZES["live"], generator())
-    assert word2vec.evaluate(params, CLUSTERS, "test")["loss"].item() == pytest.approx(0.5, abs=0.1)
+    assert TASK.evaluate(params, made, "dev")["loss"].item() == pytest.approx(0, abs=1e-12)
+    params = TASK.init(CLUSTERS, TASK.SIZES["live"], generator())
+    assert TASK.evaluate(params, CLUSTERS, "test")["loss"].item() == pytest.approx(0.5, abs=0.1)
 
 
 def test_analogies_outside_the_vocabulary_are_left_out():
     params, made = made_of([[1, 0], [0, 1], [1, 1]], [[1, 1, 0, 0], [1, 2, 3, 0]])
-    assert word2vec.evaluate(params, made, "dev")["loss"].item() == pytest.approx(0, abs=1e-12)
+    assert TASK.evaluate(params, made, "dev")["loss"].item() == pytest.approx(0, abs=1e-12)
     _, none = made_of([[1, 0]], [[1, 2, 3, 0]])
     with pytest.raises(ValueError, match="no analogy of the dev part of made-up is within 3 words"):
-        word2vec.evaluate(params, none, "dev")
+        TASK.evaluate(params, none, "dev")
 
 
 def test_the_generated_clusters_can_be_learnt():
     """300 batches bring the analogies from chance to nearly right: the text says what its analogies ask."""
-    size = word2vec.SIZES["live"]
-    params = word2vec.init(CLUSTERS, size, generator())
+    size = TASK.SIZES["live"]
+    params = TASK.init(CLUSTERS, size, generator())
     optimizer = Nadam(list(params.values()), lr=0.03)
-    stream = word2vec.batches(CLUSTERS, size, 128, generator(), generator())
+    stream = TASK.batches(CLUSTERS, size, 128, generator(), generator())
     for _ in range(300):
         batch = next(stream)
         optimizer.zero_grad()
-        word2vec.loss(size, pick(params, word2vec.rows(batch)), batch)[0].backward()
+        TASK.loss(size, pick(params, TASK.rows(batch)), batch)[0].backward()
         optimizer.step()
-    assert word2vec.evaluate(params, CLUSTERS, "test")["loss"] < 0.15
+    assert TASK.evaluate(params, CLUSTERS, "test")["loss"] < 0.15
 
 
 # ---------------------------------------------------------------- faults
 
 
 def test_fault_31_vocabulary_too_small():
-    params = word2vec.init(CLUSTERS, word2vec.SIZES["small"], generator())
+    params = TASK.init(CLUSTERS, TASK.SIZES["small"], generator())
     assert {len(x) for x in params.values()} == {91}
     text = counting(20, 1)
     with pytest.raises(ValueError, match="a vocabulary of 1 word leaves nothing to learn; made-up text has 1"):
-        word2vec.init(text, SIZE, generator())
+        TASK.init(text, SIZE, generator())
     with pytest.raises(ValueError, match="92 different negative examples cannot be drawn from 91 words"):
-        next(word2vec.batches(CLUSTERS, Size(2_000, 4, 92), 8, generator(), generator()))
+        next(TASK.batches(CLUSTERS, Size(2_000, 4, 92), 8, generator(), generator()))
 
 
 @pytest.mark.parametrize(
@@ -285,12 +287,12 @@ def test_fault_31_vocabulary_too_small():
 )
 def test_fault_32_batch_that_does_not_fit(tokens, batch, message):
     with pytest.raises(ValueError, match=message):
-        next(word2vec.batches(counting(tokens), SIZE, batch, generator(), generator()))
+        next(TASK.batches(counting(tokens), SIZE, batch, generator(), generator()))
 
 
-@pytest.mark.skipif(not registry.available("text8"), reason="needs text8 in NADAM_REF_DATA or the cache")
+@pytest.mark.skipif(registry.state("text8") == "absent", reason="needs text8 in NADAM_REF_DATA or the cache")
 def test_real_text8_has_the_vocabulary_that_the_report_names():
-    text8 = word2vec.load("text8")
+    text8 = TASK.load("text8")
     assert text8.words[:6] == ("<unk>", "the", "of", "one", "and", "in") and len(text8.words) > 50_000
     assert [text8.words[i] for i in text8.train[:5]] == ["anarchism", "originated", "as", "a", "term"]
     assert min(len(text8.dev), len(text8.test)) > 5000

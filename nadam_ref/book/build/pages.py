@@ -26,14 +26,14 @@ UNSTAGED = shutil.ignore_patterns("results", ".*", "__pycache__")
 
 def require_tools() -> None:
     """Raise `BookError` unless papermill and Jupyter Book 1 are installed."""
-    for name in ("papermill", "jupyter-book"):
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            text = f'building the book needs {name}, which is not installed: pip install "nadam_ref[book]"'
-            raise BookError(text) from None
-    if not found.startswith("1."):
-        raise BookError(f'Jupyter Book {found} is installed; this book needs version 1: pip install "jupyter-book<2"')
+    try:
+        version("papermill")
+        book = version("jupyter-book")
+    except PackageNotFoundError as error:
+        text = f'building the book needs {error.name}, which is not installed: pip install "nadam_ref[book]"'
+        raise BookError(text) from None
+    if not book.startswith("1."):
+        raise BookError(f'Jupyter Book {book} is installed; this book needs version 1: pip install "jupyter-book<2"')
 
 
 def chapters(toc: Path) -> list[str]:
@@ -80,6 +80,7 @@ def render(root: Path, staged: Path, build: Path) -> float | None:
     fresh = build / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     _jupyter_book(root, staged, fresh)
+    (fresh / "_build" / "html" / ".buildinfo").unlink(missing_ok=True)  # for Sphinx alone, and other in each folder
     stamp.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     (fresh / "_build" / "html").replace(html)

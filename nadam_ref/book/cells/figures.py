@@ -61,7 +61,7 @@ PENS = (
 RAVINE = np.array([1.0, 20.0])
 
 
-#: Of a picture as PNG, in pixels an inch.
+#: Resolution of PNG files.
 DPI = 200
 
 
@@ -69,8 +69,8 @@ class Picture(Figure):
     """A matplotlib figure that shows itself in a notebook as SVG, with the same bytes every time.
 
     `data`: the numbers that it draws, as columns by name, which may differ in length.
-    `alt`: what it shows, told from these numbers; on the page it follows the cell's own ``image.alt``.
-    `note`: where the numbers come from (profile, data, seeds, machine); empty where formulas alone give them.
+    `alt`: what these numbers show, in words; on the page it follows the cell's own ``image.alt``.
+    `note`: where the numbers come from (profile, data, seeds, machine); empty where they follow from formulas alone.
 
     In an executed notebook it carries, beside the SVG, what a reader of the page may download.
     """
@@ -109,10 +109,13 @@ class Picture(Figure):
 
 def _ranked(what: str, values: Mapping[str, float]) -> str:
     """A sentence: numbers by label, the lowest first."""
-    finite = {label: x for label, x in values.items() if np.isfinite(x)}
-    told = ", ".join(f"{_spoken(label)} {x:.3g}" for label, x in sorted(finite.items(), key=lambda item: item[1]))
-    lost = ", ".join(_spoken(label) for label in values if label not in finite)
-    sentences = [f"{what}, from lowest to highest: {told}."] * bool(told) + [f"No finite value: {lost}."] * bool(lost)
+    finite = sorted(((x, _spoken(label)) for label, x in values.items() if np.isfinite(x)), key=lambda pair: pair[0])
+    lost = [_spoken(label) for label, x in values.items() if not np.isfinite(x)]
+    sentences = []
+    if finite:
+        sentences.append(f"{what}, from lowest to highest: {', '.join(f'{label} {x:.3g}' for x, label in finite)}.")
+    if lost:
+        sentences.append(f"No finite value: {', '.join(lost)}.")
     return " ".join(sentences)
 
 
@@ -163,7 +166,7 @@ def use_style() -> None:
 
 
 def look(name: str) -> dict[str, Any]:
-    """Colour, line and marker as keywords for `plot`: of an optimizer, from its rule alone, or of a dialect."""
+    """Colour, line and marker of an optimizer (from its rule alone) or of a dialect, as keywords for `plot`."""
     if name in DIALECTS:
         ink, marker = PENS[list(DIALECTS).index(name)]
         return {"color": ink, "marker": marker}
@@ -200,7 +203,7 @@ def _contours(ax: Axes, f: Callable[[Array], Array], xlim: Point, ylim: Point, m
 
 
 def paths(
-    found: Mapping[str, Array],
+    by_label: Mapping[str, Array],
     *,
     f: Callable[[Array], Array] = ravine,
     looks: Mapping[str, str] | None = None,
@@ -215,7 +218,7 @@ def paths(
     figure = Picture()
     plane, loss = figure.subplots(1, 2, width_ratios=(3, 2))
     _contours(plane, f, xlim, ylim, minima)
-    for i, (label, θ) in enumerate(found.items()):
+    for i, (label, θ) in enumerate(by_label.items()):
         style = _style(i, label, looks)
         plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3, markevery=max(1, len(θ) // 40), label=label, alpha=0.9)
         loss.plot(f(θ), **style, markevery=max(1, len(θ) // 8), label=label)
@@ -223,15 +226,16 @@ def paths(
     plane.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
     plane.grid(False)
     loss.set(xlabel="step", ylabel=r"$f(\theta)$", yscale="log")
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(found), 5))
-    steps = max(len(θ) for θ in found.values()) - 1
-    figure.alt = _ranked(f"f(θ) at the end of the paths, after {steps} steps", {k: f(θ)[-1] for k, θ in found.items()})
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(by_label), 5))
+    steps = max(len(θ) for θ in by_label.values()) - 1
+    last = {label: f(θ)[-1] for label, θ in by_label.items()}
+    figure.alt = _ranked(f"f(θ) at the end of the paths, after {steps} steps", last)
     return figure
 
 
 def curves(
     x: Sequence[float] | Array,
-    found: Mapping[str, tuple[Array, Array, Array]],
+    by_label: Mapping[str, tuple[Array, Array, Array]],
     *,
     ylabel: str,
     xlabel: str = "step",
@@ -245,13 +249,13 @@ def curves(
     `looks` names, for a label that is no class name, the optimizer or the dialect whose look it takes.
     `note` says, below the panels and the figure, what is shown: profile, data, seeds, machine.
     """
-    groups = panels or {"": list(found)}
+    groups = panels or {"": list(by_label)}
     figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
     figure.data[xlabel] = np.asarray(x)
     axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for ax, (title, names) in zip(axes, groups.items(), strict=True):
         for name in names:
-            mean, low, high = found[name]
+            mean, low, high = by_label[name]
             figure.data |= {f"{name} mean": mean, f"{name} lowest": low, f"{name} highest": high}
             style = look((looks or {}).get(name, name))
             ax.plot(x, mean, **style, label=name)
@@ -261,13 +265,13 @@ def curves(
     axes[0].set_ylabel(ylabel)
     figure.supxlabel(note, fontsize=8.5, color="#57606a")
     figure.note = note
-    last = {name: mean[-1] for name, (mean, _, _) in found.items()}
+    last = {name: mean[-1] for name, (mean, _, _) in by_label.items()}
     figure.alt = _ranked(f"Mean {_spoken(ylabel)} at {_spoken(xlabel)} {x[-1]:g}", last)
     return figure
 
 
 def lines(
-    found: Mapping[str, tuple[Array, Array]],
+    by_label: Mapping[str, tuple[Array, Array]],
     *,
     xlabel: str,
     ylabel: str,
@@ -282,13 +286,13 @@ def lines(
     """
     figure = Picture()
     ax = figure.subplots()
-    for i, (label, (x, y)) in enumerate(found.items()):
+    for i, (label, (x, y)) in enumerate(by_label.items()):
         style = _style(i, label, looks)
         places = np.geomspace(1, len(x), 9) if xscale == "log" else np.linspace(1, len(x), 9)
         ax.plot(x, y, **style, markevery=list(np.unique(places.astype(int)) - 1), label=label)
         figure.data |= {f"{label} {xlabel}": np.asarray(x), f"{label} {ylabel}": np.asarray(y)}
     figure.alt = " ".join(
-        [f"{_spoken(ylabel)} against {_spoken(xlabel)}.", *(_course(k, *xy) for k, xy in found.items())]
+        [f"{_spoken(ylabel)} against {_spoken(xlabel)}.", *(_course(k, *xy) for k, xy in by_label.items())]
     )
     if level is not None:
         ax.axhline(level, color="#57606a", linewidth=0.8)
@@ -297,10 +301,10 @@ def lines(
     return figure
 
 
-def multipliers(found: Mapping[str, Array]) -> Picture:
+def multipliers(by_label: Mapping[str, Array]) -> Picture:
     """The step on a constant gradient in units of η, `[T]` by label, against the step number from 1."""
     figure = lines(
-        {label: (np.arange(1.0, len(y) + 1), y) for label, y in found.items()},
+        {label: (np.arange(1.0, len(y) + 1), y) for label, y in by_label.items()},
         xlabel="step t",
         ylabel="step / η on a constant gradient",
         xscale="log",
@@ -313,14 +317,14 @@ def multipliers(found: Mapping[str, Array]) -> Picture:
 def landing() -> Picture:
     """The picture of the landing page and the README: five methods in the ravine, from one start."""
     start, T = np.array([-1.2, 1.2]), 60
-    found = {
+    by_label = {
         "GD": paper.path(paper.gradient_descent, start, ravine_gradient, T, η=0.09),
         "Momentum": paper.path(paper.momentum, start, ravine_gradient, T, η=0.03, μ=0.8),
         "NAG": paper.path(paper.nag, start, ravine_gradient, T, η=0.03, μ=0.8),
         "Adam": paper.path(paper.adam, start, ravine_gradient, T, η=0.1, μ=0.9, ν=0.99),
         "Nadam": paper.path(paper.nadam_constant, start, ravine_gradient, T, η=0.1, μ=0.9, ν=0.99),
     }
-    return paths(found, xlim=(-1.35, 0.6), ylim=(-1.35, 1.35))
+    return paths(by_label, xlim=(-1.35, 0.6), ylim=(-1.35, 1.35))
 
 
 def main(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the chapters on experiments show of recorded runs: the report's tables, and figures of the same evidence."""
+"""What the chapters show of recorded runs: the report's tables, and figures of the same arms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from IPython.display import Markdown
 from matplotlib.transforms import blended_transform_factory
 
-from ...experiments.protocol import definition, planning
+from ...experiments.protocol import planning
 from ...experiments.released import folder
 from ...experiments.runs import pack
 from ...experiments.runs.record import Record
 from ...experiments.statistics.summary import curve
-from ...experiments.verdicts.arms import TUNING_FROM, Arm, Evidence, gather
+from ...experiments.verdicts.arms import Arm, Evidence, gather
 from ...experiments.verdicts.report import TABLES, reached_momentum
 from ...experiments.verdicts.verdicts import Verdict, judge
 from ...rules import RULES
@@ -37,9 +37,7 @@ def runs(name: str) -> list[Record]:
 
 def version(records: Sequence[Record]) -> int:
     """The version of the protocol that the runs of one task and profile were made under."""
-    first = records[0]
-    said = str(first.provenance.get("protocol_sha256"))
-    return definition.version_of(first.spec.task, first.spec.profile, said) or definition.version()
+    return planning.version(records[0])
 
 
 def evidence(records: Sequence[Record]) -> Evidence:
@@ -55,7 +53,7 @@ def primary(found: Evidence) -> list[Verdict]:
 def note(found: Evidence) -> str:
     """Profile, data, seeds, machine and commit of the reported runs: what must stand beside every figure of them."""
     (arms,) = found.values()
-    return show.whence((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
+    return show.provenance_note((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
 def table(found: Evidence, name: str) -> Markdown:
@@ -111,14 +109,14 @@ def gaps(verdicts: Sequence[Verdict]) -> Picture:
         ax.text(place, 1.02, text, transform=frame, ha="left" if place < 0.5 else "right", fontsize=9, color="#57606a")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     arms = [arm for v in verdicts for arm in v.arms or ()]
-    figure.note = show.whence((r for arm in arms for r in arm.runs.values()), recorded=True)
+    figure.note = show.provenance_note((r for arm in arms for r in arm.runs.values()), recorded=True)
     return figure
 
 
 def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
     """The reported runs of the nine methods at their tuned rates: mean and range over the seeds, by kind of norm."""
     (arms,) = found.values()
-    at = {name: curve(arms[name].runs.values(), arms[name].chosen, metric) for name in _methods(arms)}
+    at = {name: curve(arms[name].runs.values(), metric) for name in _methods(arms)}
     step = next(iter(at.values())).step
     return curves(
         step.astype(np.float64),
@@ -130,7 +128,7 @@ def learning(found: Evidence, metric: str = "dev_loss") -> Picture:
 
 
 def rates(records: Sequence[Record]) -> Picture:
-    """Mean development loss of the tuning runs against the learning rate: how forgiving each method is of its rate."""
+    """Mean development loss of the tuning runs against the learning rate: how sensitive each method is to it."""
     (arms,) = evidence(records).values()
     groups = panels(arms)
     figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
@@ -146,7 +144,7 @@ def rates(records: Sequence[Record]) -> Picture:
         ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
         ax.legend()
     axes[0].set_ylabel("development loss")
-    figure.note = show.whence((r for r in records if r.spec.seed >= TUNING_FROM), recorded=True)
+    figure.note = show.provenance_note((r for r in records if planning.tunes(r)), recorded=True)
     return figure
 
 
@@ -156,5 +154,5 @@ def _methods(arms: Mapping[str, Arm]) -> list[str]:
 
 def panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
     """The methods that are there, by what their rules divide by."""
-    found = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
-    return {title: names for title, names in found.items() if names}
+    there = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
+    return {title: names for title, names in there.items() if names}

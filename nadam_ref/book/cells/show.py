@@ -15,7 +15,7 @@ from ..cargo import CARGO
 if TYPE_CHECKING:
     from ...experiments.runs.record import Record
 
-__all__ = ["source", "table", "whence"]
+__all__ = ["provenance_note", "source", "table"]
 
 
 def source(*objects: Callable[..., Any] | type) -> Markdown:
@@ -36,7 +36,7 @@ def table(
     """A Markdown table. `align` has one letter per column, l or r; numbers come as text, formatted by the caller.
 
     With a `name` (`tab-…`) and a `caption` (Markdown) it is numbered, can be referred to, cited and downloaded.
-    `note` says where its numbers come from: `whence` of the runs; empty where formulas alone give them.
+    `note` says where its numbers come from: `provenance_note` of the runs; empty where formulas alone give them.
     Raises `ValueError` for a name that is not `tab-` with small letters, digits and hyphens, or has no caption.
 
     Text is escaped, so that no label or message can break out of its cell; `$…$` and backticks keep their meaning.
@@ -68,7 +68,7 @@ class NamedTable(Markdown):
         return {"text/markdown": self.data, CARGO: self.cargo}
 
 
-def whence(records: Iterable[Record], *, recorded: bool = False) -> str:
+def provenance_note(records: Iterable[Record], *, recorded: bool = False) -> str:
     """Where runs come from, for the `note` of a figure or table: profile, data, seeds, machine.
 
     `recorded`: they were made earlier than the page, so their own version and commit are named too.

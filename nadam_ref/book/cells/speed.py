@@ -45,8 +45,8 @@ class Recorded:
 
 def load(name: str) -> Recorded:
     """The recorded `nadam-ref bench NAME`. Raises `DataError` where it is not at hand."""
-    found = json.loads((folder("bench") / f"{name}.json").read_text(encoding="utf-8"))
-    return Recorded([Result(**x) for x in found["results"]], found["machine"], found["versions"])
+    content = json.loads((folder("bench") / f"{name}.json").read_text(encoding="utf-8"))
+    return Recorded([Result(**x) for x in content["results"]], content["machine"], content["versions"])
 
 
 def note(run: Recorded) -> str:
@@ -66,10 +66,10 @@ def intensity(rule: str) -> float:
 
 
 def ratio(run: Recorded, what: str, rule: str, ours: str, theirs: str | None = None) -> float:
-    """How many times as long as `ours` another way takes: of torch's own ways by default the fastest."""
-    found = run.of(what, rule)
-    own = [path for path in ("torch", "torch foreach") if path in found]
-    return min(found[path].median for path in ([theirs] if theirs else own)) / found[ours].median
+    """How many times as long as `ours` another way takes; by default the fastest of torch's own."""
+    by_path = run.of(what, rule)
+    own = [path for path in ("torch", "torch foreach") if path in by_path]
+    return min(by_path[path].median for path in ([theirs] if theirs else own)) / by_path[ours].median
 
 
 def roofline(run: Recorded, what: str = "resnet50") -> Picture:
@@ -88,10 +88,10 @@ def roofline(run: Recorded, what: str = "resnet50") -> Picture:
     ax.annotate("arithmetic", (x[-1], roof[-1] / 1e9), xytext=(-4, -14), textcoords="offset points", ha="right")
     figure.data |= {"roof operations/byte": x, "roof GFLOP/s": roof / 1e9}
     for rule in RULES:
-        found = run.of(what, rule)
+        by_path = run.of(what, rule)
         style: dict[str, Any] = {**look(rule), "linestyle": ""}
-        for path in (p for p in ("fused", "torch") if p in found):
-            height = operations(rule) * found[path].parameters / found[path].median / 1e9
+        for path in (p for p in ("fused", "torch") if p in by_path):
+            height = operations(rule) * by_path[path].parameters / by_path[path].median / 1e9
             fill: dict[str, Any] = {"label": rule} if path == "fused" else {"markerfacecolor": "none"}
             ax.plot(intensity(rule), height, **style, **fill, markersize=7)
             figure.data[f"{rule} {path}: operations/byte, GFLOP/s"] = np.array([intensity(rule), height])
@@ -117,11 +117,11 @@ def cost(run: Recorded) -> Picture:
 
 def _costs(ax: Axes, run: Recorded, whats: Mapping[int, str], xlabel: str, figure: Picture) -> None:
     x = np.array(sorted(whats), dtype=np.float64)
-    found = [run.of(whats[int(n)]) for n in x]
+    results = [run.of(whats[int(n)]) for n in x]
     for (path, label), (ink, marker) in zip(PATHS.items(), PENS, strict=True):
-        y = np.array([by_path[path].nanoseconds for by_path in found])
+        y = np.array([by_path[path].nanoseconds for by_path in results])
         ax.plot(x, y, color=ink, marker=marker, label=label, linestyle="-" if label.startswith("ours") else (0, (4, 2)))
         figure.data |= {f"{label}: {xlabel}": x, f"{label}: ns a parameter": y}
-    floor = np.array([(by_path["fused"].floor or np.nan) / by_path["fused"].parameters * 1e9 for by_path in found])
+    floor = np.array([(by_path["fused"].floor or np.nan) / by_path["fused"].parameters * 1e9 for by_path in results])
     ax.plot(x, floor, color="#57606a", linewidth=1, linestyle=":", label="floor of memory")
     ax.set(xscale="log", yscale="log", xlabel=xlabel)

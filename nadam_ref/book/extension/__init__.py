@@ -25,6 +25,10 @@ THEME: dict[str, Any] = {
 }
 
 
+#: Code and references, which stay as they are, or else a sign that reStructuredText would take for markup.
+MARKUP = re.compile(r"(``[^`]*``|`[^`]*`_?)|[|*]|(?<=\w)_(?!\w)")
+
+
 class CiteThisBook(SphinxDirective):
     """``{cite-this-book}``: the book's own BibTeX entry, from CITATION.cff and the package's version."""
 
@@ -39,8 +43,8 @@ class CiteThisBook(SphinxDirective):
 def readable(lines: list[str]) -> list[str]:
     """A docstring as reStructuredText that looks as the docstring does in the source.
 
-    `code` is code, formulas set off by indentation keep their lines, and no |g| or *arg is taken for markup.
-    Directives are left as they are.
+    Formulas set off by indentation keep their lines, and no |g| or *arg is taken for markup. Directives are left as
+    they are. That `x` is code is the ``default_role`` of _config.yml.
     """
     result: list[str] = []
     last = 0  # indentation of the last line with text
@@ -50,29 +54,17 @@ def readable(lines: list[str]) -> list[str]:
         if line.strip():
             if outside is not None and indent <= outside:
                 outside = None
-            if outside is None and line.lstrip().startswith(".. "):
-                outside = indent
-            elif outside is None and indent > last and result and not result[-1].strip():
-                result += [" " * last + "::", ""]
-                outside = last
-            elif outside is None:
-                line = _escaped(line)
+            if outside is None:
+                if line.lstrip().startswith(".. "):
+                    outside = indent
+                elif indent > last and result and not result[-1].strip():
+                    result += [" " * last + "::", ""]
+                    outside = last
+                else:
+                    line = MARKUP.sub(lambda found: found[1] or f"\\{found[0]}", line)
             last = indent
         result.append(line)
     return result
-
-
-def _escaped(line: str) -> str:
-    parts = re.split(r"(:[\w:]+:`[^`]*`|`[^`]*`_|``[^`]*``|`[^`]*`)", line)
-    for i, part in enumerate(parts):
-        if re.fullmatch(r"`[^`]+`", part):
-            # Code may touch a letter or a sign only across an escaped space, which the page does not show.
-            before, after = parts[i - 1][-1:], parts[i + 1][:1]
-            left = "\\ " if before and not before.isspace() and before not in "([{/-:" else ""
-            parts[i] = f"{left}`{part}`" + ("\\ " if after.isalnum() else "")
-        elif i % 2 == 0:
-            parts[i] = re.sub(r"([|*]|(?<=\w)_(?!\w))", r"\\\1", part)
-    return "".join(parts)
 
 
 def _process_docstring(_app: Sphinx, what: str, name: str, _object: Any, _options: Any, lines: list[str]) -> None:

@@ -16,7 +16,7 @@ from ...files import write_whole
 from ...machine import checkout
 from .downloads import latex
 
-#: Of text, figures and tables; the code has another one.
+#: Licence of text, figures and tables; the code is under the MIT licence.
 LICENCE = "CC BY 4.0, https://creativecommons.org/licenses/by/4.0/"
 
 #: What decides a page, as paths in the checkout.
@@ -31,10 +31,10 @@ def read(root: Path) -> dict[str, Any]:
 
 def commit(root: Path) -> str:
     """The commit that a page is made of, short, with a word if something changed since; empty where unknown."""
-    found = checkout(root, *SOURCES)
-    if found["commit"] is None:
+    state = checkout(root, *SOURCES)
+    if state["commit"] is None:
         return ""
-    return f"commit {found['commit'][:10]}{' (modified)' if found['dirty'] else ''}"
+    return f"commit {state['commit'][:10]}{' (modified)' if state['dirty'] else ''}"
 
 
 def bibtex(citation: Mapping[str, Any], version: str) -> str:

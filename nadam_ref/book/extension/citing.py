@@ -16,6 +16,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util import logging
 
 import nadam_ref
@@ -26,7 +27,7 @@ from ..cargo import CARGO
 from . import citation, downloads
 
 FOLDER = "_downloads"
-#: Whence a table comes that an author wrote.
+#: Provenance note for tables written by hand.
 WRITTEN = "Compiled for this book"
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def _loaded(cell: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def unload(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Take the cargo out, in place, and let figures be described by what was told from their numbers too."""
+    """Take the cargo out, in place, and add to each figure's text alternative the one made from its numbers."""
     for cell in notebook["cells"]:
         for data in _loaded(cell):
             cargo = data.pop(CARGO)
@@ -134,9 +135,8 @@ def _markdown(node: nodes.Node) -> str:
 
 def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:
     """The row under a figure or table; its files are written beside the pages."""
-    root = find_root(Path(app.srcdir))
-    book, version = citation.read(root), nadam_ref.__version__
-    commit = citation.commit(root)
+    book, version = app.config.nadam_ref_citation, nadam_ref.__version__
+    commit = app.config.nadam_ref_commit
     number = ".".join(map(str, app.env.toc_fignumbers.get(page, {}).get(item.kind, {}).get(anchor, ())))
     label = f"{item.kind.capitalize()} {number}".strip()
     url = address(app, page, anchor)
@@ -195,8 +195,16 @@ def address(app: Sphinx, page: str, anchor: str) -> str:
     return f"{theme['repository_url']}/blob/{theme['repository_branch']}/{page}.ipynb"
 
 
+def _ask_once(app: Sphinx, config: Config) -> None:
+    root = find_root(Path(app.srcdir))
+    config.nadam_ref_citation, config.nadam_ref_commit = citation.read(root), citation.commit(root)
+
+
 def connect(app: Sphinx) -> None:
     """Register with Sphinx."""
+    app.add_config_value("nadam_ref_citation", {}, "")  # the content of CITATION.cff
+    app.add_config_value("nadam_ref_commit", "", "")
+    app.connect("config-inited", _ask_once)
     app.connect("source-read", _unload)
     app.connect("doctree-resolved", _check_images)
     app.connect("doctree-resolved", _cite)

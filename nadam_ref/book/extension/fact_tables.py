@@ -18,7 +18,8 @@ from IPython.display import Markdown
 
 from nadam_ref import paper
 from nadam_ref.experiments import open_details, published, reproductions
-from nadam_ref.experiments.protocol import definition, planning, stages
+from nadam_ref.experiments.protocol import definition, planning
+from nadam_ref.experiments.protocol.definition import ArmPlan, load, profile_of
 from nadam_ref.experiments.released import folder, registry
 from nadam_ref.experiments.runs import checkpoints, pack, sweep, train
 from nadam_ref.experiments.runs import record as run_records
@@ -37,7 +38,7 @@ PROFILES = ("live", "small", "paper")
 REPORT = "images"
 WORDS_OWN = "word2vec"
 NO_BREAK = "\u00a0"
-#: Whence a table comes that says what a data file of the package says.
+#: Provenance note for tables generated from package data.
 SAID = "From the package's own data"
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -75,33 +76,24 @@ def _table(
 # ---------------------------------------------------------------- the protocol
 
 
-def _profile(task: str, profile: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = definition.section(task)["profiles"][profile]
-    return found
-
-
 def runs(task: str, profile: str) -> int:
     """About how many runs a profile of a task has; known without its data."""
-    plan = stages.Plan(profile, planning.data_names(profile, task)[0], task)
-    return sum(stages.expected(plan).values())
+    return sum(planning.expected_runs(task, profile).values())
 
 
 def _last_momentum(task: str, steps: int) -> float:
     """μ_t of the momentum methods at the last step."""
-    settings = definition.section(task)["arms"]["Momentum"]["hyperparameters"]
+    settings = load().task(task).arms["Momentum"].hyperparameters
     return paper.schedule(settings["momentum"], steps, settings["momentum_decay"])
 
 
 def _sizes() -> Markdown:
     rows = []
-    for task in definition.tasks():
+    for task in load().tasks:
         for profile in PROFILES:
-            said = _profile(task, profile)
-            for data, plan in said["data"].items():
-                batch = plan.get("batch", definition.section(task)["batch"])
-                steps = plan["steps"]
-                μ = f"{_last_momentum(task, steps):.3f}"
-                rows.append([_words(task), f"`{profile}`", data, f"{steps:,}", batch, f"{runs(task, profile):,}", μ])
+            for data, plan in profile_of(task, profile).data.items():
+                number, μ = f"{runs(task, profile):,}", f"{_last_momentum(task, plan.steps):.3f}"
+                rows.append([_words(task), f"`{profile}`", data, f"{plan.steps:,}", plan.batch, number, μ])
     header = ["task", "profile", "data", "steps", "batch", "runs, about", r"last $\mu_t$"]
     caption = "What is run. Of several data sets the first that is at hand is taken."
     return _table(header, rows, "lllrrrr", "sizes", caption)
@@ -111,9 +103,9 @@ def _seeds() -> Markdown:
     rows = []
     for profile in PROFILES:
         found: dict[tuple[Any, ...], list[str]] = {}
-        for task in definition.tasks():
-            tuning, reporting = planning.seeds(profile, task)
-            found.setdefault((planning.most(profile, task), _span(tuning), _span(reporting)), []).append(task)
+        for task in load().tasks:
+            plan = profile_of(task, profile)
+            found.setdefault((plan.most, _span(plan.tuning), _span(plan.reporting)), []).append(task)
         rows += [[f"`{profile}`", ", ".join(map(_words, tasks)), *said] for said, tasks in found.items()]
     header = ["profile", "tasks", "most rates", "tuning seeds", "reporting seeds"]
     return _table(header, rows, "llrll", "seeds", "Rates and seeds of each profile.")
@@ -121,44 +113,44 @@ def _seeds() -> Markdown:
 
 def _arms(task: str, caption: str, without: str | None = None) -> Markdown:
     """The arms of a task, without those that another one has too."""
-    known = {} if without is None else definition.section(without)["arms"]
+    known = {} if without is None else load().task(without).arms
     rows = []
-    for name, arm in definition.section(task)["arms"].items():
+    for name, arm in load().task(task).arms.items():
         if name in known:
             continue
-        said = arm["hyperparameters"]
+        said = arm.hyperparameters
         μ, ν = said.get("betas", (said.get("momentum"), said.get("alpha")))
         numbers = ["" if x is None else f"{x:g}" for x in (μ, said.get("momentum_decay"), ν)]
         ε = f"{_rate(said['eps_root'])} inside" if "eps_root" in said else _rate(said["eps"]) if "eps" in said else ""
-        rows.append([name, arm["family"], *numbers, ε, _further(arm)])
+        rows.append([name, arm.family, *numbers, ε, _further(arm, load().task(task).row_lazy)])
     header = ["arm", "family", "μ", "ψ", "ν", "ε", "form or dialect"]
     return _table(header, rows, "llrrrrl", f"arms-{task}", caption)
 
 
-def _further(arm: Mapping[str, Any]) -> str:
+def _further(arm: ArmPlan, row_lazy: bool) -> str:
     """What an arm has besides its numbers: form or dialect, γ, length of its steps, and how it treats rows."""
-    said = arm["hyperparameters"]
+    said = arm.hyperparameters
     parts = [
         said.get("form", said.get("dialect")),
         f"γ = {said['gamma']:g}" if "gamma" in said else None,
         f"{said['length']} length" if "length" in said else None,
         f"{said['row_counts']} count" if "row_counts" in said else None,
-        None if arm.get("row_lazy", True) else "dense",
+        "dense" if row_lazy and not arm.row_lazy else None,
     ]
     return ", ".join(part for part in parts if part)
 
 
 def _rates() -> Markdown:
     """The rate at which each family's search begins, for each task; those of `live` are the same for all tasks."""
-    families = list(definition.section(REPORT)["middle"])
-    begins = {_words(task): definition.section(task)["middle"] for task in definition.tasks()}
-    begins["all, in `live`"] = _profile(REPORT, "live")["middle"]
+    begins = {_words(task): profile_of(task, "paper").middle for task in load().tasks}
+    families = list(begins[_words(REPORT)])
+    begins["all, in `live`"] = profile_of(REPORT, "live").middle
     rows = [[name, *(_rate(at[x]) if x in at else "" for x in families)] for name, at in begins.items()]
     return _table(["task", *families], rows, "l" * (1 + len(families)), "rates", "Where the search begins.")
 
 
 def _primary() -> Markdown:
-    rules, rows = claims.rules(), []
+    rules, rows = claims.verdict_rules(), []
     for claim in _family():
         (side,) = claim.sides
         gap, delta = _percent(side.gap or 0.0), f"{rules.delta(claim.metric, side.gap):.3f}"
@@ -192,8 +184,7 @@ def _confound() -> Markdown:
 
 def _fingerprints() -> Markdown:
     rows = [
-        [_words(task), *(f"`{definition.sha256(task, profile)[:12]}`" for profile in PROFILES)]
-        for task in definition.tasks()
+        [_words(task), *(f"`{profile_of(task, profile).sha256[:12]}`" for profile in PROFILES)] for task in load().tasks
     ]
     caption = "The first twelve digits of the sha256 of what the protocol says on each profile of each task."
     return _table(["task", *(f"`{name}`" for name in PROFILES)], rows, "llll", "fingerprints", caption)
@@ -208,7 +199,7 @@ def _file_sha256(name: str) -> str:
 
 def _open_details(task: str) -> str:
     parts = [
-        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.surely}): {row.paper}.\n"
+        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.certainty}): {row.paper}.\n"
         f": *Here:* {row.chosen}. *Why:* {row.why}."
         for row in open_details.details()
         if row.task == task
@@ -217,7 +208,7 @@ def _open_details(task: str) -> str:
 
 
 def _reported() -> Markdown:
-    tasks = [task for task in definition.tasks() if task != "autoencoder"]
+    tasks = [task for task in load().tasks if task != "autoencoder"]
     tasks.sort(key=["word2vec", "images", "language_model"].index)
     tables = {task: published.reported("cs229", task) for task in tasks}
     metric = {task: next(iter(table.values())).metric for task, table in tables.items()}
@@ -260,7 +251,7 @@ def _known() -> Markdown:
             for metric, value in x.published.items()
         ]
     caption = "Results of others, for one optimizer each; and those of our recorded runs, made by `nadam-ref known`."
-    note = show.whence(records.values(), recorded=True) if records else ""
+    note = show.provenance_note(records.values(), recorded=True) if records else ""
     return _table(["run", "metric", "published", "ours", "reached"], rows, "llrrl", "known", caption, note)
 
 
@@ -361,7 +352,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "claims-exploratory": _exploratory,
     "confound": _confound,
     "fingerprints": _fingerprints,
-    **{f"open-details-{task}": partial(_open_details, task) for task in definition.tasks()},
+    **{f"open-details-{task}": partial(_open_details, task) for task in load().tasks},
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -377,7 +368,7 @@ REPLAYS = inspect.signature(seed_luck.seed_luck).parameters["replays"].default
 
 
 def _reporting(profile: str, task: str) -> int:
-    return len(planning.seeds(profile, task)[1])
+    return len(profile_of(task, profile).reporting)
 
 
 #: The reporting seeds of `small` where no pilot says how many.
@@ -390,53 +381,53 @@ def _smallest_p(n: int) -> float:
 
 
 def _pilot() -> float:
-    found = planning.pilot("small", REPORT)
+    found = profile_of(REPORT, "small").pilot
     assert found is not None, "the page says what it was"
     return found
 
 
 def _seen(n: int) -> str:
     """The smallest difference that so many pairs show, in percent, in the hardest step of the primary family."""
-    least = significance.detectable(_pilot(), n, len(_family()), claims.rules().alpha)
+    least = significance.detectable(_pilot(), n, len(_family()), claims.verdict_rules().alpha)
     return f"{100 * math.expm1(least):.1f} %"
 
 
 NUMBERS: dict[str, Callable[[], str]] = {
-    "protocol-version": lambda: str(definition.version()),
-    "protocol-sha256": lambda: _file_sha256("protocol.yaml"),
-    "claims-sha256": lambda: _file_sha256("claims.yaml"),
-    "alpha": lambda: f"{claims.rules().alpha:g}",
-    "delta-share": lambda: f"{claims.rules().share:.0%}".replace("%", " %"),
-    "delta-loss": lambda: f"{claims.rules().least['loss']:g}",
-    "delta-perplexity": lambda: f"{claims.rules().least['perplexity']:g}",
-    "title-most": lambda: str(claims.rules().most),
+    "protocol_version": lambda: str(load().version),
+    "protocol_sha256": lambda: _file_sha256("protocol.yaml"),
+    "claims_sha256": lambda: _file_sha256("claims.yaml"),
+    "alpha": lambda: f"{claims.verdict_rules().alpha:g}",
+    "delta_share": lambda: f"{claims.verdict_rules().share:.0%}".replace("%", " %"),
+    "delta_loss": lambda: f"{claims.verdict_rules().least['loss']:g}",
+    "delta_perplexity": lambda: f"{claims.verdict_rules().least['perplexity']:g}",
+    "title_most": lambda: str(claims.verdict_rules().most),
     "family": lambda: WORDS[len(_family())],
     "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in _family())],
-    "n-images": lambda: str(_reporting("small", REPORT)),
+    "n_images": lambda: str(_reporting("small", REPORT)),
     "n": lambda: str(UNTRIED),
     "pilot": lambda: f"{_pilot():g}",
-    "seen-images": lambda: _seen(_reporting("small", REPORT)),
+    "seen_images": lambda: _seen(_reporting("small", REPORT)),
     "seen": lambda: _seen(UNTRIED),
-    "smallest-p": lambda: f"{_smallest_p(UNTRIED):.3g}",
-    "smallest-adjusted-p": lambda: f"{len(_family()) * _smallest_p(UNTRIED):.3g}",
+    "smallest_p": lambda: f"{_smallest_p(UNTRIED):.3g}",
+    "smallest_adjusted_p": lambda: f"{len(_family()) * _smallest_p(UNTRIED):.3g}",
     "least": lambda: str(intervals.LEAST),
     "resamples": lambda: f"{RESAMPLES:,}",
     "replays": lambda: f"{REPLAYS:,}",
     "power": lambda: f"{significance.POWER:.0%}".replace("%", " %"),
-    "diverged-factor": lambda: f"{train.DIVERGED_FACTOR:g}",
-    "diverged-steps": lambda: str(train.DIVERGED_STEPS),
+    "diverged_factor": lambda: f"{train.DIVERGED_FACTOR:g}",
+    "diverged_steps": lambda: str(train.DIVERGED_STEPS),
     "failed": lambda: ", ".join(sorted(map(_words, run_records.FAILED))),
-    "known-tolerance": lambda: f"{reproductions.TOLERANCE - 1:.0%}".replace("%", " %"),
-    "runs-images-small": lambda: f"{runs('images', 'small'):,}",
+    "known_tolerance": lambda: f"{reproductions.TOLERANCE - 1:.0%}".replace("%", " %"),
+    "runs_images_small": lambda: f"{runs('images', 'small'):,}",
     "deaths": lambda: str(sweep.DEATHS),
     "replicas": lambda: str(sweep.REPLICAS),
-    "checkpoint-seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
+    "checkpoint_seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
     "recalled": _recalled,
-    "extra-nu": lambda: f"{_extra_nu():.4f}",
-    "warm-up-step": lambda: str(_shortest()[0]),
-    "warm-up-length": lambda: f"{_shortest()[1]:.3f}",
-    "warm-up-over": lambda: str(_within(paper.nadam, 0.01)),
-    "iclr-first": lambda: f"{_unit_steps(paper.nadam_iclr, 2000)[0]:.3f}",
-    "iclr-over": lambda: str(_within(paper.nadam_iclr, 0.01)),
-    "last-index": lambda: f"{_last_index():.2%}".replace("%", " %"),
+    "extra_nu": lambda: f"{_extra_nu():.4f}",
+    "warm_up_step": lambda: str(_shortest()[0]),
+    "warm_up_length": lambda: f"{_shortest()[1]:.3f}",
+    "warm_up_over": lambda: str(_within(paper.nadam, 0.01)),
+    "iclr_first": lambda: f"{_unit_steps(paper.nadam_iclr, 2000)[0]:.3f}",
+    "iclr_over": lambda: str(_within(paper.nadam_iclr, 0.01)),
+    "last_index": lambda: f"{_last_index():.2%}".replace("%", " %"),
 }

@@ -1,7 +1,7 @@
 """What the reference pages say that is data: rendered from the data files, or computed, and never retyped.
 
-In a page, ```` ```{facts} claims ```` is a table or a list, ``{fact}`alpha` `` a number within a sentence.
-`reference` says which names there are.
+In a page, ```` ```{facts} claims ```` is a table or a list, ``{{ alpha }}`` a number within a sentence.
+`fact_tables` has them by name. A name that it does not have is a warning, and fails the build.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
 
 from ..cells.show import NamedTable
 from . import fact_tables
@@ -29,27 +30,20 @@ class Facts(SphinxDirective):
         block = fact_tables.BLOCKS[name]()
         if isinstance(block, str):
             return self.parse_text_to_nodes(block)
-        found = self.parse_text_to_nodes(block.data)
+        content = self.parse_text_to_nodes(block.data)
         if isinstance(block, NamedTable):
-            for table in (table for node in found for table in node.findall(nodes.table)):
+            for table in (table for node in content for table in node.findall(nodes.table)):
                 table["note"] = block.cargo["note"]
-        return found
+        return content
 
 
-class Fact(SphinxRole):
-    """``{fact}`NAME` ``: the number of that name in `reference.NUMBERS`."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """The number as text."""
-        if self.text not in fact_tables.NUMBERS:
-            there = ", ".join(fact_tables.NUMBERS)
-            message = f"no number is called {self.text!r}; there are: {there}"
-            return [], [self.inliner.reporter.error(message, line=self.lineno)]
-        return [nodes.Text(fact_tables.NUMBERS[self.text]())], []
+def _substitute(_app: Sphinx, config: Config) -> None:
+    numbers = {name: number() for name, number in fact_tables.NUMBERS.items()}
+    config.myst_substitutions = {**config.myst_substitutions, **numbers}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("facts", Facts)
-    app.add_role("fact", Fact())
+    app.connect("config-inited", _substitute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

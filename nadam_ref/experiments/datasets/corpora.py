@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import synthetic
-from .registry import DataError, Subset, folder, require, source
+from .registry import SPLITS, DataError, Subset, folder, require, source
 
 Int64 = npt.NDArray[np.int64]
 
 UNKNOWN = "<unk>"
 END = "<eos>"
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,19 @@
-"""Data sets: where they are, whether they are whole, and how to get them. Nothing is downloaded unless asked."""
+"""Data sets: which there are, where their files are, and whether they are whole. Nothing is downloaded from here."""
 
 from __future__ import annotations
 
-import functools
-import gzip
 import hashlib
 import importlib.util
 import os
-import re
-import ssl
-import struct
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from urllib.parse import urljoin
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal, NamedTuple
 
 from ...errors import NadamRefError
-from ...files import part_of, user_path
+from ...files import user_path
 
-UInt8 = npt.NDArray[np.uint8]
+#: The parts of a data set, and their sizes where only the first items of each are used.
+SPLITS = ("train", "dev", "test")
 Subset = tuple[int, int, int]
 State = Literal["embedded", "present", "absent", "damaged", "incomplete"]
 
@@ -43,8 +33,9 @@ class File(NamedTuple):
 class Source:
     """One data set of the registry.
 
-    `embedded` ones come with an installed package, or are made by this one and have no files. `by_hand` says how to get
-    a set that no mirror offers in this form. `instead` is the embedded set that needs no download.
+    `embedded`: it needs no download, because scikit-learn has its files, or because this package generates it and it
+    has none. `by_hand`: how to get a set that no mirror offers in this form. `instead`: an embedded set for the same
+    task.
     """
 
     name: str
@@ -153,18 +144,18 @@ SOURCES = {
 
 
 class FileState(NamedTuple):
-    """What stands at a file's place. `found` is the sha256 of what is there, or None where nothing is."""
+    """A file of a data set: the sha256 it must have, and the one it has, None where there is no file."""
 
     path: Path
     expected: str
-    found: str | None
+    actual: str | None
 
     @property
     def state(self) -> Literal["present", "absent", "damaged"]:
         """`present` (the right bytes), `absent` or `damaged` (other bytes)."""
-        if self.found is None:
+        if self.actual is None:
             return "absent"
-        return "present" if self.found == self.expected else "damaged"
+        return "present" if self.actual == self.expected else "damaged"
 
 
 class Listing(NamedTuple):
@@ -177,67 +168,13 @@ class Listing(NamedTuple):
     state: State
 
 
-@dataclass(frozen=True)
-class ImageData:
-    """Labelled grey images in three parts, read-only.
-
-    Images are uint8 `[N, H, W]` with values 0 … `white`; labels are int64 `[N]` with values 0 … 9.
-    `label` is the name for people; it says so where only a part of the set is used.
-    """
-
-    name: str
-    label: str
-    white: int
-    train_images: UInt8
-    train_labels: npt.NDArray[np.int64]
-    dev_images: UInt8
-    dev_labels: npt.NDArray[np.int64]
-    test_images: UInt8
-    test_labels: npt.NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        for split in ("train", "dev", "test"):
-            for array in self.split(split):
-                array.setflags(write=False)
-
-    def split(self, name: str) -> tuple[UInt8, npt.NDArray[np.int64]]:
-        """Images and labels of `train`, `dev` or `test`."""
-        return getattr(self, f"{name}_images"), getattr(self, f"{name}_labels")
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        """Identity of exactly these images and labels in exactly this split."""
-        digest = hashlib.sha256(f"white {self.white}".encode())
-        for split in ("train", "dev", "test"):
-            for array in self.split(split):
-                digest.update(f"\n{split} {array.dtype.str} {array.shape}\n".encode())
-                digest.update(array.tobytes())
-        return digest.hexdigest()
-
-    def first(self, sizes: Subset) -> ImageData:
-        """The first `sizes = (train, dev, test)` images of each part; the label says so.
-
-        Raises `ValueError` where a part has fewer images than asked for.
-        """
-        parts: dict[str, Any] = {}
-        for split, size in zip(("train", "dev", "test"), sizes, strict=True):
-            images, labels = self.split(split)
-            if not 0 < size <= len(images):
-                raise ValueError(f"subset asks for {size} {split} images; {self.label} has {len(images)}")
-            parts |= {f"{split}_images": images[:size].copy(), f"{split}_labels": labels[:size].copy()}
-        text = "/".join(f"{size:,}" for size in sizes)
-        return replace(self, label=f"{self.label}, first {text} train/dev/test images", **parts)
-
-
 # ---------------------------------------------------------------- where things are
 
 
 def root() -> Path:
     """The folder of all data sets: `NADAM_REF_DATA` if set, else a folder in the user's cache."""
     named = os.environ.get("NADAM_REF_DATA")
-    if named:
-        return user_path(named)
-    return cache() / "data"
+    return user_path(named) if named else cache() / "data"
 
 
 def cache() -> Path:
@@ -260,39 +197,40 @@ def source(name: str) -> Source:
 
 
 def folder(name: str) -> Path:
-    """Where the files of a data set stand or would stand.
+    """The folder of a data set's files, whether they are there or not; a generated set has none.
 
     Raises `DataError` for an unknown name, and for `digits` where scikit-learn is not installed.
     """
-    if source(name).embedded:  # found without importing scikit-learn, which takes longer than a short run
-        package = importlib.util.find_spec("sklearn")
-        if package is None or package.origin is None:
-            raise DataError(f"data set {name!r} needs scikit-learn: pip install 'nadam_ref[experiments]'")
-        return Path(package.origin).parent / "datasets" / "data"
-    return root() / name
+    known = source(name)
+    if not (known.embedded and known.files):
+        return root() / name
+    package = importlib.util.find_spec("sklearn")  # importing it would take longer than a short run
+    if package is None or package.origin is None:
+        raise DataError(f"data set {name!r} needs scikit-learn: pip install 'nadam_ref[experiments]'")
+    return Path(package.origin).parent / "datasets" / "data"
 
 
-def _sha256(path: Path) -> str:
+# ---------------------------------------------------------------- what is there
+
+
+def sha256_of(path: Path) -> str | None:
+    """The sha256 of a file; None where there is none. Raises `DataError` where it cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
     return digest.hexdigest()
 
 
-def _file_state(place: Path, file: File) -> FileState:
-    path = place / file.name
-    try:
-        return FileState(path, file.sha256, _sha256(path))
-    except FileNotFoundError:
-        return FileState(path, file.sha256, None)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-
-
 def verify(name: str) -> list[FileState]:
-    """Hash every file of a data set and say what was found. Raises `DataError` for an unknown name."""
-    return [_file_state(folder(name), file) for file in source(name).files]
+    """The state of every file of a data set, by its hash. Raises `DataError` for an unknown name."""
+    paths = {folder(name) / file.name: file.sha256 for file in source(name).files}
+    return [FileState(path, expected, sha256_of(path)) for path, expected in paths.items()]
 
 
 def state(name: str) -> State:
@@ -307,9 +245,13 @@ def state(name: str) -> State:
     return "embedded" if source(name).embedded else "present"
 
 
-def available(name: str) -> bool:
-    """Whether `load(name)` will work without a download."""
-    return state(name) in ("embedded", "present")
+def listing() -> list[Listing]:
+    """Every data set with its place and state."""
+    return [Listing(s.name, s.description, s.licence, _place(s), state(s.name)) for s in SOURCES.values()]
+
+
+def _place(source: Source) -> str:
+    return str(folder(source.name)) if source.files else "made when asked for"
 
 
 def first_available(*wanted: str) -> str:
@@ -324,247 +266,34 @@ def first_available(*wanted: str) -> str:
         if state(name) != "absent":
             require(name)
             return name
-    raise DataError(_absent(wanted[-1]))
-
-
-def listing() -> list[Listing]:
-    """Every data set with its place and state."""
-    return [Listing(s.name, s.description, s.licence, _place(s), state(s.name)) for s in SOURCES.values()]
-
-
-def _place(source: Source) -> str:
-    return str(folder(source.name)) if source.files else "made when asked for"
-
-
-def _absent(name: str) -> str:
-    known = source(name)
-    return (
-        f"data set {name!r} is not in {folder(name)}. {_way(known)}, or set NADAM_REF_DATA to a folder that holds "
-        f"{name}/, or use the embedded data set {known.instead!r}, which needs no download"
-    )
-
-
-def _way(source: Source) -> str:
-    return f"Fetch it with `nadam-ref data get {source.name}`" if source.mirrors else source.by_hand
-
-
-def _damage(file: FileState) -> str:
-    return (
-        f"{file.path} has the wrong checksum and is not used: expected sha256 {file.expected}, found {file.found}. "
-        f"The file is left as it is; move it away and run `nadam-ref data get {file.path.parent.name}`"
-    )
+    raise absence(wanted[-1])
 
 
 def require(name: str) -> None:
-    """Raise `DataError` unless every file of a data set is there with its checksum. Nothing is downloaded."""
+    """Raise `DataError` unless every file of a data set is there with its checksum."""
+    missing = absent(name)
+    if missing:
+        whole = len(missing) == len(source(name).files)
+        raise absence(name, "" if whole else f" (missing: {', '.join(file.path.name for file in missing)})")
+
+
+def absent(name: str) -> list[FileState]:
+    """The files of a data set that are not there. Raises `DataError` where one is there with another checksum."""
     files = verify(name)
     for file in files:
         if file.state == "damaged":
-            raise DataError(_damage(file))
-    absent = [file.path.name for file in files if file.state == "absent"]
-    if absent:
-        missing = "" if len(absent) == len(files) else f" (missing: {', '.join(absent)})"
-        raise DataError(_absent(name) + missing)
-
-
-# ---------------------------------------------------------------- getting
-
-
-def _https_only(response: Any, *_: Any, **__: Any) -> Any:
-    """Hook for requests: called for every response, before a redirect is followed."""
-    location = response.headers.get("location") if response.is_redirect else None
-    target = urljoin(response.url, location) if location else response.url
-    if not target.startswith("https://"):
-        raise DataError(f"refused plain http: {target}")
-    return response
-
-
-def _download(url: str, path: Path, *, progress: bool = False) -> None:
-    """Write what stands at `url` to `path`; https only, redirects included."""
-    if not url.startswith("https://"):
-        raise DataError(f"refused plain http: {url}")
-    import pooch
-
-    fetch = pooch.HTTPDownloader(progressbar=progress, hooks={"response": _https_only}, timeout=30)
-    fetch(url, str(path), None)
-
-
-def _check_download(part: Path, expected: str) -> None:
-    found = _sha256(part)
-    if found == expected:
-        return
-    with part.open("rb") as file:
-        start = file.read(256).lstrip().lower()
-    kind = "a web page" if start.startswith((b"<!doctype html", b"<html")) else "other bytes"
-    raise DataError(f"{kind}, {part.stat().st_size} bytes: expected sha256 {expected}, found {found}")
-
-
-#: Settings of a person that decide how requests reaches the network.
-PROXIES = ("https_proxy", "http_proxy", "all_proxy")
-CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-
-
-def _why(error: Exception) -> str:
-    """Why a download failed, in a line, with the settings that may be wrong: urllib3's own texts are a screen long."""
-    import requests
-
-    if isinstance(error, requests.HTTPError):
-        return str(error)
-    if isinstance(error, (requests.exceptions.SSLError, ssl.SSLError)) or "TLS" in str(error):
-        names: tuple[str, ...] = CERTIFICATES
-        what = "no trusted certificate"
-    else:
-        names, what = PROXIES, type(error).__name__
-    found = {name: os.environ.get(name) or os.environ.get(name.upper()) for name in names}
-    settings = ", ".join(f"{name}={value}" for name, value in found.items() if value)
-    settings = re.sub("//[^/]*@", "//***@", settings)  # a password
-    return f"{what}; correct or unset {settings}, if that is wrong" if settings else what
-
-
-def fetch(url: str, sha256: str, path: Path, *, progress: bool = False) -> None:
-    """Download a file, over https only, to `path`, where it appears whole and with its sha256, or not at all.
-
-    Raises `DataError` where it cannot be reached or has other bytes, `OSError` where it cannot be written.
-    """
-    import requests
-
-    with part_of(path) as part:
-        try:
-            _download(url, part, progress=progress)
-        except DataError:
-            raise
-        except Exception as error:  # also errors of other kinds, which a malformed proxy ends in
-            theirs = isinstance(error, (requests.RequestException, ssl.SSLError))
-            if isinstance(error, OSError) and error.errno is not None and not theirs:  # a missing bundle has no number
-                raise
-            raise DataError(_why(error)) from error
-        _check_download(part, sha256)
-
-
-def _fetch(source: Source, file: File, path: Path, progress: bool) -> None:
-    """Try the mirrors in turn, and all of them a second time: a truncated download starts again."""
-    tried: dict[str, DataError] = {}
-    for mirror in source.mirrors * 2:
-        url = mirror + file.name
-        try:
-            return fetch(url, file.sha256, path, progress=progress)
-        except DataError as error:
-            tried[url] = error
-    addresses = "; ".join(f"{url} ({why})" for url, why in tried.items())
-    raise DataError(
-        f"could not download {file.name} into {path.parent}. Tried {addresses}. Copy the file there by hand, set "
-        f"NADAM_REF_DATA to a folder that has it, or use the embedded data set {source.instead!r}"
-    )
-
-
-def get(name: str, *, progress: bool = False) -> Path:
-    """Download what is missing of a data set and return its folder.
-
-    Files come over https only, are checked against their sha256, and appear under their name whole or not at all.
-    A file that is already there is never overwritten: with the right checksum it is kept, with another it is an error.
-
-    Raises `DataError`: unknown name, a file of one's own with a wrong checksum, no mirror reached, folder not writable.
-    """
-    known = source(name)
-    files = list(zip(known.files, verify(name), strict=True))
-    for _, found in files:
-        if found.state == "damaged":
-            raise DataError(_damage(found))
-    missing = [(file, found.path) for file, found in files if found.state == "absent"]
-    if missing and not known.mirrors:
-        raise DataError(_absent(name))
-    for file, path in missing:
-        try:
-            _fetch(known, file, path, progress)
-        except OSError as error:
             raise DataError(
-                f"cannot write to {path.parent}: {error}. Set NADAM_REF_DATA to a folder you may write to"
-            ) from error
-    return folder(name)
+                f"{file.path} has the wrong checksum and is not used: expected sha256 {file.expected}, found "
+                f"{file.actual}. The file is left as it is; move it away and run `nadam-ref data get {name}`"
+            )
+    return [file for file in files if file.state == "absent"]
 
 
-# ---------------------------------------------------------------- reading
-
-
-def read_idx(path: Path, ndim: int) -> UInt8:
-    """Read a gzipped IDX file of unsigned bytes with `ndim` dimensions (Y. LeCun's format of MNIST).
-
-    Raises `DataError`: not gzip, damaged gzip, wrong magic number or number of dimensions, missing or trailing bytes.
-    """
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is no whole gzip file: {error}") from error
-    header = 4 + 4 * ndim
-    magic = bytes((0, 0, 8, ndim))
-    if content[:4] != magic or len(content) < header:
-        raise DataError(f"{path} is no IDX file of bytes in {ndim} dimensions: starts with {content[:4].hex()}")
-    shape = struct.unpack(f">{ndim}I", content[4:header])
-    expected = int(np.prod(shape, dtype=np.uint64))
-    if len(content) - header != expected:
-        raise DataError(f"{path} says {shape}, so {expected} bytes; it has {len(content) - header}")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
-
-
-#: MNIST's training, development and test images, as TensorFlow's `convolutional.py` splits them.
-MNIST = (55_000, 5_000, 10_000)
-
-
-def _mnist() -> ImageData:
-    """The first 5,000 of the 60,000 training images are the development set."""
-    place = folder("mnist")
-    dev = MNIST[1]
-    images = read_idx(place / "train-images-idx3-ubyte.gz", 3)
-    labels = read_idx(place / "train-labels-idx1-ubyte.gz", 1).astype(np.int64)
-    return ImageData(
-        name="mnist",
-        label="MNIST",
-        white=255,
-        train_images=images[dev:],
-        train_labels=labels[dev:],
-        dev_images=images[:dev],
-        dev_labels=labels[:dev],
-        test_images=read_idx(place / "t10k-images-idx3-ubyte.gz", 3),
-        test_labels=read_idx(place / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int64),
+def absence(name: str, missing: str = "") -> DataError:
+    """The error for a data set that is not there, with the ways to get it; `missing`: which of its files."""
+    known = source(name)
+    way = f"Fetch it with `nadam-ref data get {name}`" if known.mirrors else known.by_hand
+    return DataError(
+        f"data set {name!r} is not in {folder(name)}. {way}, or set NADAM_REF_DATA to a folder that holds {name}/, or "
+        f"use the embedded data set {known.instead!r}, which needs no download{missing}"
     )
-
-
-def _digits() -> ImageData:
-    """Within each class, in file order, the fifth of every six images is dev, the sixth is test: no random numbers."""
-    table = np.loadtxt(folder("digits") / source("digits").files[0].name, delimiter=",", dtype=np.int64)
-    images, labels = table[:, :-1].reshape(-1, 8, 8).astype(np.uint8), table[:, -1]
-    turn = np.empty(len(labels), dtype=np.int64)
-    for digit in range(10):
-        turn[labels == digit] = np.arange((labels == digit).sum()) % 6
-    train, dev, test = turn < 4, turn == 4, turn == 5
-    return ImageData(
-        name="digits",
-        label="scikit-learn digits",
-        white=16,
-        train_images=images[train],
-        train_labels=labels[train],
-        dev_images=images[dev],
-        dev_labels=labels[dev],
-        test_images=images[test],
-        test_labels=labels[test],
-    )
-
-
-_READERS: dict[str, Callable[[], ImageData]] = {"mnist": _mnist, "digits": _digits}
-
-
-@functools.lru_cache(maxsize=2)
-def _load(name: str, subset: Subset | None, place: Path) -> ImageData:
-    require(name)
-    whole = _READERS[name]()
-    return whole if subset is None else whole.first(subset)
-
-
-def load(name: str, subset: Subset | None = None) -> ImageData:
-    """An image data set, checked against its checksums; `subset` keeps the first (train, dev, test) images.
-
-    Raises `DataError` where it is absent or damaged. Nothing is downloaded. The last two sets are kept in memory.
-    """
-    if name in SOURCES and name not in _READERS:
-        raise DataError(f"data set {name!r} has no images; those that have: {', '.join(_READERS)}")
-    return _load(name, subset, folder(name))

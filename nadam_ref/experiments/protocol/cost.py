@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from ..runs.record import RunSpec
+from ..runs.spec import RunSpec
 from ..runs.train import Training, keep_freed_memory, threads
 
 __all__ = ["Cost", "seconds_per_run", "table", "total"]

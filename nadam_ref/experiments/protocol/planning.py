@@ -1,55 +1,51 @@
-"""The protocol as data (`protocol.yaml`), turned into the specifications of runs.
+"""From the protocol to the specifications of runs, and back: which arm a run is, and which rate its runs chose.
 
-An arm is an optimizer with everything fixed but the learning rate. A profile runs its arms in stages (`stages`): first
-the rates that a paper printed, where the protocol asks for them (`printed`); then the search for each arm's rate with
-the tuning seeds (`search`, again and again until it gives nothing); then the reporting seeds (`reporting`), at the
+An arm is an optimizer with everything fixed but the learning rate. A profile runs its arms in stages (`run_stages`):
+first the rates that a paper printed, where the protocol asks for them (`printed`); then the search for each arm's rate
+with the tuning seeds (`search`, again and again until it gives nothing); then the reporting seeds (`reporting`), at the
 chosen rate and, for the arms that are compared, at the runner-up and at the rate their family has in common.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ...checks import renamed
 from ..published import reported
-from ..runs.record import FAILED, Record, RunSpec
+from ..runs.record import FAILED, Record
+from ..runs.spec import RunSpec
 from ..runs.train import OPTIMIZER_VERSION, hyperparameters
 from ..statistics.summary import criterion
-from ..tasks import TASKS
+from ..tasks import TASKS, model_of
 from . import tuning
-from .definition import ProtocolError, section, tasks, version_of
+from .definition import ArmPlan, ProtocolError, load, profile_of, version_of
 
 __all__ = [
+    "Plan",
     "ProtocolError",
     "arm",
     "arms",
     "choices",
-    "compared",
-    "data_names",
+    "common_rates",
     "dataset",
-    "families",
-    "methods",
-    "most",
-    "pilot",
+    "expected_runs",
     "planned_seeds",
     "printed",
-    "printed_rates",
     "rates",
     "reporting",
+    "run_stages",
     "search",
     "seeds",
     "specs",
-    "tasks",
+    "tunes",
+    "version",
 ]
 
-
-def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
-    if name not in choices:
-        raise ProtocolError(f"the protocol has no {kind} {name!r}; it has: {', '.join(choices)}")
-    return choices[name]
+#: Rates that a search is expected to try where nothing is known: three, one step on, one neighbour, two quarters.
+TYPICAL = 7
 
 
 # ---------------------------------------------------------------- what the protocol has
@@ -57,62 +53,13 @@ def _chosen(kind: str, name: str, choices: Mapping[str, Any]) -> Any:
 
 def arms(task: str = "images", profile: str | None = None) -> list[str]:
     """Names of a task's arms, or of those a profile runs: the methods in the report's order, then the others."""
-    every = section(task)["arms"]
-    listed = every if profile is None else _profile(task, profile).get("arms", every)
-    return [name for name in every if name in listed]
-
-
-def compared(task: str) -> list[str]:
-    """Names of the arms that are reported at three rates."""
-    return list(section(task)["compared"])
-
-
-def families(task: str, names: Iterable[str]) -> dict[str, list[str]]:
-    """The arms by family: those of one family begin their search at one rate."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(section(task)["arms"][name]["family"], []).append(name)
-    return found
+    return list(load().task(task).arms if profile is None else profile_of(task, profile).arms)
 
 
 def seeds(profile: str, task: str = "images", version: int | None = None) -> tuple[list[int], list[int]]:
     """The tuning seeds and the reporting seeds of a profile; none is in both."""
-    found = _profile(task, profile, version)["seeds"]
-    reported = found["reporting"]
-    return list(found["tuning"]), list(range(reported) if isinstance(reported, int) else reported)
-
-
-def planned_seeds(records: Iterable[Record]) -> dict[str, list[int]]:
-    """The reporting seeds of each task, by the version of the protocol under which its records were made."""
-    made = {(r.spec.task, r.spec.profile, str(r.provenance.get("protocol_sha256"))) for r in records}
-    return {task: seeds(profile, task, version_of(task, profile, said))[1] for task, profile, said in sorted(made)}
-
-
-def methods(task: str = "images") -> list[str]:
-    """Class names of a task's optimizers, in the report's order."""
-    return list(dict.fromkeys(found["optimizer"] for found in section(task)["arms"].values()))
-
-
-def most(profile: str, task: str = "images") -> int:
-    """The number of rates after which the search for an arm's rate ends."""
-    return int(_profile(task, profile)["most"])
-
-
-def pilot(profile: str, task: str = "images") -> float | None:
-    """The standard deviation over pairs of seeds of log(metric) that a pilot saw; None where there was none."""
-    found: float | None = _profile(task, profile).get("pilot")
-    return found
-
-
-def printed_rates(profile: str, task: str) -> str | None:
-    """The paper at whose printed rates the profile runs its arms first; None for most."""
-    found: str | None = _profile(task, profile).get("printed_rates")
-    return found
-
-
-def data_names(profile: str, task: str = "images") -> list[str]:
-    """Names of the data sets that a profile may run on, the preferred one first."""
-    return list(_profile(task, profile)["data"])
+    plan = profile_of(task, profile, version)
+    return list(plan.tuning), list(plan.reporting)
 
 
 def dataset(profile: str, data_name: str, task: str = "images") -> Any:
@@ -120,69 +67,64 @@ def dataset(profile: str, data_name: str, task: str = "images") -> Any:
 
     Raises `ProtocolError` where the protocol does not have the combination, `DataError` where the data are absent.
     """
-    return TASKS[task].load(data_name, _subset(_plan(task, profile, data_name)))
+    return TASKS[task].load(data_name, profile_of(task, profile).data_plan(data_name).subset)
 
 
-def _profile(task: str, profile: str, version: int | None = None) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = _chosen("profile", profile, section(task, version)["profiles"])
-    return found
+# ---------------------------------------------------------------- what a run is
 
 
-def _plan(task: str, profile: str, data_name: str) -> Mapping[str, Any]:
-    chosen = _profile(task, profile)
-    plan: Mapping[str, Any] = _chosen(f"data set for profile {profile!r},", data_name, chosen["data"])
-    return plan
+def version(record: Record) -> int:
+    """The version of the protocol under which a run was made; the current one if no version has its hash."""
+    return version_of(record.spec.task, record.spec.profile, record.protocol_sha256)
 
 
-def _subset(plan: Mapping[str, Any]) -> Any:
-    return tuple(plan["subset"]) if "subset" in plan else None
+def tunes(record: Record) -> bool:
+    """Whether a run is there to choose a rate: its seed is a tuning seed of the protocol under which it was made."""
+    return record.spec.seed in profile_of(record.spec.task, record.spec.profile, version(record)).tuning
 
 
-# ---------------------------------------------------------------- which arm a run is
-
-
-@functools.cache
-def _arm_by_settings(task: str) -> dict[str, str]:
-    whole = section(task)
-    lazy = bool(whole.get("row_lazy", False))
-    return {
-        _settings(x["optimizer"], x["hyperparameters"], x.get("row_lazy", lazy)): name
-        for name, x in whole["arms"].items()
-    }
-
-
-def _settings(optimizer: str, given: Mapping[str, Any], row_lazy: bool) -> str:
-    """What makes an arm, comparable however it is typed: all but the rate, defaults filled in."""
-    hyper = {
-        name: list(x) if isinstance(x, tuple) else x for name, x in hyperparameters(optimizer, renamed(given)).items()
-    }
-    return repr((optimizer, row_lazy, sorted((name, x) for name, x in hyper.items() if name != "lr")))
+def planned_seeds(records: Iterable[Record]) -> dict[str, list[int]]:
+    """The reporting seeds of each task, by the version of the protocol under which its records were made."""
+    plans = {record.spec.task: profile_of(record.spec.task, record.spec.profile, version(record)) for record in records}
+    return {task: list(plan.reporting) for task, plan in sorted(plans.items())}
 
 
 def arm(spec: RunSpec) -> str:
     """The name of the arm that a run belongs to. Raises `ProtocolError` where the protocol has no such arm."""
-    found = _arm_by_settings(spec.task).get(_settings(spec.optimizer, spec.hyperparameters, spec.row_lazy))
-    if found is None:
+    name = _arms_by_settings(spec.task).get(_settings(spec))
+    if name is None:
         settings = dict(spec.hyperparameters)
         raise ProtocolError(f"the protocol has no arm {spec.optimizer} with {settings} on {spec.task}")
-    return found
+    return name
+
+
+@functools.cache
+def _arms_by_settings(task: str) -> dict[str, str]:
+    return {_settings(plan): name for name, plan in load().task(task).arms.items()}
+
+
+def _settings(x: RunSpec | ArmPlan) -> str:
+    """What makes an arm, comparable however it is typed: all but the rate, defaults filled in."""
+    values = hyperparameters(x.optimizer, renamed(x.hyperparameters))
+    typed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return repr((x.optimizer, x.row_lazy, sorted((name, value) for name, value in typed.items() if name != "lr")))
 
 
 # ---------------------------------------------------------------- rates
 
 
 def rates(tuned: Iterable[Record]) -> dict[str, dict[float, float]]:
-    """Of each arm the criterion of every rate that was tried, by arm, from its tuning runs.
+    """The criterion of every rate that was tried, by arm, from its tuning runs.
 
     The criterion is the mean log development metric; +∞ where a run diverged. A rate with a run that failed, by no
     fault of the optimizer, is left out until that run has been made.
     """
-    cells: dict[str, dict[float, list[Record]]] = {}
+    runs: dict[str, dict[float, list[Record]]] = {}
     for record in tuned:
-        cells.setdefault(arm(record.spec), {}).setdefault(record.spec.lr, []).append(record)
+        runs.setdefault(arm(record.spec), {}).setdefault(record.spec.lr, []).append(record)
     return {
-        name: {lr: criterion(cell) for lr, cell in tried.items() if not any(r.status in FAILED for r in cell)}
-        for name, tried in cells.items()
+        name: {lr: criterion(made) for lr, made in tried.items() if not any(r.status in FAILED for r in made)}
+        for name, tried in runs.items()
     }
 
 
@@ -191,16 +133,24 @@ def choices(tuned: Iterable[Record]) -> dict[str, tuning.Choice]:
     return {name: tuning.choose(tried) for name, tried in rates(tuned).items() if tried}
 
 
+def common_rates(task: str, tuned: Iterable[Record]) -> dict[str, float]:
+    """The rate that each compared arm shares with its family, by arm; without the arms whose family shares none."""
+    tables = {name: tried for name, tried in rates(tuned).items() if tried}
+    plan, shared = load().task(task), dict[str, float]()
+    for family in plan.families(name for name in plan.compared if name in tables).values():
+        lr = tuning.common(tables[name] for name in family)
+        shared |= {} if lr is None else dict.fromkeys(family, lr)
+    return shared
+
+
 def _reported_rates(task: str, tuned: Iterable[Record]) -> dict[str, list[float]]:
     """The rates at which each arm is reported, the chosen one first."""
-    tables = {name: tried for name, tried in rates(tuned).items() if tried}
-    found = {name: tuning.choose(tried) for name, tried in tables.items()}
-    wanted = {name: [choice.lr] for name, choice in found.items()}
-    for family in families(task, [name for name in compared(task) if name in found]).values():
-        shared = tuning.common(tables[name] for name in family)
-        for name in family:
-            also = [lr for lr in (found[name].runner_up, shared) if lr is not None]
-            wanted[name] = list(dict.fromkeys([*wanted[name], *also]))
+    records = list(tuned)
+    shared, compared = common_rates(task, records), load().task(task).compared
+    wanted = {}
+    for name, choice in choices(records).items():
+        also = (choice.runner_up, shared.get(name)) if name in compared else ()
+        wanted[name] = list(dict.fromkeys([choice.lr, *(lr for lr in also if lr is not None)]))
     return wanted
 
 
@@ -220,72 +170,105 @@ def search(profile: str, data_name: str, task: str, tuned: Iterable[Record]) -> 
 
     `tuned`: the records of earlier rounds. A rate with a failed run counts as tried, and as bad, but is never chosen.
     """
-    make, chosen = _maker(profile, data_name, task), _profile(task, profile)
-    middle = chosen.get("middle", section(task)["middle"])
+    make, plan = _maker(profile, data_name, task), profile_of(task, profile)
     records = list(tuned)
-    tried: dict[str, dict[float, float]] = {name: {} for name in arms(task, profile)}
+    tried: dict[str, dict[float, float]] = {name: {} for name in plan.arms}
     for record in records:
-        tried[arm(record.spec)][record.spec.lr] = float("inf")
+        tried[arm(record.spec)][record.spec.lr] = math.inf
     for name, known in rates(records).items():
         tried[name].update(known)
+    families = {name: arm_plan.family for name, arm_plan in load().task(task).arms.items()}
     wanted = [
         (name, lr)
-        for family, names in families(task, tried).items()
-        for name in names
-        for lr in tuning.next_rates(tried[name], middle[family], chosen["most"])
+        for name, known in tried.items()
+        for lr in tuning.next_rates(known, plan.middle[families[name]], plan.most)
     ]
-    wanted.sort(key=lambda pair: list(tried).index(pair[0]))
-    return [make(name, lr, seed) for seed in seeds(profile, task)[0] for name, lr in wanted]
+    return [make(name, lr, seed) for seed in plan.tuning for name, lr in wanted]
 
 
 def reporting(profile: str, data_name: str, task: str, tuned: Iterable[Record]) -> list[RunSpec]:
     """The runs that are reported, seed by seed, so that what is finished is balanced over the arms."""
-    make, wanted = _maker(profile, data_name, task), _reported_rates(task, tuned)
-    return [
-        make(name, lr, seed)
-        for seed in seeds(profile, task)[1]
-        for name in arms(task, profile)
-        for lr in wanted.get(name, [])
-    ]
+    make, plan, wanted = _maker(profile, data_name, task), profile_of(task, profile), _reported_rates(task, tuned)
+    return [make(name, lr, seed) for seed in plan.reporting for name in plan.arms for lr in wanted.get(name, [])]
 
 
 def printed(profile: str, data_name: str, task: str) -> list[RunSpec]:
     """Runs with the reporting seeds at the rates that a paper printed, where the protocol asks for them."""
-    paper = printed_rates(profile, task)
-    if paper is None:
+    plan = profile_of(task, profile)
+    if plan.printed_rates is None:
         return []
-    make, table, known = _maker(profile, data_name, task), reported(paper, task), section(task)["arms"]
-    named = {name: float(table[known[name]["optimizer"]].value) for name in arms(task, profile)}
-    return [make(name, lr, seed) for seed in seeds(profile, task)[1] for name, lr in named.items()]
+    make, table, known = _maker(profile, data_name, task), reported(plan.printed_rates, task), load().task(task).arms
+    named = {name: float(table[known[name].optimizer].value) for name in plan.arms}
+    return [make(name, lr, seed) for seed in plan.reporting for name, lr in named.items()]
 
 
-def model(size: Any) -> dict[str, Any]:
-    """A task's sizes and choices as a spec has them: without those at their default, so that new choices may come."""
-    return {x.name: getattr(size, x.name) for x in fields(size) if getattr(size, x.name) != x.default}
-
-
-def _maker(profile: str, data_name: str, task: str) -> Any:
+def _maker(profile: str, data_name: str, task: str) -> Callable[[str, float, int], RunSpec]:
     """A function (arm, rate, seed) → `RunSpec` for one profile and data set."""
-    plan, whole = _plan(task, profile, data_name), section(task)
-    common = {
+    whole = load().task(task)
+    plan = whole.profile(profile)
+    data = plan.data_plan(data_name)
+    common: Mapping[str, Any] = {
         "task": task,
         "task_version": TASKS[task].VERSION,
         "profile": profile,
-        "model": model(TASKS[task].SIZES[profile]),
+        "model": model_of(TASKS[task].SIZES[profile]),
         "data": data_name,
         "data_sha256": dataset(profile, data_name, task).sha256,
-        "subset": _subset(plan),
+        "subset": data.subset,
         "optimizer_version": OPTIMIZER_VERSION,
-        "steps": plan["steps"],
-        "batch": plan.get("batch", whole["batch"]),
-        "evaluate_every": plan["evaluate_every"],
-        **{name: whole[name] for name in ("clip_norm", "anneal", "row_lazy") if name in whole},
+        "steps": data.steps,
+        "batch": data.batch,
+        "evaluate_every": data.evaluate_every,
+        "clip_norm": whole.clip_norm,
+        "anneal": whole.anneal,
+        "protocol_sha256": plan.sha256,
     }
 
     def make(name: str, lr: float, seed: int) -> RunSpec:
-        found = whole["arms"][name]
-        hyper = hyperparameters(found["optimizer"], {**found["hyperparameters"], "lr": lr})
-        own = {key: found[key] for key in ("row_lazy",) if key in found}
-        return RunSpec(optimizer=found["optimizer"], hyperparameters=hyper, seed=seed, **{**common, **own})
+        x = whole.arms[name]
+        settings = hyperparameters(x.optimizer, {**x.hyperparameters, "lr": lr})
+        return RunSpec(optimizer=x.optimizer, hyperparameters=settings, row_lazy=x.row_lazy, seed=seed, **common)
 
     return make
+
+
+# ---------------------------------------------------------------- stages
+
+
+class Plan(NamedTuple):
+    """What is run: a profile of a task, on a data set."""
+
+    profile: str
+    data: str
+    task: str
+
+
+def expected_runs(task: str, profile: str) -> dict[str, int]:
+    """About how many runs each arm will take: the search decides how many rates there are. Known without the data."""
+    plan, compared = profile_of(task, profile), load().task(task).compared
+    tuned, reported_at = min(TYPICAL, plan.most) * len(plan.tuning), len(plan.reporting)
+    first = reported_at if plan.printed_rates else 0
+    return {name: first + tuned + reported_at * (3 if name in compared else 1) for name in plan.arms}
+
+
+def run_stages(plans: Sequence[Plan], make: Callable[[list[RunSpec]], list[Record]]) -> bool:
+    """Make all runs of all plans through `make` (`sweep` with all but its first argument). False: it left runs out.
+
+    The reporting runs of a plan begin when the searches of all its arms have ended.
+    """
+    if not _made_all(make, [spec for plan in plans for spec in printed(*plan)]):
+        return False
+    tuned: dict[Plan, list[Record]] = {plan: [] for plan in plans}
+    while any((wanted := {plan: search(*plan, tuned[plan]) for plan in plans}).values()):
+        asked = [spec for todo in wanted.values() for spec in todo]
+        made = make(asked)
+        if len(made) < len(asked):
+            return False
+        rest = iter(made)
+        for plan, todo in wanted.items():
+            tuned[plan] += [next(rest) for _ in todo]
+    return _made_all(make, [spec for plan in plans for spec in reporting(*plan, tuned[plan])])
+
+
+def _made_all(make: Callable[[list[RunSpec]], list[Record]], specs: list[RunSpec]) -> bool:
+    return len(make(specs)) == len(specs) if specs else True

@@ -22,7 +22,8 @@ from nadam_ref.replicas import Replicas
 
 from ...checks import renamed
 from ..tasks import pick, scatter
-from .record import Record, RunSpec
+from .record import Record
+from .spec import RunSpec
 from .train import Given, Log, failed, record, row_steps, threads
 
 __all__ = ["Batch", "group", "identity", "run_together"]

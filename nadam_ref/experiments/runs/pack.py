@@ -14,16 +14,16 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import NadamRefError
 from ...files import write_whole
-from .record import Record, RunSpec
+from .record import Record
+from .spec import CONFIG, RunSpec
 
 __all__ = ["PackError", "read", "write"]
 
@@ -32,6 +32,9 @@ RUNS, CURVES, MANIFEST = "runs.csv", "curves.npz", "manifest.json"
 ENDING = ("status", "reason", "step")
 OWN = ("time", "wall_seconds")  # of a run's provenance; all else is common to many runs
 Array = npt.NDArray[Any]
+
+#: Fields of a spec that are text; all others are in the table as JSON.
+TEXTS = frozenset(name for name, kind in get_type_hints(RunSpec).items() if kind is str)
 
 
 class PackError(NadamRefError):
@@ -55,7 +58,7 @@ def write(folder: Path, records: Iterable[Record]) -> list[Path]:
     contents = {RUNS: _table(kept, places), CURVES: _npz(_arrays(kept))}
     manifest = {
         "schema": SCHEMA,
-        "runs": dict(sorted(Counter(f"{r.spec.task}/{r.spec.profile}/{r.spec.data}" for r in kept).items())),
+        "runs": dict(sorted(Counter(record.spec.kind for record in kept).items())),
         "statuses": dict(sorted(Counter(record.status for record in kept).items())),
         "made": places,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
@@ -74,13 +77,14 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _check_protocols(records: Sequence[Record]) -> None:
-    found: dict[str, set[str]] = {}
+    protocols: dict[str, set[str]] = {}
     for record in records:
-        kind = f"{record.spec.task}/{record.spec.profile}"
-        found.setdefault(kind, set()).add(str(record.provenance.get("protocol_sha256"))[:12])
-    mixed = [f"{kind} ({', '.join(sorted(hashes))})" for kind, hashes in found.items() if len(hashes) > 1]
+        protocols.setdefault(f"{record.spec.task}/{record.spec.profile}", set()).add(record.protocol_sha256[:12])
+    mixed = [f"{part} ({', '.join(sorted(hashes))})" for part, hashes in protocols.items() if len(hashes) > 1]
     if mixed:
-        raise PackError(f"runs of different protocols do not go into one pack: {'; '.join(mixed)}; sweep anew")
+        raise PackError(
+            f"runs of different protocols do not go into one pack: {'; '.join(mixed)}; sweep into an empty store"
+        )
 
 
 def _places(records: Sequence[Record]) -> list[Mapping[str, Any]]:
@@ -98,18 +102,17 @@ def _json(value: Any) -> str:
 
 
 def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> bytes:
-    columns = [known.name for known in fields(RunSpec)]
     metrics = sorted({name for record in records for name in record.metrics})
     number = {_json(place): index for index, place in enumerate(places)}
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["id", *columns, *ENDING, *metrics, *OWN, "made"])
+    lines.writerow(["id", *CONFIG, *ENDING, *metrics, *OWN, "made"])
     for record in records:
-        config = [getattr(record.spec, name) for name in columns]
+        config = {name: getattr(record.spec, name) for name in CONFIG}
         lines.writerow(
             [
                 record.spec.id,
-                *(x if isinstance(x, str) else _json(x) for x in config),
+                *(value if name in TEXTS else _json(value) for name, value in config.items()),
                 *(getattr(record, name) for name in ENDING),
                 *(repr(record.metrics[name]) if name in record.metrics else "" for name in metrics),
                 *(_json(record.provenance[name]) for name in OWN),
@@ -183,20 +186,18 @@ def _split(arrays: Mapping[str, Array], runs: int) -> list[dict[str, list[float]
 
 
 def _record(line: Mapping[str, str], curves: Mapping[str, list[float]], places: Sequence[Any]) -> Record:
-    texts = {x.name for x in fields(RunSpec) if x.type == "str"}
-    config: dict[str, Any] = {
-        x.name: line[x.name] if x.name in texts else json.loads(line[x.name]) for x in fields(RunSpec)
-    }
-    spec = RunSpec(**config)
+    config: dict[str, Any] = {name: line[name] if name in TEXTS else json.loads(line[name]) for name in CONFIG}
+    place = places[int(line["made"])]
+    spec = RunSpec(**config, protocol_sha256=place.get("protocol_sha256", ""))
     if spec.id != line["id"]:
         raise PackError(f"the pack's run {line['id']} has the specification of {spec.id}")
-    rest = set(line) - set(config) - {"id", "made", *ENDING, *OWN}
+    metrics = [name for name in line if name not in {"id", "made", *CONFIG, *ENDING, *OWN}]
     return Record(
         spec=spec,
         status=line["status"],  # type: ignore[arg-type]
         reason=line["reason"],
         step=int(line["step"]),
         curves=curves,
-        metrics={name: float(line[name]) for name in rest if line[name]},
-        provenance={**places[int(line["made"])], **{name: json.loads(line[name]) for name in OWN}},
+        metrics={name: float(line[name]) for name in metrics if line[name]},
+        provenance={**place, **{name: json.loads(line[name]) for name in OWN}},
     )

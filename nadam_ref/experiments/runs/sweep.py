@@ -22,11 +22,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
 from ...errors import NadamRefError
-from ..protocol.definition import ProtocolError
-from ..protocol.planning import arm
 from . import worker
 from .batched import group
-from .record import FAILED, Record, RecordError, RunSpec, Store
+from .record import FAILED, Record, RecordError
+from .spec import RunSpec
+from .store import Store
 from .train import failed
 
 try:
@@ -305,14 +305,10 @@ def _jobs(specs: Sequence[RunSpec]) -> deque[Job]:
 
 
 def _named(job: Job) -> str:
-    """A job in words: the run's id and its arm."""
+    """A job in words, by its first run."""
     spec = job[0]
-    try:
-        what = arm(spec)
-    except ProtocolError:  # a run of somebody's own
-        what = spec.optimizer
     more = f" and {len(job) - 1} more" if len(job) > 1 else ""
-    return f"run {spec.id[:12]} ({spec.task} {what} lr {spec.lr:g} seed {spec.seed}){more}"
+    return f"run {spec.id[:12]} ({spec.task} {spec.optimizer} lr {spec.lr:g} seed {spec.seed}){more}"
 
 
 def _warn(text: str) -> None:

@@ -22,9 +22,9 @@ import nadam_ref
 from ...checks import momentum_decay, renamed
 from ...errors import NadamRefError
 from ...rules import DIALECTS
-from ..datasets.registry import DataError
-from ..tasks import TASKS, Params, Task, loss_and_gradients, pick, scatter
-from .record import Record, RunSpec, Status, provenance
+from ..tasks import TASKS, Params, State, Task, pick, scatter
+from .record import Record, Status, provenance
+from .spec import RunSpec
 
 __all__ = ["OPTIMIZER_VERSION", "DeviceError", "Log", "RunSpec", "Training", "hyperparameters", "run", "stream"]
 
@@ -132,15 +132,12 @@ class Given:
             asked = (spec.task_version, spec.optimizer_version)
             raise ValueError(f"this package runs task and optimizer versions {here}; the spec asks for {asked}")
         check_device(spec.device, spec.profile, spec.task)
-        data = task.load(spec.data, spec.subset)
-        if data.sha256 != spec.data_sha256:
-            raise DataError(f"{data.label} has sha256 {data.sha256}; the spec asks for {spec.data_sha256}")
+        data = task.load_verified(spec.data, spec.subset, spec.data_sha256)
         if spec.profile != REPRODUCTION:
             _chosen("profile", spec.profile, task.SIZES)
-        size = type(next(iter(task.SIZES.values())))(**spec.model)
-        return cls(task, data, size, getattr(torch, spec.dtype), torch.device(spec.device))
+        return cls(task, data, task.size(spec.model), getattr(torch, spec.dtype), torch.device(spec.device))
 
-    def start(self, spec: RunSpec) -> tuple[Params, Iterator[Any], tuple[Tensor, ...]]:
+    def start(self, spec: RunSpec) -> tuple[Params, Iterator[Any], State]:
         """Fresh parameters (the same on every device), the run's batches, and what the first batch is handed."""
         params = self.task.init(self.data, self.size, stream(spec.seed, "init"), self.dtype)
         params = {name: x.detach().to(self.device).requires_grad_() for name, x in params.items()}
@@ -276,7 +273,7 @@ class Training:
         last = self.log.curves["dev_step"][-1:]
         return bool(self.log.reason) or last == [float(self.spec.steps)]
 
-    def _backward(self) -> tuple[float, tuple[Tensor, ...]]:
+    def _backward(self) -> tuple[float, State]:
         """The loss of the next batch and the state after it; gradients are left in the parameters."""
         task, size, batch = self.given.task, self.given.size, next(self.batches)
         rows = task.rows(batch)
@@ -285,7 +282,7 @@ class Training:
         if self.spec.row_lazy:
             with torch.no_grad():
                 used = pick(self.params, rows)
-            loss, state, grads = loss_and_gradients(task, size, used, batch, self.state)
+            loss, state, grads = task.gradients(size, used, batch, self.state)
             for name, grad in scatter(grads, rows, self.params).items():
                 self.params[name].grad = grad
             return loss.item(), state

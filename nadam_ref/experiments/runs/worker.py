@@ -15,7 +15,8 @@ import torch
 
 from .batched import identity, run_together
 from .checkpoints import Saved, Saver, load
-from .record import Record, RunSpec
+from .record import Record
+from .spec import RunSpec
 from .train import failed, is_out_of_memory, run
 
 __all__ = ["dask_setup", "stop", "work"]

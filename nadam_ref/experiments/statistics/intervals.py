@@ -1,4 +1,4 @@
-"""Intervals: of a mean (Student's t, bootstrap-t), of the next value, of a share (Wilson). NumPy only.
+"""Intervals: of a mean (Student's t, bootstrap-t), of the next value, of a share (Wilson).
 
 At five values the percentile and BCa bootstraps cover the mean in 84 % of cases instead of 95 %; they are left out.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 __all__ = [
     "Floats",
@@ -19,7 +19,6 @@ __all__ = [
     "Values",
     "bootstrap_t",
     "prediction_interval",
-    "t_cdf",
     "t_interval",
     "t_quantile",
     "wilson",
@@ -31,44 +30,13 @@ Values = Sequence[float] | Floats
 
 LEAST = 3  # with fewer values no interval is stated
 
-# ---------------------------------------------------------------- Student's distribution
-
-
-def _within(angle: float, df: int) -> float:
-    """P(|T| ≤ √df · tan(angle)) of Student's t (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-    cosine = math.cos(angle)
-    term, total = 1.0, 0.0
-    if df % 2 == 0:
-        for j in range(df // 2):
-            total += term
-            term *= cosine**2 * (2 * j + 1) / (2 * j + 2)
-        return math.sin(angle) * total
-    term = cosine
-    for j in range((df - 1) // 2):
-        total += term
-        term *= cosine**2 * (2 * j + 2) / (2 * j + 3)
-    return 2 / math.pi * (angle + math.sin(angle) * total)
-
-
-def t_cdf(t: float, df: int) -> float:
-    """P(T ≤ t) for Student's distribution with `df` ≥ 1 degrees of freedom."""
-    half = _within(math.atan(abs(t) / math.sqrt(df)), df) / 2
-    return 0.5 + math.copysign(half, t)
-
 
 @functools.cache
 def t_quantile(level: float, df: int) -> float:
     """The t with P(|T| ≤ t) = `level` for Student's distribution with `df` ≥ 1 degrees of freedom."""
     if not 0 < level < 1 or df < 1:
         raise ValueError(f"level must lie between 0 and 1 and df be at least 1, not {level} and {df}")
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, df) < level else (low, middle)
-    return math.sqrt(df) * math.tan(low)
-
-
-# ---------------------------------------------------------------- intervals
+    return float(stats.t.isf((1 - level) / 2, df))
 
 
 def _usable(values: Values) -> Floats | None:
@@ -121,12 +89,11 @@ def bootstrap_t(values: Values, level: float = 0.95, resamples: int = 9999, seed
 
 
 def wilson(count: int, n: int, level: float = 0.95) -> Interval | None:
-    """Wilson's score interval of the share that `count` of `n` estimates; None for n = 0."""
-    if not 0 <= count <= n:
-        raise ValueError(f"count must lie between 0 and n, not {count} of {n}")
+    """Wilson's score interval of the share that `count` of `n` estimates; None for n = 0.
+
+    Raises `ValueError` unless 0 ≤ `count` ≤ `n`.
+    """
     if n == 0:
         return None
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
-    middle = (count + z2 / 2) / (n + z2)
-    half = math.sqrt(z2 * (count * (n - count) / n + z2 / 4)) / (n + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    interval = stats.binomtest(count, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
-from .intervals import LEAST, Floats, Values, t_cdf, t_quantile
+from .intervals import LEAST, Floats, Values, t_quantile
 
 __all__ = ["deciding_runs", "detectable", "holm", "log_differences", "sign_flip", "signed_ranks", "tost"]
 
@@ -34,12 +35,8 @@ def log_differences(first: Values, second: Values) -> Floats:
 def signed_ranks(differences: Values) -> Floats:
     """Ranks of the absolute values, from 1, ties sharing their mean rank, with the signs; 0 for a difference of 0."""
     d = np.asarray(differences, dtype=np.float64)
-    size = np.abs(d[d != 0])
-    levels, where, counts = np.unique(size, return_inverse=True, return_counts=True)
-    shared = np.cumsum(counts) - (counts - 1) / 2
-    ranks = np.zeros(len(d))
-    ranks[d != 0] = shared[where] if len(levels) else 0.0
-    signed: Floats = ranks * np.sign(d)
+    signed = np.sign(d)
+    signed[d != 0] *= stats.rankdata(np.abs(d[d != 0]))
     return signed
 
 
@@ -84,7 +81,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def tost(differences: Values, delta: float) -> float:
-    """The p of two one-sided t tests: small where the mean difference is shown to lie inside (−`delta`, `delta`).
+    """The p of two one-sided t tests: small where the mean difference is shown to be less than `delta` from 0.
 
     1, no evidence, for fewer than 3 differences or where one is infinite.
     """
@@ -96,14 +93,14 @@ def tost(differences: Values, delta: float) -> float:
     error = float(d.std(ddof=1)) / math.sqrt(n)
     if error == 0.0:
         return 0.0 if room > 0 else 1.0
-    return t_cdf(-room / error, n - 1)
+    return float(stats.t.cdf(-room / error, n - 1))
 
 
 def deciding_runs(differences: Values, delta: float, family: int = 1, alpha: float = 0.05) -> int | None:
     """How many pairs would decide, were the mean and the spread as seen: with a probability of .8 or nearly so
 
-    either the difference is significant at `alpha` / `family` (Holm's first and hardest step) or it is shown to lie
-    inside ±`delta` at `alpha`. A plan, not a promise: the mean and the spread are themselves estimates.
+    either the difference is significant at `alpha` / `family` (Holm's first and hardest step) or it is shown to be
+    less than `delta` from 0 at `alpha`. A plan, not a promise: the mean and the spread are themselves estimates.
     None where there is nothing to plan from (fewer than 3 differences, an infinite one) or 1000 pairs would not do.
     """
     d = np.asarray(differences, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""From records to the numbers of a table: a summary over seeds, the best rate of each method, curves."""
+"""Results of runs over seeds: one metric, curves, what rates are chosen by, and which runs may be compared."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import NadamRefError
-from ..runs.record import FAILED, Record, RunSpec
+from ..runs.record import FAILED, Record
+from ..runs.spec import RunSpec
 from ..tasks import TASKS
 from .intervals import Interval, t_interval
 
 Floats = npt.NDArray[np.float64]
-
 
 #: Missing runs that an error names one by one.
 LISTED = 12
@@ -46,47 +47,6 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method at one learning rate. `edge` says that the rate is the smallest or largest that the method tried.
-
-    `spec`: that of its first run. `criterion`: what rates are chosen by. `metrics` has what the task measures at the
-    last step, on the development set (`dev_loss`, …) and on the test set. A diverged run counts as +inf in a loss and
-    −inf in an accuracy; `diverged` is how many of the n there are.
-    """
-
-    spec: RunSpec
-    edge: bool
-    diverged: int
-    n: int
-    criterion: float
-    metrics: Mapping[str, Summary]
-
-    @property
-    def optimizer(self) -> str:
-        return self.spec.optimizer
-
-    @property
-    def lr(self) -> float:
-        return self.spec.lr
-
-    @property
-    def dev_loss(self) -> Summary:
-        return self.metrics["dev_loss"]
-
-    @property
-    def dev_accuracy(self) -> Summary:
-        return self.metrics["dev_accuracy"]
-
-    @property
-    def test_loss(self) -> Summary:
-        return self.metrics["test_loss"]
-
-    @property
-    def test_accuracy(self) -> Summary:
-        return self.metrics["test_accuracy"]
-
-
-@dataclass(frozen=True)
 class Curve:
     """A curve over seeds at the numbers of updates in `step`: mean, smallest and largest value, all `[len(step)]`."""
 
@@ -96,7 +56,7 @@ class Curve:
     high: Floats
 
 
-def summary(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float]) -> Summary:
     """Mean, range, n and interval of at least one value. Raises `ValueError` for none."""
     if not values:
         raise ValueError("no values to summarize")
@@ -104,16 +64,7 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(float(array.mean()), float(array.min()), float(array.max()), len(array), t_interval(values))
 
 
-# ---------------------------------------------------------------- tables
-
-
-Arm = tuple[str, str, bool]
-
-
-def _arm(spec: RunSpec) -> Arm:
-    """What a learning rate is tuned for: the optimizer, its other hyperparameters, and whether it is row-lazy."""
-    others = sorted((name, value) for name, value in spec.hyperparameters.items() if name != "lr")
-    return spec.optimizer, repr(others), spec.row_lazy
+# ---------------------------------------------------------------- the results of a run
 
 
 def value(record: Record, metric: str) -> float:
@@ -126,12 +77,17 @@ def value(record: Record, metric: str) -> float:
     return record.metrics[metric]
 
 
-def criterion(cell: Sequence[Record]) -> float:
+def reported_metric(task: str) -> str:
+    """The metric in which a task's results are reported: its own, on the part of the data that its source reports."""
+    return f"{TASKS[task].REPORTED}_{TASKS[task].METRIC}"
+
+
+def criterion(records: Sequence[Record]) -> float:
     """What a learning rate is chosen by: the mean log of the task's metric on the development set.
 
     The records are runs of one arm at one rate; +inf where one of them diverged.
     """
-    values = [value(record, f"dev_{TASKS[record.spec.task].METRIC}") for record in cell]
+    values = [value(record, f"dev_{TASKS[record.spec.task].METRIC}") for record in records]
     return math.inf if math.inf in values else sum(map(math.log, values)) / len(values)
 
 
@@ -177,60 +133,6 @@ def check_comparable(records: Sequence[Record]) -> None:
         )
 
 
-def _check(records: Sequence[Record]) -> None:
-    """Comparable, and every cell with the same seeds."""
-    check_comparable(records)
-    seeds = {record.spec.seed for record in records}
-    cells: dict[tuple[Arm, float], dict[int, RunSpec]] = {}
-    for record in records:
-        cells.setdefault((_arm(record.spec), record.spec.lr), {})[record.spec.seed] = record.spec
-    lacking = [
-        dataclasses.replace(next(iter(have.values())), seed=seed)
-        for have in cells.values()
-        for seed in sorted(seeds - set(have))
-    ]
-    if lacking:
-        raise missing(lacking)
-
-
-def _row(cell: Sequence[Record], rates: set[float]) -> Row:
-    return Row(
-        spec=cell[0].spec,
-        edge=cell[0].spec.lr in (min(rates), max(rates)),
-        diverged=sum(record.status == "diverged" for record in cell),
-        n=len(cell),
-        criterion=criterion(cell),
-        metrics={name: summary([value(record, name) for record in cell]) for name in measured(cell[0])},
-    )
-
-
-def rows(records: Iterable[Record]) -> list[Row]:
-    """One row for every method and rate, in the order in which they first appear.
-
-    Raises `MissingRunsError` where a run failed or a cell lacks a seed that another has, and `MixedRunsError` where
-    records of different tasks, profiles, data, lengths or protocols are mixed.
-    """
-    kept = list({record.spec.id: record for record in records}.values())
-    _check(kept)
-    arms: dict[Arm, dict[float, list[Record]]] = {}
-    for record in kept:
-        arms.setdefault(_arm(record.spec), {}).setdefault(record.spec.lr, []).append(record)
-    return [_row(cell, set(cells)) for cells in arms.values() for cell in cells.values()]
-
-
-def best(table: Iterable[Row]) -> list[Row]:
-    """For each method the row with the lowest criterion (ties: the smaller rate).
-
-    Where every rate has diverged the row says so: its losses are +inf.
-    """
-    chosen: dict[Arm, Row] = {}
-    for row in table:
-        rival = chosen.get(_arm(row.spec))
-        if rival is None or (row.criterion, row.lr) < (rival.criterion, rival.lr):
-            chosen[_arm(row.spec)] = row
-    return list(chosen.values())
-
-
 def _steps(spec: RunSpec, name: str) -> list[int]:
     """The updates made when the values of a whole curve were taken."""
     if name == "train_loss":
@@ -238,21 +140,42 @@ def _steps(spec: RunSpec, name: str) -> list[int]:
     return sorted({*range(0, spec.steps, spec.evaluate_every), spec.steps})
 
 
-def curve(records: Iterable[Record], row: Row, name: str = "dev_loss") -> Curve:
-    """A curve of a row's runs: `train_loss`, `dev_loss` or `dev_accuracy`.
+def curve(records: Iterable[Record], name: str = "dev_loss") -> Curve:
+    """A curve over the runs of one arm at one rate: `train_loss`, `dev_loss` or another that they recorded.
 
     From where a run diverged its loss counts as +inf and its accuracy as −inf, so every curve has full length.
-    Raises `MissingRunsError` where no record belongs to the row.
+    Failed runs are left out; raises `RunsError` where no other is given.
     """
-    wanted = (_arm(row.spec), row.lr)
-    cell = {r.spec.id: r for r in records if (_arm(r.spec), r.spec.lr) == wanted}
-    values = [record for record in cell.values() if record.status not in FAILED]
-    if not values:
-        raise MissingRunsError(f"no record of {row.optimizer} with lr {row.lr:g}")
-    steps = _steps(values[0].spec, name)
+    runs = [record for record in records if record.status not in FAILED]
+    if not runs:
+        raise RunsError(f"there is no {name} without a run that ended")
+    steps = _steps(runs[0].spec, name)
     worst = -math.inf if name.endswith("accuracy") else math.inf
-    padded = np.full((len(values), len(steps)), worst)
-    for line, record in zip(padded, values, strict=True):
-        found = np.asarray(record.curves[name], dtype=np.float64)
-        line[: len(found)] = np.where(np.isfinite(found), found, worst)
+    padded = np.full((len(runs), len(steps)), worst)
+    for line, record in zip(padded, runs, strict=True):
+        values = np.asarray(record.curves[name], dtype=np.float64)
+        line[: len(values)] = np.where(np.isfinite(values), values, worst)
     return Curve(np.asarray(steps, dtype=np.int64), padded.mean(axis=0), padded.min(axis=0), padded.max(axis=0))
+
+
+# ---------------------------------------------------------------- for other tools
+
+
+def to_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """One flat dictionary for each run, as `pandas.DataFrame` and `csv.DictWriter` take them.
+
+    What the run was (each field of its specification; those of `model` and `hyperparameters` by names with a dot, such
+    as `hyperparameters.lr`), how it ended (`status`, `step`), and its metrics after the last step. Runs differ in
+    which of these they have.
+    """
+    return [
+        {"id": r.spec.id, **_flat(dataclasses.asdict(r.spec)), "status": r.status, "step": r.step, **r.metrics}
+        for r in records
+    ]
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, x in fields.items():
+        flat |= {f"{name}.{key}": value for key, value in x.items()} if isinstance(x, Mapping) else {name: x}
+    return flat

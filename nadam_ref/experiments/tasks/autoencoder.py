@@ -1,41 +1,27 @@
 """The workshop paper's convolutional autoencoder: Jones's network (2015), MNIST to 16 numbers and back.
 
-Pure functions over a parameter dictionary. The paper's size is Jones's network; the smaller ones have a stride of 2 in
-place of pooling, one convolution less on either side, and so take images of 8×8 pixels too.
+The paper's size is Jones's network; the smaller ones have a stride of 2 in place of pooling, one convolution less on
+either side, and so take images of 8×8 pixels too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets import registry as datasets
-from ..datasets.registry import ImageData, Subset
+from ..datasets.images import ImageData
+from ..datasets.registry import Subset
+from .base import Batch, ImageTask, Params, State
 from .initialization import INITIALIZATIONS, PAPER, initial, penalty, zeros
 
-__all__ = [
-    "METRIC",
-    "SIZES",
-    "VERSION",
-    "Size",
-    "batches",
-    "epoch",
-    "evaluate",
-    "init",
-    "load",
-    "loss",
-    "rows",
-    "state",
-]
+__all__ = ["Autoencoder", "Size"]
 
-VERSION = 1
-METRIC = "loss"
 KERNEL = 3
 
 
@@ -57,23 +43,83 @@ class Size:
     strength: float = 0.0
 
 
-SIZES = {
-    "smoke": Size(outer=2, inner=4, dense=8, code=4),
-    "live": Size(outer=8, inner=16, dense=32, code=8),
-    "small": Size(outer=8, inner=16, dense=64),
-    "paper": Size(outer=16, inner=32, dense=128, strided=False),
-}
+class Autoencoder(ImageTask):
+    """Reconstruction of digits."""
 
+    VERSION = 1
+    REPORTED = "dev"
+    SIZES: ClassVar = {
+        "smoke": Size(outer=2, inner=4, dense=8, code=4),
+        "live": Size(outer=8, inner=16, dense=32, code=8),
+        "small": Size(outer=8, inner=16, dense=64),
+        "paper": Size(outer=16, inner=32, dense=128, strided=False),
+    }
 
-def load(name: str, subset: Subset | None = None) -> ImageData:
-    """Images, as `nadam_ref.experiments.datasets.registry.load`, but MNIST's split is Jones's.
+    def load(self, name: str, subset: Subset | None = None) -> ImageData:
+        """As the base class, but MNIST's split is Jones's.
 
-    The first 50,000 training images in file order: 40,000 for training, 10,000 for development.
-    """
-    images = datasets.load(name)
-    if name == "mnist":
-        images = _jones_split(images)
-    return images if subset is None else images.first(subset)
+        The first 50,000 training images in file order: 40,000 for training, 10,000 for development.
+        """
+        images = super().load(name)
+        if name == "mnist":
+            images = _jones_split(images)
+        return images if subset is None else images.first(subset)
+
+    def init(
+        self, data: ImageData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    ) -> Params:
+        """Fresh parameters: Glorot-uniform weights, biases 0.
+
+        Images must be square, of 4·n pixels a side, at least 8 (12 without strides). Raises `ValueError` for others.
+        """
+        height, width = data.train_images.shape[1:]
+        least = 8 if size.strided else 12
+        if height != width or height % 4 or height < least:
+            raise ValueError(
+                f"the autoencoder takes square images of 4·n ≥ {least} pixels a side, not {height}×{width}"
+            )
+        params: Params = {}
+        for layer, shape in _shapes(size, height).items():
+            params[f"{layer}.weight"] = initial(size.init, INITIALIZATIONS["xavier_uniform"], shape, generator, dtype)
+            params[f"{layer}.bias"] = zeros(shape[0], dtype)
+        return params
+
+    def reconstruct(self, params: Params, images: Tensor) -> Tensor:
+        """Images `[N, 1, H, W]` as the network gives them back. ReLU everywhere, code and output too."""
+        full, strided = KERNEL - 1, "conv2.weight" not in params
+        if strided:
+            x = _conv(params, "conv3", _conv(params, "conv1", images, 2), 2)
+        else:
+            x = F.max_pool2d(_conv(params, "conv2", _conv(params, "conv1", images)), 2)
+            x = F.max_pool2d(_conv(params, "conv3", x), 2)
+        channels = x.shape[1]
+        x = x.flatten(1)
+        for layer in ("dense1", "code", "dense2", "dense3"):
+            x = F.relu(F.linear(x, params[f"{layer}.weight"], params[f"{layer}.bias"]))
+        side = math.isqrt(x.shape[1] // channels)
+        x = _conv(params, "deconv1", _double(x.reshape(-1, channels, side, side)), padding=full)
+        if strided:
+            return _conv(params, "deconv3", _double(x), padding=KERNEL // 2)
+        x = _conv(params, "deconv2", _double(x), padding=full)
+        return _conv(params, "deconv3", x, padding=full)
+
+    def loss(self, size: Size, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
+        """Mean squared error over all pixels, plus the penalty."""
+        (images,) = batch
+        error = F.mse_loss(self.reconstruct(params, images), images)
+        if size.penalty != "none":
+            error = error + penalty(size.penalty, size.strength, params)
+        return error, state
+
+    @torch.no_grad()
+    def evaluate(self, params: Params, data: ImageData, split: str) -> dict[str, Tensor]:
+        """Mean squared error over all pixels (`loss`) of a part of the data, without the penalty."""
+        bias = params["code.bias"]
+        total, count = bias.new_zeros((), dtype=torch.float64), 0
+        for images, _ in self.blocks(data, split, bias):
+            total = total + F.mse_loss(self.reconstruct(params, images), images, reduction="sum")
+            count += images.numel()
+        return {"loss": total / count}
 
 
 def _jones_split(mnist: ImageData) -> ImageData:
@@ -109,112 +155,9 @@ def _shapes(size: Size, side: int) -> dict[str, tuple[int, ...]]:
     return {**before, **dense, **after}
 
 
-def init(
-    data: ImageData, size: Size, generator: torch.Generator, dtype: torch.dtype = torch.float32
-) -> dict[str, Tensor]:
-    """Fresh parameters: Glorot-uniform weights, biases 0.
-
-    Images must be square, of 4·n pixels a side, at least 8 (12 without strides). Raises `ValueError` for others.
-    """
-    height, width = data.train_images.shape[1:]
-    least = 8 if size.strided else 12
-    if height != width or height % 4 or height < least:
-        raise ValueError(f"the autoencoder takes square images of 4·n ≥ {least} pixels a side, not {height}×{width}")
-    params: dict[str, Tensor] = {}
-    for layer, shape in _shapes(size, height).items():
-        params[f"{layer}.weight"] = initial(size.init, INITIALIZATIONS["xavier_uniform"], shape, generator, dtype)
-        params[f"{layer}.bias"] = zeros(shape[0], dtype)
-    return params
-
-
-def _inputs(images: Tensor, white: int, dtype: torch.dtype) -> Tensor:
-    """Images as `[N, 1, H, W]` with values in [0, 1], laid out as convolutions on a CPU are fastest."""
-    return images.to(dtype).unsqueeze(1).div_(white).to(memory_format=torch.channels_last)
-
-
-def epoch(data: ImageData, size: Size, batch: int) -> int:
-    """Whole batches in the training set. Raises `ValueError` where a batch is larger than it."""
-    if not 0 < batch <= len(data.train_images):
-        raise ValueError(f"batch {batch} does not fit {len(data.train_images)} training images of {data.label}")
-    return len(data.train_images) // batch
-
-
-def batches(
-    data: ImageData,
-    size: Size,
-    batch: int,
-    order: torch.Generator,
-    noise: torch.Generator,
-    dtype: torch.dtype = torch.float32,
-) -> Iterator[tuple[Tensor]]:
-    """Batches (images `[batch, 1, H, W]`,) without end, reshuffled every epoch; what is left over there is dropped.
-
-    Raises `ValueError` where a batch is larger than the training set.
-    """
-    steps = epoch(data, size, batch)
-    images = torch.tensor(data.train_images, device=order.device)
-    while True:
-        shuffled = torch.randperm(len(images), generator=order, device=order.device)
-        for chosen in shuffled[: steps * batch].view(steps, batch):
-            yield (_inputs(images[chosen], data.white, dtype),)
-
-
-def state(size: Size, batch: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
-    """Nothing is handed from one batch to the next."""
-    return ()
-
-
-def rows(batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Every parameter is used whole."""
-    return {}
-
-
-def _conv(params: dict[str, Tensor], layer: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+def _conv(params: Params, layer: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
     return F.relu(F.conv2d(x, params[f"{layer}.weight"], params[f"{layer}.bias"], stride, padding))
 
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
-
-
-def reconstruct(params: dict[str, Tensor], images: Tensor) -> Tensor:
-    """Images `[N, 1, H, W]` as the network gives them back. ReLU everywhere, code and output too."""
-    full, strided = KERNEL - 1, "conv2.weight" not in params
-    if strided:
-        x = _conv(params, "conv3", _conv(params, "conv1", images, 2), 2)
-    else:
-        x = F.max_pool2d(_conv(params, "conv2", _conv(params, "conv1", images)), 2)
-        x = F.max_pool2d(_conv(params, "conv3", x), 2)
-    channels = x.shape[1]
-    x = x.flatten(1)
-    for layer in ("dense1", "code", "dense2", "dense3"):
-        x = F.relu(F.linear(x, params[f"{layer}.weight"], params[f"{layer}.bias"]))
-    side = math.isqrt(x.shape[1] // channels)
-    x = _conv(params, "deconv1", _double(x.reshape(-1, channels, side, side)), padding=full)
-    if strided:
-        return _conv(params, "deconv3", _double(x), padding=KERNEL // 2)
-    x = _conv(params, "deconv2", _double(x), padding=full)
-    return _conv(params, "deconv3", x, padding=full)
-
-
-def loss(
-    size: Size, params: dict[str, Tensor], batch: tuple[Tensor, ...], state: tuple[Tensor, ...] = ()
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Mean squared error over all pixels, plus the penalty."""
-    (images,) = batch
-    error = F.mse_loss(reconstruct(params, images), images)
-    if size.penalty != "none":
-        error = error + penalty(size.penalty, size.strength, params)
-    return error, state
-
-
-@torch.no_grad()
-def evaluate(params: dict[str, Tensor], data: ImageData, split: str) -> dict[str, Tensor]:
-    """Mean squared error over all pixels (`loss`) of a part of the data, without the penalty."""
-    bias = params["code.bias"]
-    images = torch.tensor(data.split(split)[0], device=bias.device)
-    total = bias.new_zeros((), dtype=torch.float64)
-    for start in range(0, len(images), 500):  # in blocks, so that memory stays small
-        some = _inputs(images[start : start + 500], data.white, bias.dtype)
-        total = total + F.mse_loss(reconstruct(params, some), some, reduction="sum")
-    return {"loss": total / images.numel()}

@@ -1,4 +1,4 @@
-"""What the recorded runs of a profile say of each arm: the rate that tuning chose, and the runs that are reported."""
+"""The runs of a profile by arm: a row for each rate that was tried, the chosen rate, and the reported runs there."""
 
 from __future__ import annotations
 
@@ -7,14 +7,91 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..protocol import planning, tuning
-from ..runs.record import Record, RunSpec
-from ..statistics.summary import Row, RunsError, check_comparable, missing, rows, value
+from ..protocol import planning
+from ..runs.record import Record
+from ..runs.spec import RunSpec
+from ..statistics.summary import RunsError, Summary, check_comparable, measured, missing, summarize, value
 
-__all__ = ["TUNING_FROM", "Arm", "Evidence", "gather"]
+__all__ = ["Arm", "Evidence", "Row", "best", "gather", "rows"]
 
-#: Seeds from here on chose the rates; those below are the reported ones. They are never shared.
-TUNING_FROM = 1000
+
+@dataclass(frozen=True)
+class Row:
+    """An arm at one learning rate, over its seeds. `edge`: the rate is the smallest or largest that the arm tried.
+
+    `spec`: that of its first run. `metrics` has what the task measures after the last step, on the development set
+    (`dev_loss`, …) and on the test set. A diverged run counts as +inf in a loss and −inf in an accuracy; `diverged` is
+    how many of the n there are.
+    """
+
+    arm: str
+    spec: RunSpec
+    edge: bool
+    n: int
+    diverged: int
+    metrics: Mapping[str, Summary]
+
+    @property
+    def lr(self) -> float:
+        return self.spec.lr
+
+    @property
+    def dev_loss(self) -> Summary:
+        return self.metrics["dev_loss"]
+
+    @property
+    def test_loss(self) -> Summary:
+        return self.metrics["test_loss"]
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """One row for every arm and rate, in the order in which they first appear.
+
+    Raises `ProtocolError` for a run of no arm of the protocol, `MissingRunsError` where a run failed or an arm lacks at
+    one rate a seed that there is at another, and `MixedRunsError` where records of different tasks, profiles, data,
+    lengths or protocols are mixed.
+    """
+    runs = _distinct(records)
+    check_comparable(runs)
+    arms: dict[str, dict[float, dict[int, Record]]] = {}
+    for record in runs:
+        tried = arms.setdefault(planning.arm(record.spec), {})
+        tried.setdefault(record.spec.lr, {})[record.spec.seed] = record
+    seeds = {record.spec.seed for record in runs}
+    if lacking := [
+        dataclasses.replace(next(iter(by_seed.values())).spec, seed=seed)
+        for tried in arms.values()
+        for by_seed in tried.values()
+        for seed in sorted(seeds - by_seed.keys())
+    ]:
+        raise missing(lacking)
+    return [
+        _row(name, list(by_seed.values()), lr in (min(tried), max(tried)))
+        for name, tried in arms.items()
+        for lr, by_seed in tried.items()
+    ]
+
+
+def _row(arm: str, runs: Sequence[Record], edge: bool) -> Row:
+    return Row(
+        arm=arm,
+        spec=runs[0].spec,
+        edge=edge,
+        n=len(runs),
+        diverged=sum(record.status == "diverged" for record in runs),
+        metrics={name: summarize([value(record, name) for record in runs]) for name in measured(runs[0])},
+    )
+
+
+def best(records: Iterable[Record]) -> list[Row]:
+    """The row of each arm at the rate that the protocol chooses. Raises as `rows`."""
+    runs = list(records)
+    chosen = planning.choices(runs)
+    return [row for row in rows(runs) if row.lr == chosen[row.arm].lr]
+
+
+def _distinct(records: Iterable[Record]) -> list[Record]:
+    return list({record.spec.id: record for record in records}.values())
 
 
 @dataclass(frozen=True)
@@ -71,10 +148,10 @@ def gather(
 
     Raises `MissingRunsError` for a run that is missing or failed, `MixedRunsError` for runs that cannot be compared.
     """
-    kept = list({record.spec.id: record for record in records}.values())
-    chosen = [record for record in kept if record.spec.profile == profile]
+    runs = _distinct(records)
+    chosen = [record for record in runs if record.spec.profile == profile]
     if not chosen:
-        there = ", ".join(sorted({record.spec.profile for record in kept})) or "none"
+        there = ", ".join(sorted({record.spec.profile for record in runs})) or "none"
         raise RunsError(
             f"there are no runs of profile {profile!r} (profiles with runs: {there}): nadam-ref sweep {profile}"
         )
@@ -88,18 +165,18 @@ def gather(
 def _arms(records: list[Record], seeds: Sequence[int] | None, partial: bool) -> dict[str, Arm]:
     check_comparable(records)
     task, profile = records[0].spec.task, records[0].spec.profile
-    reported = {record.spec.id: record for record in records if record.spec.seed < TUNING_FROM}
-    planned = sorted({record.spec.seed for record in reported.values()}) if seeds is None else sorted(seeds)
+    tuned = [record for record in records if planning.tunes(record)]
+    reported = {record.spec.id: record for record in records if not planning.tunes(record)}
+    planned = sorted({record.spec.seed for record in reported.values()} if seeds is None else seeds)
     if not planned:
         raise RunsError(f"profile {profile!r} reports no runs on {task}: it is for looking, not for verdicts")
-    tables: dict[str, dict[float, Row]] = {}
-    for row in rows([record for record in records if record.spec.seed >= TUNING_FROM]):
-        tables.setdefault(planning.arm(row.spec), {})[row.lr] = row
-    if not tables:
+    if not tuned:
         raise RunsError(f"no rate was tuned on {task}; run nadam-ref sweep {profile}")
+    tables: dict[str, dict[float, Row]] = {}
+    for row in rows(tuned):
+        tables.setdefault(row.arm, {})[row.lr] = row
+    choices, shared = planning.choices(tuned), planning.common_rates(task, tuned)
     names = [name for name in planning.arms(task) if name in tables]
-    criteria = {name: {lr: row.criterion for lr, row in tables[name].items()} for name in names}
-    choices = {name: tuning.choose(criteria[name]) for name in names}
     wanted = {name: [_spec(tables[name][choices[name].lr], seed) for seed in planned] for name in names}
     if partial:
         n = min(_leading(spec.id in reported for spec in specs) for specs in wanted.values())
@@ -116,11 +193,6 @@ def _arms(records: list[Record], seeds: Sequence[int] | None, partial: bool) -> 
         made = {seed: record for seed, record in runs.items() if record is not None}
         return Arm(name, list(tables[name].values()), row, made) if len(made) == len(planned) else None
 
-    shared = {
-        name: tuning.common(criteria[other] for other in family)
-        for family in planning.families(task, [name for name in planning.compared(task) if name in names]).values()
-        for name in family
-    }
     arms = {}
     for name in names:
         own = at(name, choices[name].lr)

@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from ...errors import NadamRefError
-from ..protocol import definition
+from ..protocol.definition import load
 from ..published import Reported, reported
 
-__all__ = ["Claim", "ClaimError", "Part", "Rules", "Side", "claims", "parts", "read", "rules"]
+__all__ = ["Claim", "ClaimError", "Part", "Side", "VerdictRules", "claims", "parts", "read", "verdict_rules"]
 
 
 class ClaimError(NadamRefError):
@@ -69,7 +69,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Rules:
+class VerdictRules:
     """The rules of judgement: see the comments in `claims.yaml`."""
 
     alpha: float
@@ -104,7 +104,7 @@ def _content() -> Mapping[str, Any]:
 def read(text: str) -> Mapping[str, Any]:
     """The content of a claims file. Raises `ClaimError` for an arm that the protocol does not have."""
     content: Mapping[str, Any] = yaml.safe_load(text)
-    known = {name for task in definition.tasks() for name in definition.section(task)["arms"]}
+    known = {name for plan in load().tasks.values() for name in plan.arms}
     named = [name for pair in content["primary"]["pairs"] for name in pair]
     for entry in content["exploratory"]:
         named += [name for pair in _pairs(entry) for name in pair]
@@ -170,11 +170,11 @@ def claims() -> list[Claim]:
     return family + [_exploratory(entry) for entry in _content()["exploratory"]]
 
 
-def rules() -> Rules:
+def verdict_rules() -> VerdictRules:
     """The rules by which claims are judged."""
-    said = _content()["rules"]
-    delta = said["delta"]
-    return Rules(said["alpha"], delta["share"], delta["least"], said["title"]["most"], said["setup"])
+    rules = _content()["rules"]
+    delta = rules["delta"]
+    return VerdictRules(rules["alpha"], delta["share"], delta["least"], rules["title"]["most"], rules["setup"])
 
 
 def parts() -> list[Part]:

@@ -11,7 +11,7 @@ import numpy as np
 from ...rules import schedule
 from ..runs.train import ROW_STEPS
 from ..statistics.intervals import Interval, wilson
-from ..statistics.summary import Summary, summary
+from ..statistics.summary import Summary, reported_metric, summarize
 from .arms import Arm, Evidence
 
 __all__ = ["Method", "expected_best", "final_momentum", "methods", "steps_to"]
@@ -51,6 +51,7 @@ class Method:
     """
 
     task: str
+    metric: str
     name: str
     lr: float
     edge: bool
@@ -64,18 +65,18 @@ class Method:
 
 
 def _summaries(arm: Arm) -> dict[str, Summary]:
-    return {name: summary(arm.values(name)) for name in arm.chosen.metrics}
+    return {name: summarize(arm.values(name)) for name in arm.chosen.metrics}
 
 
 def _method(task: str, arm: Arm, target: float | None) -> Method:
     runs = [arm.runs[seed] for seed in sorted(arm.runs)]
     steps = None
     if target is not None:
-        found = [steps_to(target, run.curves["dev_step"], run.curves["dev_loss"]) for run in runs]
-        steps = float(np.median(found))
+        steps = float(np.median([steps_to(target, run.curves["dev_step"], run.curves["dev_loss"]) for run in runs]))
     losses = [row.dev_loss.mean for row in arm.tuning]
     return Method(
         task=task,
+        metric=reported_metric(task),
         name=arm.name,
         lr=arm.lr,
         edge=arm.chosen.edge,
@@ -91,17 +92,17 @@ def _method(task: str, arm: Arm, target: float | None) -> Method:
 
 def methods(evidence: Evidence) -> list[Method]:
     """Every arm of every task."""
-    found = []
+    table = []
     for task, arms in evidence.items():
         end = arms[REFERENCE].mean("dev_loss") if REFERENCE in arms else math.inf
-        found += [_method(task, arm, end if math.isfinite(end) else None) for arm in arms.values()]
-    return found
+        table += [_method(task, arm, end if math.isfinite(end) else None) for arm in arms.values()]
+    return table
 
 
 def final_momentum(arms: Mapping[str, Arm]) -> list[float]:
-    """What the scheduled μ_t had come to at the end of training; empty where no arm has a schedule.
+    """The scheduled μ_t at the end of training; empty where no arm has a schedule.
 
-    Two values where rows count their own steps: that of the row with the most steps, and that of the median row.
+    Two values where rows count their own steps: for the row with the most steps, and for the median row.
     """
     scheduled = [arm for arm in arms.values() if arm.spec.hyperparameters.get("momentum_decay") is not None]
     if not scheduled:

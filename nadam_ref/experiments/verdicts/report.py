@@ -11,7 +11,7 @@ from ..runs.record import Record
 from ..statistics.intervals import Interval
 from ..statistics.significance import MOST_RUNS
 from .arms import Arm, Evidence, gather
-from .claims import Claim, claims
+from .claims import Claim
 from .measures import Method, final_momentum, methods
 from .seed_luck import seed_luck
 from .verdicts import Comparison, Effect, Verdict, confound, judge, title
@@ -182,7 +182,6 @@ def _verdict_notes(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _method_table(evidence: Evidence) -> Table:
     found = methods(evidence)
-    metric = {claim.task: claim.metric for claim in reversed(claims())}
     return Table(
         name="methods",
         caption="Every arm at its tuned rate",
@@ -194,9 +193,7 @@ def _method_table(evidence: Evidence) -> Table:
             Column("diverged", "r", 8),
             Column("steps", "r", 6),
         ],
-        groups=_grouped(
-            (_head(f"{m.task}, {metric[m.task]}", evidence[m.task]), _method_cells(m, metric[m.task])) for m in found
-        ),
+        groups=_grouped((_head(f"{m.task}, {m.metric}", evidence[m.task]), _method_cells(m)) for m in found),
         data=[_method_data(m) for m in found],
         notes=[
             "at the runner-up: the mean at the better neighbour of the chosen rate, and that rate. steps: median "
@@ -206,12 +203,12 @@ def _method_table(evidence: Evidence) -> Table:
     )
 
 
-def _method_cells(m: Method, metric: str) -> list[str]:
-    x = m.metrics[metric]
+def _method_cells(m: Method) -> list[str]:
+    x = m.metrics[m.metric]
     rate = f"{m.lr:g}{' edge' if m.edge else ''}"
     steps = "–" if m.steps is None else "never" if math.isinf(m.steps) else f"{m.steps:g}"
     last = f"{_number(x.mean)} (n = {m.n})" if x.interval is None else _with_ends(x.mean, x.interval)
-    beside = "–" if m.runner_up is None else f"{_number(m.runner_up[1][metric].mean)} at {m.runner_up[0]:g}"
+    beside = "–" if m.runner_up is None else f"{_number(m.runner_up[1][m.metric].mean)} at {m.runner_up[0]:g}"
     return [m.name, rate, last, beside, f"{m.diverged} of {m.n}", steps]
 
 

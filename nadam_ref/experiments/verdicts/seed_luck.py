@@ -1,4 +1,4 @@
-"""How often a report of single runs would have written its sentences, had it drawn other seeds."""
+"""How often reports of a single run for each method would reach each of the papers' conclusions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ def seed_luck(evidence: Evidence, replays: int = 10_000, seed: int = 0) -> list[
     of the difference; a diverged run is worse than any other and equal to another diverged one. Sentences on tasks
     that were not run are left out.
     """
-    found = []
+    shares = []
     for task, arms in evidence.items():
         generator = np.random.default_rng(seed)
         drawn = {name: generator.integers(len(arm.runs), size=replays) for name, arm in arms.items()}
-        found += [(claim, _share(claim, arms, drawn)) for claim in claims() if claim.task == task and _all(claim, arms)]
-    return found
+        judged = [claim for claim in claims() if claim.task == task and _all(claim, arms)]
+        shares += [(claim, _share(claim, arms, drawn)) for claim in judged]
+    return shares
 
 
 def _all(claim: Claim, arms: Mapping[str, Arm]) -> bool:

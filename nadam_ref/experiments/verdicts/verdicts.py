@@ -15,8 +15,9 @@ import numpy as np
 
 from ..statistics.intervals import Floats, Interval, bootstrap_t, prediction_interval, t_interval
 from ..statistics.significance import deciding_runs, holm, log_differences, sign_flip, signed_ranks, tost
+from ..statistics.summary import reported_metric
 from .arms import Arm, Evidence
-from .claims import Claim, Part, Rules, Side, claims, parts, rules
+from .claims import Claim, Part, Side, VerdictRules, claims, parts, verdict_rules
 
 __all__ = ["Comparison", "Effect", "Kind", "Verdict", "compare", "confound", "decide", "judge", "title"]
 
@@ -79,7 +80,7 @@ class Comparison:
         return prediction_interval(self.differences) if self.finite else None
 
     def equivalence(self, delta: float) -> float:
-        """The p of the test that the mean difference lies inside ±`delta`."""
+        """The p of the test that the mean difference is less than `delta` away from 0."""
         return tost(self.differences, delta) if self.finite else 1.0
 
     def needed(self, delta: float, family: int, alpha: float) -> int | None:
@@ -141,7 +142,7 @@ def compare(first: Arm, second: Arm, metric: str) -> Comparison:
 
 
 def decide(
-    sides: Sequence[Side], found: Sequence[Comparison], p: Sequence[float], deltas: Sequence[float], alpha: float
+    sides: Sequence[Side], comparisons: Sequence[Comparison], p: Sequence[float], deltas: Sequence[float], alpha: float
 ) -> tuple[Kind, int]:
     """The verdict, and the index of the comparison that decides it. `p` are those to be held against `alpha`.
 
@@ -150,41 +151,41 @@ def decide(
     comparisons. A difference that is both significant and smaller than δ counts as significant.
     """
     each = alpha / len(sides)
-    holds = [x.sign == side.direction and q <= alpha for side, x, q in zip(sides, found, p, strict=True)]
-    against = [q if x.sign == side.direction else 2 - q for side, x, q in zip(sides, found, p, strict=True)]
+    holds = [x.sign == side.direction and q <= alpha for side, x, q in zip(sides, comparisons, p, strict=True)]
+    against = [q if x.sign == side.direction else 2 - q for side, x, q in zip(sides, comparisons, p, strict=True)]
     weakest = against.index(max(against))
     if all(holds):
-        return _with_size(sides, found), weakest
-    for i, (side, x) in enumerate(zip(sides, found, strict=True)):
+        return _with_size(sides, comparisons), weakest
+    for i, (side, x) in enumerate(zip(sides, comparisons, strict=True)):
         if x.sign == -side.direction and p[i] <= each:
             return "Reversed", i
-    for i, x in enumerate(found):
+    for i, x in enumerate(comparisons):
         if not holds[i] and x.equivalence(deltas[i]) <= each:
             return "No relevant difference", i
     return "Inconclusive", weakest
 
 
-def _with_size(sides: Sequence[Side], found: Sequence[Comparison]) -> Kind:
+def _with_size(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> Kind:
     """Whether one more run of the pair could well have shown the printed gap."""
-    gap, likely = sides[0].gap, found[0].prediction
+    gap, likely = sides[0].gap, comparisons[0].prediction
     if len(sides) == 1 and gap is not None and likely is not None and likely[0] <= gap <= likely[1]:
         return "Reproduced with size"
     return "Reproduced"
 
 
-def _suffixes(claim: Claim, side: Side, arms: Sequence[Arm], setup: Rules) -> tuple[str, ...]:
+def _suffixes(claim: Claim, side: Side, arms: Sequence[Arm], rules: VerdictRules) -> tuple[str, ...]:
     suffixes = []
     if any(arm.chosen.edge for arm in arms):
         suffixes.append("edge")
-    if any(_approximate(arm, setup) for arm in arms):
+    if any(_approximate(arm, rules) for arm in arms):
         suffixes.append("approximate set-up")
     if claim.primary and not side.resolved:
         suffixes.append("unresolved in print")
     return tuple(suffixes)
 
 
-def _approximate(arm: Arm, setup: Rules) -> bool:
-    asked = setup.setup[arm.spec.task]
+def _approximate(arm: Arm, rules: VerdictRules) -> bool:
+    asked = rules.setup[arm.spec.task]
     return (arm.spec.profile, arm.spec.data) != (asked["profile"], asked["data"]) or arm.spec.subset is not None
 
 
@@ -196,7 +197,7 @@ Pairs = Sequence[tuple[Arm, Arm]]
 
 
 def _pairs(claim: Claim, evidence: Evidence) -> list[tuple[Arm, Arm]] | None:
-    """None where the task was not run, or not with all arms of the claim."""
+    """The arms of each comparison; None where the task was not run, or not with all arms of the claim."""
     there = evidence.get(claim.task, {})
     if not all(name in there for side in claim.sides for name in (side.first, side.second)):
         return None
@@ -245,45 +246,48 @@ def _key(claim: Claim) -> str:
 
 
 def _verdict(claim: Claim, pairs: Pairs | None, family: _Family) -> Verdict:
-    fixed = rules()
-    deltas = [fixed.delta(claim.metric, side.gap) for side in claim.sides]
+    rules = verdict_rules()
+    deltas = [rules.delta(claim.metric, side.gap) for side in claim.sides]
     if pairs is None:
-        return Verdict(claim, claim.sides[0], "Not run", _suffixes(claim, claim.sides[0], [], fixed), deltas[0])
+        return Verdict(claim, claim.sides[0], "Not run", _suffixes(claim, claim.sides[0], [], rules), deltas[0])
 
-    made: dict[tuple[str, float, str, float], Comparison] = {}
+    compared: dict[tuple[str, float, str, float], Comparison] = {}
 
     def decided(arms: Pairs) -> tuple[Kind, int, list[Comparison], list[float]]:
         keys = [(a.name, a.lr, b.name, b.lr) for a, b in arms]
         for key, pair in zip(keys, arms, strict=True):
-            if key not in made:
-                made[key] = compare(*pair, claim.metric)
-        found = [made[key] for key in keys]
-        p = [family.adjusted(_key(claim), found[0].p)] if claim.primary else [x.p for x in found]
-        return *decide(claim.sides, found, p, deltas, fixed.alpha), found, p
+            if key not in compared:
+                compared[key] = compare(*pair, claim.metric)
+        comparisons = [compared[key] for key in keys]
+        p = [family.adjusted(_key(claim), comparisons[0].p)] if claim.primary else [x.p for x in comparisons]
+        return *decide(claim.sides, comparisons, p, deltas, rules.alpha), comparisons, p
 
-    kind, i, found, p = decided(pairs)
+    kind, i, comparisons, p = decided(pairs)
     elsewhere = {}
     for name, arms in _at_runner_up(pairs).items():
         other, j, there, _ = decided(arms)
         elsewhere[name] = (other, there[j])
     tests = len(family.p) if claim.primary else len(claim.sides)
-    needed = found[i].needed(deltas[i], tests, fixed.alpha) if kind == "Inconclusive" else None
-    suffixes = _suffixes(claim, claim.sides[i], [arm for pair in pairs for arm in pair], fixed)
-    if _depends_on_rate(kind, found[i], elsewhere):
+    needed = comparisons[i].needed(deltas[i], tests, rules.alpha) if kind == "Inconclusive" else None
+    suffixes = _suffixes(claim, claim.sides[i], [arm for pair in pairs for arm in pair], rules)
+    if _depends_on_rate(kind, comparisons[i], elsewhere):
         suffixes = ("depends on the rate", *suffixes)
-    return Verdict(claim, claim.sides[i], kind, suffixes, deltas[i], pairs[i], found[i], p[i], needed, elsewhere)
+    return Verdict(claim, claim.sides[i], kind, suffixes, deltas[i], pairs[i], comparisons[i], p[i], needed, elsewhere)
 
 
-def _depends_on_rate(kind: Kind, found: Comparison, elsewhere: Mapping[str, tuple[Kind, Comparison]]) -> bool:
-    """Whether the verdict, or the sign of the difference, is another one where either arm takes its runner-up."""
-    own = "Reproduced" if kind in AS_CLAIMED else kind
-    return any(("Reproduced" if k in AS_CLAIMED else k) != own or x.sign != found.sign for k, x in elsewhere.values())
+def _depends_on_rate(kind: Kind, comparison: Comparison, elsewhere: Mapping[str, tuple[Kind, Comparison]]) -> bool:
+    """Whether the verdict, or the sign of the difference, changes when either arm takes its runner-up."""
+
+    def outcome(kind: Kind, comparison: Comparison) -> tuple[str, int]:
+        return "Reproduced" if kind in AS_CLAIMED else kind, comparison.sign
+
+    return any(outcome(*there) != outcome(kind, comparison) for there in elsewhere.values())
 
 
 def title(verdicts: Sequence[Verdict]) -> str:
     """What the replication is called, by the rule fixed beforehand; empty until the whole primary family was run."""
     kinds = [verdict.kind for verdict in verdicts if verdict.claim.primary]
-    most = rules().most
+    most = verdict_rules().most
     if "Not run" in kinds:
         return ""
     if sum(kind in AS_CLAIMED for kind in kinds) >= most and "Reversed" not in kinds:
@@ -303,9 +307,8 @@ def confound(evidence: Evidence) -> list[Effect]:
     memory than ICLR's recursion has, and it shortens the first steps by up to 45 %. The arms of `claims.yaml` have one
     without the other. Only at a common rate is a difference about the rule alone.
     """
-    metric = {claim.task: claim.metric for claim in reversed(claims())}
     return [
-        _effect(task, metric[task], part, arms[part.first], arms[part.second])
+        _effect(task, reported_metric(task), part, arms[part.first], arms[part.second])
         for task, arms in evidence.items()
         for part in parts()
         if part.first in arms and part.second in arms

@@ -1,0 +1,96 @@
+"""The folder that keeps records: one run, one JSON file, named by the run's id."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...files import write_whole
+from .record import FAILED, Record, RecordError
+from .spec import RunSpec
+
+__all__ = ["Store"]
+
+
+class Store:
+    """A folder of records. Several processes may use one at once; it may be moved or copied."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, spec: RunSpec) -> Path:
+        """Where the record of `spec` stands or would stand."""
+        return self.folder / f"{spec.id}.json"
+
+    def get(self, spec: RunSpec) -> Record | None:
+        """The record of `spec`, or None where there is none. A damaged file is set aside, with a warning."""
+        return self._read(self.path(spec))
+
+    def put(self, record: Record) -> None:
+        """Keep a record. A second one of the same spec must agree with the first bit for bit; the first is kept.
+
+        A run that failed (`FAILED`) gives way to any later one of its spec, and to an earlier one with a result.
+        Raises `RecordError` where two results on a CPU differ, a free audit of determinism, and where the record cannot
+        be written.
+        """
+        kept = self.get(record.spec)
+        if kept is None or kept.status in FAILED:
+            try:
+                write_whole(self.path(record.spec), record.to_json())
+            except OSError as error:
+                raise RecordError(
+                    f"cannot write to the store {self.folder}: {error.strerror}; mend that and give the same command "
+                    "again, what is finished is kept"
+                ) from error
+        elif record.status in FAILED or record.spec.device != "cpu":
+            return
+        elif kept.outcome_sha256 != record.outcome_sha256:
+            raise RecordError(_contradiction(self.path(record.spec), kept, record))
+
+    def __iter__(self) -> Iterator[Record]:
+        """All whole records, in the order of their names."""
+        for path in sorted(self.folder.glob("*.json")):
+            record = self._read(path)
+            if record is not None:
+                yield record
+
+    def _read(self, path: Path) -> Record | None:
+        try:
+            record = Record.from_json(path.read_text(encoding="utf-8"))
+            if record.spec.id != path.stem:
+                raise ValueError("the config does not match the file's name")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise RecordError(f"cannot read {path}: {error.strerror}") from error
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            self._set_aside(path, error)
+            return None
+        return record
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        quarantine = self.folder / "damaged"
+        target = quarantine / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
+        try:
+            quarantine.mkdir(exist_ok=True)
+            path.replace(target)
+        except OSError as problem:
+            raise RecordError(f"{path} is damaged ({error}) and cannot be set aside: {problem.strerror}") from problem
+        warnings.warn(f"{path.name} is damaged ({error}); moved to {target}, the run is to be made again", stacklevel=4)
+
+
+def _contradiction(path: Path, kept: Record, new: Record) -> str:
+    def made(record: Record) -> str:
+        by = record.provenance
+        kernel = f", row kernel {by['row_kernel']}" if "row_kernel" in by else ""
+        where = f"torch {by.get('torch')}, {by.get('cpu')}, {by.get('cpu_capability')}{kernel}"
+        return f"{record.outcome_sha256[:16]} ({where})"
+
+    return (
+        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel, CPU "
+        "capability and row kernel this is a fault; otherwise keep the records of each machine in a store of their own"
+    )
