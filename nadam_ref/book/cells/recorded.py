@@ -21,7 +21,7 @@ from ...rules import RULES
 from . import show
 from .figures import Picture, curves, look
 
-__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "primary", "rates", "runs", "table", "version"]
+__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "panels", "primary", "rates", "runs", "table", "version"]
 
 #: The methods of a panel, by what its rules divide by.
 PANELS = {
@@ -121,7 +121,7 @@ def learning(by_task: Evidence) -> Picture:
         next(iter(at.values())).step.astype(np.float64),
         {name: (c.mean, c.low, c.high) for name, c in at.items()},
         ylabel="development loss",
-        panels=_panels(arms),
+        panels=panels(arms),
         note=note(by_task),
     )
 
@@ -129,10 +129,10 @@ def learning(by_task: Evidence) -> Picture:
 def rates(records: Sequence[Record]) -> Picture:
     """Mean development loss of the tuning runs against the learning rate: how sensitive each method is to it."""
     (arms,) = evidence(records).values()
-    panels = _panels(arms)
-    figure = Picture(figsize=(2.4 + 2.6 * len(panels), 3.6))
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, (title, names) in zip(axes, panels.items(), strict=True):
+    groups = panels(arms)
+    figure = Picture(figsize=(2.4 + 2.6 * len(groups), 3.6))
+    axes = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    for ax, (title, names) in zip(axes, groups.items(), strict=True):
         for name in names:
             tried = sorted((row.lr, row.dev_loss.mean) for row in arms[name].tuning if math.isfinite(row.dev_loss.mean))
             x, y = np.array(tried).T
@@ -145,6 +145,7 @@ def rates(records: Sequence[Record]) -> Picture:
     return figure
 
 
-def _panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
-    panels = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
-    return {title: names for title, names in panels.items() if names}
+def panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
+    """The methods that are there, by what their rules divide by."""
+    there = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
+    return {title: names for title, names in there.items() if names}
