@@ -69,8 +69,7 @@ def train(rates: Mapping[str, float], profile: str, data: str, seed: int = 0) ->
 def losses(training: Training) -> tuple[Array, Array]:
     """(words, loss) of pairs from the text, the same for every run: each pair's own objective, without dropout."""
     order, noise = (torch.Generator().manual_seed(seed) for seed in (1, 2))
-    given = training.given
-    batches = given.task.batches(given.data, given.size, PAIRS, order, noise)
+    batches = training.task.batches(training.data, training.size, PAIRS, order, noise)
     vectors, weights, bias = (training.params[name] for name in ("embedding", "nce.weight", "nce.bias"))
     numbers, values = [], []
     for words, candidates, offsets, _ in (next(batches) for _ in range(BATCHES)):
@@ -116,7 +115,7 @@ def by_frequency(trained: Mapping[str, Training], *, mu: float, decay: float) ->
 def neighbours(training: Training, words: Sequence[str], count: int = 4) -> list[list[str]]:
     """For each of the words the nearest others by cosine, the nearest first; words that are not known are left out."""
     table = F.normalize(training.params["embedding"], dim=1)
-    known = training.given.data.words
+    known = training.data.words
     numbers = {word: known.index(word) for word in words if word in known[: len(table)]}
     nearest = {word: (table @ table[i]).topk(count + 1).indices.tolist() for word, i in numbers.items()}
     return [[word, ", ".join(known[i] for i in rows if i != numbers[word])] for word, rows in nearest.items()]
