@@ -35,9 +35,26 @@ from .figures import Picture, look
 from .recorded import Recorded
 
 __all__ = [
+    *("HEADINGS", "reached"),
     *("answer", "apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
     *("learning", "made", "momentum", "order", "pairs", "parts", "printed", "rates", "sentence", "verdict"),
 ]
+
+#: The headings of every such chapter, in this order; others may come between them.
+HEADINGS = (
+    "The verdict",
+    "The task in one picture",
+    "What the paper claims",
+    "Every run",
+    "Learning curves",
+    "The pairs",
+    "The rule taken apart",
+    "How much the learning rate matters",
+    "Trained in front of you",
+    "What differs from the paper",
+    "Exercises",
+    "References",
+)
 
 GREY = "#57606a"
 PARTS = ("mean", "low", "high")
@@ -135,6 +152,11 @@ def momentum(it: Recorded) -> str:
     median = schedule(settings["momentum"], counts[0], settings["momentum_decay"]) if counts else None
     more = "" if median is None else f" in a row of every batch, {median:.2f} in the median row"
     return f"μ at the end {end:.2f}{more}"
+
+
+def reached(*sizes: Recorded) -> Markdown:
+    """What μ comes to at each size: where there is hardly any momentum there is hardly any look-ahead to test."""
+    return _text(*(f"- `{it.profile}`: {momentum(it)}." for it in sizes))
 
 
 @_where_run

@@ -9,14 +9,17 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F
+from IPython.display import Markdown
 from matplotlib.patches import FancyArrowPatch
 
 from ...experiments.protocol import planning
-from ...experiments.runs.train import Training
-from ...rules import schedule
-from .figures import Array, Picture, look
+from ...experiments.protocol.definition import load
+from ...experiments.published import reported
+from ...experiments.runs.train import Training, hyperparameters
+from ...rules import RULES, schedule
+from .figures import PENS, Array, Picture, look
 
-__all__ = ["by_frequency", "neighbours", "objective", "train"]
+__all__ = ["by_frequency", "famous", "neighbours", "objective", "results", "train"]
 
 INK, GREY, YES, NO = "#24292f", "#57606a", "#00795A", "#C94A00"
 #: Pairs on which the loss of words is measured, in batches of so many.
@@ -25,44 +28,71 @@ PAIRS, BATCHES = 2048, 40
 EDGES = (1, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 
 
+def famous() -> Markdown:
+    """The three numbers of the report that made Nadam's name, as a sentence."""
+    table = reported("cs229", "word2vec")
+    nadam, adam, rmsprop = (table[name].value for name in ("Nadam", "Adam", "RMSProp"))
+    less = 100 * (1 - float(nadam) / float(adam))
+    return Markdown(  # type: ignore[no-untyped-call]
+        f"In the report's table Nadam ends at a test loss of **{nadam}**. Adam ends at {adam}, and RMSProp at {rmsprop}. "
+        f"So Nadam's loss is {less:.0f} % lower than Adam's. No other gap between the two in the report is as large."
+    )
+
+
 def objective() -> Picture:
     """One pair of words in skip-gram with noise-contrastive estimation: a true neighbour, and words drawn by chance."""
-    figure = Picture(figsize=(7.0, 2.9))
+    figure = Picture(figsize=(5.4, 3.6))
     ax = figure.subplots()
-    ax.set(xlim=(0, 10), ylim=(0, 4.2))
+    ax.set(xlim=(0, 10), ylim=(0, 6.2))
     ax.axis("off")
-    text = ["the", "king", "of", "spain", "was"]
-    for i, word in enumerate(text):
-        ax.text(0.7 + 1.15 * i, 3.7, word, ha="center", color=INK, weight="bold" if word == "of" else "normal")
-    for j in (1, 3):
-        bend = f"arc3,rad={-0.5 if j == 1 else 0.5}"
-        arrow = FancyArrowPatch((3.0, 3.45), (0.7 + 1.15 * j, 3.45), connectionstyle=bend, color=GREY)
+    ax.text(0, 5.9, "1  From a word, guess its neighbours", color=GREY, fontsize=10)
+    for i, word in enumerate(["the", "king", "of", "spain", "was"]):
+        weight = "bold" if word == "of" else "normal"
+        ax.text(1 + 2 * i, 4.7, word, ha="center", va="center", color=INK, fontsize=12, weight=weight)
+    for end, bend in ((3.0, 0.6), (7.0, -0.6)):
+        arrow = FancyArrowPatch((5.0, 5.0), (end, 5.0), connectionstyle=f"arc3,rad={bend}", color=GREY)
         arrow.set(arrowstyle="-|>", mutation_scale=10)
         ax.add_patch(arrow)
-    ax.text(3.0, 2.55, "from a word, guess its neighbours", ha="center", fontsize=9, color=GREY)
-    ax.text(0.9, 1.2, "of\n(vector)", ha="center", va="center", color=INK)
-    rows = [("king", "is a neighbour", YES), ("wheel", "was drawn by chance", NO), ("two", "was drawn by chance", NO)]
-    for k, (word, what, ink) in enumerate(rows):
-        y = 2.0 - 0.8 * k
-        ax.plot([1.6, 4.2], [1.2, y], color=ink, linewidth=1.2)
-        ax.text(4.4, y, word, va="center", color=INK)
-        ax.text(5.6, y, what, va="center", fontsize=9, color=ink)
-    ax.text(9.9, 1.2, "each a yes-or-no\nquestion: one\nlogistic loss", ha="right", va="center", fontsize=9, color=GREY)
+    ax.text(0, 3.6, "2  Tell the neighbour from words drawn by chance", color=GREY, fontsize=10)
+    ax.text(0.8, 1.5, "of", ha="center", va="center", color=INK, fontsize=12, weight="bold")
+    rows = [("king", "neighbour", "1", YES), ("wheel", "by chance", "0", NO), ("two", "by chance", "0", NO)]
+    for k, (word, what, target, ink) in enumerate(rows):
+        y = 2.7 - 1.15 * k
+        ax.plot([1.4, 3.4], [1.5, y], color=ink, linewidth=1.4)
+        ax.text(3.6, y, word, va="center", color=INK, fontsize=12)
+        ax.text(5.4, y, what, va="center", fontsize=10, color=ink)
+        ax.text(10, y, f"logistic loss, target {target}", va="center", ha="right", fontsize=10, color=ink)
     figure.alt = "From the word 'of' lines go to its neighbour 'king' and to two words that were drawn by chance."
     return figure
 
 
-def train(rates: Mapping[str, float], profile: str, data: str, seed: int = 0) -> dict[str, Training]:
-    """Runs of some arms of the task to their end, each at its rate: seconds each at the profile `small`."""
-    first = {planning.arm(spec): spec for spec in planning.specs(profile, data, "word2vec")}
+def train(
+    rates: Mapping[str, float], profile: str, data: str, *, steps: int | None = None, seed: int = 0
+) -> dict[str, Training]:
+    """Runs of some arms of the task to their end, each at its rate: seconds each at the profile `small`.
+
+    `steps`: their number, where it is not the protocol's.
+    """
+    usual, plans = planning.specs(profile, data, "word2vec")[0], load().task("word2vec").arms
     runs = {}
     for name, lr in rates.items():
-        hyperparameters = {**first[name].hyperparameters, "lr": lr}
-        training = Training(dataclasses.replace(first[name], seed=seed, hyperparameters=hyperparameters))
-        while not training.ended:
-            training.advance()
-        runs[name] = training
+        plan = plans[name]
+        spec = dataclasses.replace(
+            usual,
+            optimizer=plan.optimizer,
+            hyperparameters=hyperparameters(plan.optimizer, {**plan.hyperparameters, "lr": lr}),
+            row_lazy=bool(plan.row_lazy),
+            seed=seed,
+            steps=steps or usual.steps,
+        )
+        runs[name] = training = Training(spec)
+        training.train(None, None)
     return runs
+
+
+def results(trained: Mapping[str, Training]) -> list[list[str]]:
+    """For each run its arm, its rate and its test loss, as the cells of a table."""
+    return [[name, f"{t.spec.lr:g}", f"{t.evaluate('test')['loss']:.3f}"] for name, t in trained.items()]
 
 
 @torch.no_grad()
@@ -82,40 +112,50 @@ def losses(training: Training) -> tuple[Array, Array]:
 
 
 def by_frequency(trained: Mapping[str, Training], *, mu: float, decay: float) -> Picture:
-    """Left: the loss by how frequent a word is. Right: the steps that its row has had, and what μ_t has come to."""
-    figure = Picture(figsize=(7.0, 3.6))
-    left, right = figure.subplots(1, 2)
+    """Above: the loss by how frequent a word is. Below: the steps that its row has had, and what μ_t has come to."""
+    figure = Picture(figsize=(5.4, 5.6))
+    above, below = figure.subplots(2, 1, sharex=True)
     vocabulary = max(len(training.params["embedding"]) for training in trained.values())
     edges = np.array([*(edge for edge in EDGES if edge < vocabulary), vocabulary])
     middle = np.sqrt(edges[:-1] * edges[1:])
     figure.data["word number"] = middle
-    for name, training in trained.items():
+    for i, (name, training) in enumerate(trained.items()):
         words, loss = losses(training)
         y = np.array([loss[(a <= words) & (words < b)].mean() for a, b in pairwise(edges)])
-        left.plot(middle, y, **look(name), label=name)
+        ink, marker = PENS[i + 1]
+        above.plot(middle, y, **(look(name) if name in RULES else {"color": ink, "marker": marker}), label=name)
         figure.data[f"{name} loss"] = y
-    steps = next(s for t in trained.values() if (s := t.optimizer.state[t.params["embedding"]].get("step")) is not None)
+    steps = next(x for x in map(_row_steps, trained.values()) if x is not None)
     count = np.array([float(steps[a:b].double().median()) for a, b in pairwise(edges)])
     figure.data["steps of the row"] = count
-    right.plot(middle, count, "o-", color=INK)
-    for x, n in zip(middle, count, strict=True):
-        text = f"{schedule(mu, max(1, round(n)), decay):.2f}"
-        right.annotate(text, (x, n), xytext=(6, 4), textcoords="offset points", fontsize=8.5, color=GREY)
-    left.set(xscale="log", yscale="log", xlabel="number of the word, frequent to rare", ylabel="loss of a pair")
-    right.set(xscale="log", yscale="log", xlabel="number of the word, frequent to rare", ylabel="steps of its row")
-    left.legend()
-    rare = {name: float(y[-1]) for name, y in ((n, figure.data[f"{n} loss"]) for n in trained)}
-    figure.alt = "Loss of the rarest words: " + ", ".join(
-        f"{n} {y:.3g}" for n, y in sorted(rare.items(), key=lambda x: x[1])
-    )
+    figure.data["μ"] = np.array([float(schedule(mu, max(1, round(n)), decay)) for n in count])
+    below.plot(middle, count, "o-", color=INK)
+    for x, n, end in zip(middle, count, figure.data["μ"], strict=True):
+        below.annotate(f"μ {end:.2f}", (x, n), xytext=(5, 4), textcoords="offset points", fontsize=9, color=GREY)
+    above.set(xscale="log", yscale="log", ylabel="loss of a pair")
+    below.set(xscale="log", yscale="log", xlabel="number of the word, frequent to rare", ylabel="steps of its row")
+    below.margins(x=0.12, y=0.12)
+    above.legend()
+    rare = sorted((float(figure.data[f"{name} loss"][-1]), name) for name in trained)
+    figure.alt = "Loss of the rarest words: " + ", ".join(f"{name} {y:.3g}" for y, name in rare) + "."
     return figure
 
 
+def _row_steps(training: Training) -> torch.Tensor | None:
+    """How many steps each row of the vectors has had; None where rows do not count their own."""
+    steps = training.optimizer.state[training.params["embedding"]].get("step")
+    return steps if isinstance(steps, torch.Tensor) and steps.dim() else None
+
+
 @torch.no_grad()
-def neighbours(training: Training, words: Sequence[str], count: int = 4) -> list[list[str]]:
-    """For each of the words the nearest others by cosine, the nearest first; words that are not known are left out."""
-    table = F.normalize(training.params["embedding"], dim=1)
-    known = training.data.words
-    numbers = {word: known.index(word) for word in words if word in known[: len(table)]}
-    nearest = {word: (table @ table[i]).topk(count + 1).indices.tolist() for word, i in numbers.items()}
-    return [[word, ", ".join(known[i] for i in rows if i != numbers[word])] for word, rows in nearest.items()]
+def neighbours(trained: Mapping[str, Training], words: Sequence[str], count: int = 3) -> list[list[str]]:
+    """For each of the words its nearest others by cosine in each run, the nearest first; unknown words are left out."""
+    rows = []
+    tables = {name: F.normalize(training.params["embedding"], dim=1) for name, training in trained.items()}
+    known = next(iter(trained.values())).data.words[: len(next(iter(tables.values())))]
+    for word in words:
+        if word in known:
+            at = known.index(word)
+            found = [(table @ table[at]).topk(count + 1).indices.tolist() for table in tables.values()]
+            rows.append([word, *(", ".join([known[i] for i in near if i != at][:count]) for near in found)])
+    return rows
