@@ -4,30 +4,120 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from IPython.display import Markdown
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from ...experiments.protocol import planning
-from ...experiments.released import folder
+from ...experiments.released import folder, here, registry
 from ...experiments.runs import pack
 from ...experiments.runs.record import Record
-from ...experiments.statistics.summary import curve
+from ...experiments.statistics.summary import MixedRunsError, RunsError
 from ...experiments.verdicts.arms import Arm, Evidence, gather
-from ...experiments.verdicts.report import TABLES, reached_momentum
+from ...experiments.verdicts.report import TABLES, percent, reached_momentum
 from ...experiments.verdicts.verdicts import Verdict, judge
 from ...rules import RULES
 from . import show
-from .figures import Picture, curves, look
+from .figures import Picture, look
 
-__all__ = ["PANELS", "evidence", "gaps", "learning", "note", "primary", "rates", "runs", "table", "version"]
+__all__ = [
+    *("PANELS", "Recorded", "evidence", "gaps", "note", "of", "panels", "percents", "primary", "runs", "table"),
+    "version",
+]
 
 #: The methods of a panel, by what its rules divide by.
 PANELS = {
     title: [name for name, rule in RULES.items() if rule.norm == norm]
     for norm, title in (("none", "no norm"), ("rms", "L2 norm"), ("max", "max norm"))
 }
+
+
+#: Core-minutes of a run where none is recorded yet, measured before the sweeps.
+MINUTES = {
+    ("word2vec", "small"): 0.1,
+    ("word2vec", "paper"): 1.5,
+    ("images", "small"): 0.7,
+    ("images", "paper"): 8.0,
+    ("language_model", "small"): 1.5,
+    ("language_model", "paper"): 53.0,
+    ("autoencoder", "small"): 1.0,
+    ("autoencoder", "paper"): 7.0,
+}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is recorded of a task at one size. `evidence`: the arms, with the seeds that all of them have so far.
+
+    It is None where nothing can be judged yet: the pack is not there, or rates are still being searched.
+    """
+
+    task: str
+    profile: str
+    records: Sequence[Record]
+    evidence: Evidence | None
+
+    @property
+    def command(self) -> str:
+        """What makes the runs that are lacking."""
+        return f"nadam-ref sweep {self.profile} --task {self.task}"
+
+    @property
+    def expected(self) -> int:
+        """About how many runs there will be."""
+        return sum(planning.expected_runs(self.task, self.profile).values())
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of a run on one core: the median where there are any."""
+        times = [float(record.provenance["wall_seconds"]) for record in self.records]
+        return float(np.median(times)) / 60 if times else MINUTES[self.task, self.profile]
+
+    @property
+    def hours(self) -> float:
+        """Core-hours of all that is expected."""
+        return self.expected * self.minutes / 60
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """How many seeds are reported so far, and how many the protocol plans."""
+        now = version(self.records) if self.records else None
+        planned = len(planning.seeds(self.profile, self.task, now)[1])
+        if self.evidence is None:
+            return 0, planned
+        return len(next(iter(self.evidence[self.task].values())).runs), planned
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Those on the task's primary claims; on a task without any, those on its others. Also where it was not run."""
+        own = [v for v in judge(self.evidence or {}) if v.claim.task == self.task]
+        return [v for v in own if v.claim.primary] or own
+
+
+def of(task: str, profile: str) -> Recorded:
+    """What the book's results have of a task at one size. Raises `DataError` where they are released and not here."""
+    name, results, records = f"{task}-{profile}", here(), list[Record]()
+    if results and (results / name).is_dir():
+        records = pack.read(results / name)
+    elif not results and any(path.startswith(f"{name}/") for path in registry()):
+        records = runs(name)
+    return Recorded(task, profile, records, _judged(records))
+
+
+def _judged(records: Sequence[Record]) -> Evidence | None:
+    """The evidence with the seeds that every arm has; None while a rate or the first seed is lacking."""
+    if not records:
+        return None
+    try:
+        return gather(records, records[0].spec.profile, planning.planned_seeds(records), partial=True)
+    except MixedRunsError:
+        raise
+    except RunsError:
+        return None
 
 
 def runs(name: str) -> list[Record]:
@@ -80,71 +170,66 @@ def table(by_task: Evidence, name: str) -> Markdown:
 # ---------------------------------------------------------------- figures
 
 
-def gaps(verdicts: Sequence[Verdict]) -> Picture:
+def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
     """For each claim our mean log gap with its 95 % interval and, hollow, the printed one; grey: what does not matter.
 
-    Left of 0 the first method of the pair is the better one.
+    Left of 0 the first method of the pair is the better one. `lacking` is written where there is no run.
     """
-    figure = Picture(figsize=(7.0, 1.2 + 0.62 * len(verdicts)))
+    figure = Picture(figsize=(5.0, 1.1 + 0.62 * len(verdicts)))
     ax = figure.subplots()
+    labelled = blended_transform_factory(ax.transAxes, ax.transData)
     for y, v in enumerate(verdicts):
         x = v.comparison
-        ax.fill_betweenx([y - 0.32, y + 0.32], -v.delta, v.delta, color="#8c959f", alpha=0.25, linewidth=0)
+        ax.fill_betweenx([y - 0.15, y + 0.25], -v.delta, v.delta, color="#8c959f", alpha=0.25, linewidth=0)
         ink = look(v.side.first)["color"]
+        ran = x is not None and x.mean is not None
+        ax.text(0, y - 0.3, f"{v.side.first} / {v.side.second}", transform=labelled, fontsize=9.5)
+        said = v.kind if ran else lacking
+        ax.text(1, y - 0.3, said, transform=labelled, fontsize=9.5, ha="right", color="k" if ran else "#57606a")
         if x is not None and x.mean is not None and x.interval is not None and x.prediction is not None:
-            ax.plot(x.prediction, [y, y], color=ink, linewidth=1, label="one more run" if y == 0 else None)
-            ax.plot(x.interval, [y, y], color=ink, linewidth=5, alpha=0.45, label="95 % interval" if y == 0 else None)
-            ax.plot(x.mean, y, "o", color=ink, label="ours, mean" if y == 0 else None)
+            ax.plot(x.prediction, [y, y], color=ink, linewidth=1, label="one more run")
+            ax.plot(x.interval, [y, y], color=ink, linewidth=5, alpha=0.45, label="95 % interval")
+            ax.plot(x.mean, y, "o", color=ink, label="ours")
             figure.data[f"{v.claim.label}: mean, interval, prediction"] = np.array([x.mean, *x.interval, *x.prediction])
         if v.side.gap is not None:
-            ax.plot(v.side.gap, y, "D", color=ink, markerfacecolor="none", label="as printed" if y == 0 else None)
+            ax.plot(v.side.gap, y, "D", color=ink if ran else "#8c959f", markerfacecolor="none", label="as printed")
             figure.data[f"{v.claim.label}: printed, δ"] = np.array([v.side.gap, v.delta])
     ax.axvline(0, color="#57606a", linewidth=0.8)
-    ax.set_yticks(range(len(verdicts)), [f"{v.claim.label}\n{v.kind}" for v in verdicts])
-    ax.invert_yaxis()
-    ax.set_xlabel("log of the ratio of test metrics, first method over second")
+    ax.set_yticks([])
+    ax.set_ylim(len(verdicts) - 0.55, -0.75)
     ax.grid(axis="y", visible=False)
-    for text, place in (("first is better", 0.01), ("second is better", 0.99)):
-        frame = blended_transform_factory(ax.transAxes, ax.transAxes)
-        ax.text(place, 1.02, text, transform=frame, ha="left" if place < 0.5 else "right", fontsize=9, color="#57606a")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
-    arms = [arm for v in verdicts for arm in v.arms or ()]
-    figure.note = show.provenance_note((r for arm in arms for r in arm.runs.values()), recorded=True)
+    percents(ax)
+    ax.set_xlabel("← first is better        second is better →", fontsize=10)
+    handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
+    if handles:
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=9, columnspacing=1.0)
+    means = [(v, None if v.comparison is None else v.comparison.mean) for v in verdicts]
+    figure.alt = " ".join(
+        f"{v.claim.label}: {lacking if x is None else f'ours {percent(x)}, {v.kind}'}." for v, x in means
+    )
+    runs = [r for v in verdicts for arm in v.arms or () for r in arm.runs.values()]
+    figure.note = show.provenance_note(runs, recorded=True) if runs else ""
     return figure
 
 
-def learning(by_task: Evidence) -> Picture:
-    """The reported runs of the nine methods at their tuned rates: mean and range over the seeds, by kind of norm."""
-    (arms,) = by_task.values()
-    at = {name: curve(arm.runs.values(), "dev_loss") for name, arm in arms.items() if name in RULES}
-    return curves(
-        next(iter(at.values())).step.astype(np.float64),
-        {name: (c.mean, c.low, c.high) for name, c in at.items()},
-        ylabel="development loss",
-        panels=_panels(arms),
-        note=note(by_task),
+#: Percents between two ticks, of which the smallest that leaves few ticks is taken.
+STEPS = (0.5, 1, 2, 5, 10, 20, 50)
+
+
+def percents(ax: Axes) -> None:
+    """Give the axis of a logarithmic ratio round percents."""
+    low, high = ax.get_xlim()
+    steps = [step for step in STEPS if (high - low) * 100 / step <= 6] or [STEPS[-1]]
+    last = 100 * math.expm1(max(abs(low), abs(high)))
+    marks = np.arange(0, last + steps[0], steps[0])
+    places = np.log1p(np.concatenate([-marks[(marks > 0) & (marks < 100)], marks]) / 100)
+    ax.set_xticks([x for x in places if low <= x <= high])
+    ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: f"{100 * math.expm1(x):+.3g} %".replace("-", "−").replace("+0 ", "0 "))
     )
 
 
-def rates(records: Sequence[Record]) -> Picture:
-    """Mean development loss of the tuning runs against the learning rate: how sensitive each method is to it."""
-    (arms,) = evidence(records).values()
-    panels = _panels(arms)
-    figure = Picture(figsize=(2.4 + 2.6 * len(panels), 3.6))
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, (title, names) in zip(axes, panels.items(), strict=True):
-        for name in names:
-            tried = sorted((row.lr, row.dev_loss.mean) for row in arms[name].tuning if math.isfinite(row.dev_loss.mean))
-            x, y = np.array(tried).T
-            ax.plot(x, y, **look(name), label=name)
-            figure.data |= {f"{name} rate": x, f"{name} development loss": y}
-        ax.set(title=title, xlabel="learning rate η", xscale="log", yscale="log")
-        ax.legend()
-    axes[0].set_ylabel("development loss")
-    figure.note = show.provenance_note((r for r in records if planning.tunes(r)), recorded=True)
-    return figure
-
-
-def _panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
-    panels = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
-    return {title: names for title, names in panels.items() if names}
+def panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:
+    """The methods that are there, by what their rules divide by."""
+    there = {title: [name for name in names if name in arms] for title, names in PANELS.items()}
+    return {title: names for title, names in there.items() if names}

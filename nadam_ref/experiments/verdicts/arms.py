@@ -17,17 +17,22 @@ from ..statistics.summary import RunsError, Summary, check_comparable, measured,
 class Row:
     """An arm at one learning rate, over its seeds. `edge`: the rate is the smallest or largest that the arm tried.
 
-    `spec`: that of its first run. `metrics` has what the task measures after the last step, on the development set
+    `runs`: by seed. `metrics` has what the task measures after the last step, on the development set
     (`dev_loss`, …) and on the test set. A diverged run counts as +inf in a loss and −inf in an accuracy; `diverged` is
     how many of the n there are.
     """
 
     arm: str
-    spec: RunSpec
+    runs: Mapping[int, Record]
     edge: bool
     n: int
     diverged: int
     metrics: Mapping[str, Summary]
+
+    @property
+    def spec(self) -> RunSpec:
+        """The specification of the first run."""
+        return next(iter(self.runs.values())).spec
 
     @property
     def lr(self) -> float:
@@ -64,20 +69,21 @@ def rows(records: Iterable[Record]) -> list[Row]:
     ]:
         raise missing(lacking)
     return [
-        _row(name, list(by_seed.values()), lr in (min(tried), max(tried)))
+        _row(name, by_seed, lr in (min(tried), max(tried)))
         for name, tried in arms.items()
         for lr, by_seed in tried.items()
     ]
 
 
-def _row(arm: str, runs: Sequence[Record], edge: bool) -> Row:
+def _row(arm: str, runs: Mapping[int, Record], edge: bool) -> Row:
+    first, *_ = records = list(runs.values())
     return Row(
         arm=arm,
-        spec=runs[0].spec,
+        runs=runs,
         edge=edge,
-        n=len(runs),
-        diverged=sum(record.status == "diverged" for record in runs),
-        metrics={name: summarize([value(record, name) for record in runs]) for name in measured(runs[0])},
+        n=len(records),
+        diverged=sum(record.status == "diverged" for record in records),
+        metrics={name: summarize([value(record, name) for record in records]) for name in measured(first)},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...rules import schedule
+from ..protocol.tuning import choose
 from ..runs.train import ROW_STEPS
-from ..statistics.summary import reported_metric
+from ..statistics.summary import criterion, reported_metric
 from .arms import Arm, Evidence
 
 REFERENCE = "Adam"  # a method's steps to target: until its development loss is as low as Adam's is in the end
@@ -73,6 +75,18 @@ def _median_steps(arm: Arm, target: float) -> float | None:
         return None
     curves = [run.curves for run in arm.runs.values()]
     return float(np.median([steps_to(target, curve["dev_step"], curve["dev_loss"]) for curve in curves]))
+
+
+def rate_shares(arm: Arm) -> dict[float, float]:
+    """How often the arm would choose each of its rates, had its tuning seeds been drawn again: the bootstrap over them.
+
+    Exact: all draws with replacement, n^n of n seeds, each with the protocol's choice. The rates are in rising order.
+    """
+    rows = sorted(arm.tuning, key=lambda row: row.lr)
+    seeds = sorted(rows[0].runs)
+    draws = list(itertools.product(seeds, repeat=len(seeds)))
+    chosen = [choose({row.lr: criterion([row.runs[seed] for seed in draw]) for row in rows}).lr for draw in draws]
+    return {row.lr: chosen.count(row.lr) / len(draws) for row in rows}
 
 
 def final_momentum(arms: Mapping[str, Arm]) -> list[float]:
