@@ -19,13 +19,16 @@ from small_book import ROOT
 
 from nadam_ref import checkout
 from nadam_ref.book.build import notebooks
-from nadam_ref.book.cells import experiment, recorded
+from nadam_ref.book.cells import answer, experiment, recorded
 from nadam_ref.book.cells.figures import Picture
 from nadam_ref.experiments.protocol.definition import profile_of
+from nadam_ref.experiments.published import reported
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.verdicts.arms import Evidence, gather
 from nadam_ref.experiments.verdicts.measures import rate_shares
+from nadam_ref.experiments.verdicts.report import percent
+from nadam_ref.experiments.verdicts.verdicts import Comparison
 
 SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))
 GAPS = {("Adam", "Nadam"): -0.1, ("Momentum", "NAG"): 0.3, ("AdaMax", "NadaMax"): -0.2}
@@ -253,3 +256,49 @@ def test_the_parts_about_rows_are_at_the_arms_own_rates(evidence: Evidence) -> N
     assert [values[0] for values in figure.data.values()] == [pytest.approx(np.log(0.88))]
     assert experiment.parts(evidence, "NAG", own=True) is not None
     assert experiment.parts(evidence, "nothing of this name") is None
+
+
+# ---------------------------------------------------------------- over all tasks
+
+
+def test_without_any_record_there_is_no_answer(results: Path) -> None:
+    found = answer.lines()
+    assert [(line.it.profile, line.it.task) for line in found[:2]] == [("small", "word2vec"), ("small", "images")]
+    assert len(found) == 8 and all(line.own is None for line in found)
+    assert text(answer.short(found)) == "Nothing is recorded yet."
+    written = [label.get_text() for label in answer.picture(found).axes[0].texts]
+    assert written.count("not run") == 8
+
+
+def test_the_answer_is_that_of_the_records(results: Path) -> None:
+    for factor, ends, words in ((1.0, "ends lower", "0 higher"), (1.4, "ends lower", "on 1 higher")):
+        records = [
+            dataclasses.replace(r, metrics={n: x * factor for n, x in r.metrics.items()})
+            if r.spec.optimizer == "Nadam" and r.spec.hyperparameters.get("dialect", "cs229") == "cs229"
+            else r
+            for r in made()
+        ]
+        pack.write(results / "word2vec-small", records)
+        found = answer.lines()
+        said, figure = text(answer.short(found)), answer.picture(found)
+        gap = GAPS["Adam", "Nadam"] + math.log(factor)
+        assert figure.data["word vectors, small, own rates"][0] == pytest.approx(gap)
+        assert percent(gap) in said and ends in said
+        assert (words in said) == (factor > 1)
+        assert said.startswith(f"On **{int(factor == 1)} of 1** recorded")
+        assert "handwritten digits (`small`)" in said.rpartition("Not run")[2]
+
+
+def test_two_rates_that_turn_the_sign_are_said_to() -> None:
+    it = recorded.Recorded("word2vec", "small", [], None)
+    lower, higher = (Comparison(np.full(10, x) + 1e-3 * np.arange(10), (0, 0)) for x in (-0.1, 0.1))
+    said = text(answer.short([answer.Line(it, lower, higher, 0.1, None)]))
+    assert "at one rate for both, η = 0.1, it turns round: +11" in said
+    assert "turns round" not in text(answer.short([answer.Line(it, lower, lower, 0.1, None)]))
+
+
+def test_a_printed_gap_is_that_of_the_claim() -> None:
+    line = answer.between(recorded.Recorded("word2vec", "small", [], None))
+    nadam, adam = (float(reported("cs229", "word2vec")[name].value) for name in ("Nadam", "Adam"))
+    assert line.printed == pytest.approx(math.log(nadam / adam))
+    assert answer.between(recorded.Recorded("autoencoder", "small", [], None)).printed is None

@@ -35,8 +35,21 @@ from .recorded import Recorded
 
 __all__ = [
     *("HEADINGS", "reached"),
-    *("answer", "apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
-    *("learning", "made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
+    *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
+    *(
+        "learning",
+        "made",
+        "momentum",
+        "order",
+        "pairs",
+        "parts",
+        "parts_of",
+        "price",
+        "printed",
+        "rates",
+        "sentence",
+        "verdict",
+    ),
 ]
 
 #: The headings of every such chapter, in this order; others may come between them.
@@ -215,15 +228,20 @@ def _compared(first: Arm, second: Arm, v: Verdict) -> list[tuple[Comparison, str
 @_where_run
 def apart(evidence: Evidence) -> Markdown:
     """How much of Nadam's gain is the look-ahead, how much the memory, how much the length of its steps."""
+    return _text(parts_of(evidence) or "The arms that tell memory and length apart, at a common rate, are not run yet.")
+
+
+def parts_of(evidence: Evidence) -> str:
+    """`apart` as text; empty where the arms that tell memory and length apart were not run."""
     effects = {e.part.part: e for e in confound(evidence) if e.part.method == "Nadam" and e.common is not None}
     wanted = ["look-ahead", "memory", "length"]
     whole = effects.get("whole gain")
     if whole is None or whole.common is None or any(part not in effects for part in wanted):
-        return _text("The arms that tell memory and length apart, at a common rate, are not run yet.")
+        return ""
     sizes = ", ".join(f"{part} {_effect(effects[part])}" for part in wanted)
     clear = [part for part in wanted if _below(effects[part])]
     helps = f"What helps beyond the luck of the seeds: {' and '.join(clear)}." if clear else "None of the three helps."
-    return _text(
+    return (
         f"At one rate for all, $\\eta$ = {whole.common_lr:g}: {sizes}. "
         f"Together that is Nadam's whole difference from Adam there, {_effect(whole)}. {helps}"
     )
@@ -568,38 +586,6 @@ def _search(ax: Axes, figure: Picture, arm: Arm, metric: str) -> None:
         f"{arm.name} highest": high,
         f"{arm.name} share of draws": np.array([shares[at] for at in x]),
     }
-
-
-# ---------------------------------------------------------------- over all tasks
-
-
-def answer(tasks: Mapping[str, Evidence | None]) -> Picture:
-    """Nadam against Adam, NAG against momentum, NadaMax against AdaMax, a line for each task; grey where not run."""
-    found = {title: [] if one is None else recorded.primary(one) for title, one in tasks.items()}
-    labels = list(dict.fromkeys(v.claim.label for verdicts in found.values() for v in verdicts))
-    figure = Picture(figsize=(7.0, 0.8 + 0.4 * len(found) * max(1, len(labels))))
-    ax = figure.subplots()
-    ticks: list[str] = []
-    for label in labels:
-        for title, verdicts in found.items():
-            y = len(ticks)
-            ticks.append(f"{label}, {title}")
-            v = next((v for v in verdicts if v.claim.label == label), None)
-            if v is None or v.comparison is None or v.comparison.mean is None or v.comparison.interval is None:
-                ax.annotate("not run", (0, y), va="center", fontsize=9, color=GREY)
-                continue
-            ink = look(v.side.first)["color"]
-            ax.plot(v.comparison.interval, [y, y], color=ink, linewidth=5, alpha=0.45, solid_capstyle="butt")
-            ax.plot(v.comparison.mean, y, "o", color=ink)
-            figure.data[f"{label}, {title}"] = np.array([v.comparison.mean, *v.comparison.interval])
-    ax.axvline(0, color=GREY, linewidth=0.8)
-    ax.set_yticks(range(len(ticks)), ticks)
-    ax.set_ylim(len(ticks) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
-    recorded.percents(ax)
-    figure.alt = " ".join(f"{name}: {percent(x[0])}." for name, x in figure.data.items())
-    figure.note = " · ".join(recorded.note(one) for one in tasks.values() if one is not None)
-    return figure
 
 
 # ---------------------------------------------------------------- ink

@@ -1,4 +1,4 @@
-"""The contents of the reference pages: `BLOCKS`, tables and lists as Markdown, and `NUMBERS`, each as text.
+"""The contents of the reference pages: `BLOCKS` as Markdown, `NUMBERS` as text, and `PICTURES`.
 
 All come from the data files of `nadam_ref.experiments`, from `names.yaml` beside this module, or from a computation.
 """
@@ -27,7 +27,8 @@ from nadam_ref.experiments.statistics import intervals, significance
 from nadam_ref.experiments.verdicts import claims, seed_luck
 from nadam_ref.experiments.verdicts.report import percent
 
-from ..cells import show
+from ..cells import answer, show
+from ..cells.figures import Picture
 from ..fingerprints import sha256
 
 #: The sizes a reader may run; `smoke` is for the tests alone.
@@ -306,6 +307,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "confound": _confound,
     "fingerprints": _fingerprints,
     **{f"open-details-{task}": partial(_open_details, task) for task in load().tasks},
+    "answer": lambda: str(answer.short(answer.lines()).data),
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -336,6 +338,8 @@ def _seen(n: int) -> str:
     least = significance.detectable(PILOT, n, len(PRIMARY), claims.verdict_rules().alpha)
     return f"{100 * math.expm1(least):.1f} %"
 
+
+PICTURES: dict[str, Callable[[], Picture]] = {"answer": lambda: answer.picture(answer.lines())}
 
 NUMBERS: dict[str, Callable[[], str]] = {
     "protocol_version": lambda: str(load().version),

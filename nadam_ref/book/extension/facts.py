@@ -1,20 +1,26 @@
 """What the reference pages say that is data: rendered from the data files, or computed, and never retyped.
 
-In a page, ```` ```{facts} claims ```` is a table or a list, ``{{ alpha }}`` a number within a sentence.
-`fact_tables` has them by name. A name that it does not have is a warning, and fails the build.
+In a page, ```` ```{facts} claims ```` is a table, a list or sentences, ``{{ alpha }}`` a number within a sentence, and
+```` ```{drawn} answer ```` a figure. `fact_tables` has them by name. A name that it does not have is a warning, and
+fails the build.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
 
 import nadam_ref
 
+from ...files import write_whole
+from ..cargo import CARGO
+from ..cells import figures
 from ..cells.show import NamedTable
 from . import fact_tables
 
@@ -39,6 +45,33 @@ class Facts(SphinxDirective):
         return content
 
 
+class Drawn(SphinxDirective):
+    """``{drawn} NAME``: the picture of that name in `fact_tables.PICTURES`, with `name`, `caption` (MyST) and `alt`."""
+
+    required_arguments = 1
+    option_spec = {name: directives.unchanged_required for name in ("name", "caption", "alt")}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        """The figure, with what a reader of the page may download."""
+        (name,) = self.arguments
+        if name not in fact_tables.PICTURES:
+            raise self.error(f"no picture is called {name!r}; there are: {', '.join(fact_tables.PICTURES)}")
+        figures.use_style()
+        drawn = fact_tables.PICTURES[name]()._repr_mimebundle_()
+        figure = nodes.figure()
+        self.set_source_info(figure)
+        self.add_name(figure)
+        figure["svg"], figure["cargo"] = drawn["image/svg+xml"], drawn[CARGO]
+        address = f"/_drawn/{name}.svg"
+        path = Path(f"{self.env.srcdir}{address}")
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, figure["svg"])
+        figure += nodes.image(uri=address, alt=f"{self.options['alt']} {figure['cargo']['alt']}")
+        text, messages = self.state.inline_text(self.options["caption"], self.lineno)
+        figure += nodes.caption("", "", *text, *messages)
+        return [figure]
+
+
 def _substitute(_app: Sphinx, config: Config) -> None:
     numbers = {name: number() for name, number in fact_tables.NUMBERS.items()}
     config.myst_substitutions = {**config.myst_substitutions, **numbers, "version": nadam_ref.__version__}
@@ -47,5 +80,6 @@ def _substitute(_app: Sphinx, config: Config) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("facts", Facts)
+    app.add_directive("drawn", Drawn)
     app.connect("config-inited", _substitute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
