@@ -376,12 +376,10 @@ def test_the_targets_of_make_that_a_page_gives_are_there() -> None:
 
 
 def imported_by_notebooks() -> set[str]:
-    found = set()
+    pattern, found = r"^from (nadam_ref[\w.]*) import (\([^)]+\)|.+)$", set()
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for module, names in re.findall(
-                r"^from (nadam_ref[\w.]*) import (\([^)]+\)|.+)$", "".join(cell["source"]), re.M
-            ):
+            for module, names in re.findall(pattern, "".join(cell["source"]), re.M):
                 listed = re.findall(r"(\w+)(?: as \w+)?\s*(?:,|$)", names.strip("()"))
                 found |= {f"{module}.{name}" for name in listed}
     return found
