@@ -75,7 +75,7 @@ def counted(evidence: Evidence | None) -> Markdown | None:
     if not {"Adam", "Adam-common"} <= arms.keys():
         return None
     pairs = [("Nadam", "Adam"), ("Nadam-common", "Adam-common"), ("Nadam-dense", "Adam-dense")]
-    kinds = ["rows that count for themselves", "one common count", "every row at every step"]
+    kinds = ["with rows that count for themselves", "with one common count", "with every row at every step"]
     gains = [
         (kind, compare(arms[a], arms[b], "test_loss")) for kind, (a, b) in zip(kinds, pairs, strict=True) if a in arms
     ]
