@@ -20,8 +20,8 @@ from small_book import ROOT
 from nadam_ref import checkout
 from nadam_ref.book.build import notebooks
 from nadam_ref.book.cells import answer, experiment, recorded
-from nadam_ref.book.cells.figures import Picture
-from nadam_ref.experiments.protocol.definition import profile_of
+from nadam_ref.book.cells.figures import Picture, plain
+from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.published import reported
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
@@ -122,7 +122,8 @@ def test_while_rates_are_searched_there_is_no_result_but_a_count(results: Path) 
     it = recorded.of("word2vec", "paper")
     assert it.evidence is None
     assert f"{len(it.records)} of about {it.expected:,} runs are made" in text(experiment.headline(it))
-    assert it.hours == pytest.approx(it.expected * 1.5 / 60)  # 90 seconds a run
+    minutes = recorded.MINUTES["word2vec", "paper"]
+    assert f"about {it.expected * minutes / 60:,.0f} hours on one core" in text(experiment.headline(it))
 
 
 def test_a_sweep_that_is_partly_done_is_judged_with_the_seeds_that_all_arms_have(results: Path) -> None:
@@ -256,6 +257,25 @@ def test_the_parts_about_rows_are_at_the_arms_own_rates(evidence: Evidence) -> N
     assert [values[0] for values in figure.data.values()] == [pytest.approx(np.log(0.88))]
     assert experiment.parts(evidence, "NAG", own=True) is not None
     assert experiment.parts(evidence, "nothing of this name") is None
+
+
+def test_every_size_that_the_protocol_plans_has_its_minutes() -> None:
+    planned = {
+        (name, size) for name, task in load().tasks.items() for size in ("small", "paper") if size in task.profiles
+    }
+    assert set(recorded.MINUTES) == planned
+
+
+@pytest.mark.parametrize("limits", [(0.3, 0.42), (0.031, 0.072), (0.04, 4.0), (3, 4000), (1e-5, 1.0), (0.5, 0.51)])
+def test_a_logarithmic_axis_has_some_plain_numbers_and_not_too_many(limits: tuple[float, float]) -> None:
+    axis = Picture().subplots()
+    axis.set(xscale="log", xlim=limits)
+    plain(axis.xaxis)
+    ticks = [x for x in axis.xaxis.get_majorticklocs() if limits[0] <= x <= limits[1]]
+    texts = axis.xaxis.get_major_formatter().format_ticks(ticks)
+    assert 1 <= len(ticks) <= 7
+    assert len(set(texts)) == len(texts)
+    assert [float(label.replace(",", "")) for label in texts] == pytest.approx(ticks, rel=1e-2)
 
 
 # ---------------------------------------------------------------- over all tasks

@@ -125,8 +125,8 @@ def _size(x: Comparison) -> str:
 
 @_where_run
 def verdict(evidence: Evidence) -> Markdown:
-    """The task's primary claims as sentences, the one about Nadam first."""
-    return _text(*(f"- {sentence(v)}" for v in recorded.primary(evidence)))
+    """The task's claims as sentences, the one about Nadam first."""
+    return _text(*(f"- {sentence(v)}" for v in recorded.claimed(evidence)))
 
 
 def lacking(it: Recorded) -> str:
@@ -134,10 +134,14 @@ def lacking(it: Recorded) -> str:
     done, planned = it.seeds
     if done == planned:
         return ""
-    made, all_of_it = len(it.records), f"`{it.command}`, about {it.hours:,.0f} hours on one core"
+    made, all_of_it = len(it.records), f"`{it.command}`, about {_hours(it)} on one core"
     if not made:
         return f"not run: {all_of_it}"
     return f"{made:,} of about {it.expected:,} runs are made; the whole: {all_of_it}"
+
+
+def _hours(it: Recorded) -> str:
+    return f"{it.hours:,.0f} hours" if it.hours >= 1.5 else "an hour"
 
 
 def headline(it: Recorded) -> Markdown:
@@ -192,7 +196,7 @@ def order(evidence: Evidence) -> Markdown:
 def at_rates(evidence: Evidence) -> Markdown:
     """What becomes of each pair's difference at other rates."""
     lines = []
-    for v in recorded.primary(evidence):
+    for v in recorded.claimed(evidence):
         first, second = v.arms or (None, None)
         if first is None or second is None or v.comparison is None:
             continue
@@ -331,7 +335,6 @@ def made(it: Recorded) -> Markdown:
             ("seeds that chose the rate", ", ".join(map(str, tuning))),
             ("seeds that are reported", "{} of {}".format(*it.seeds)),
             ("runs, of them diverged", f"{len(it.records):,}, {diverged}"),
-            ("minutes a run, one core", f"{it.minutes:.1f}"),
         ]
     arms = len(plan.arms) if it.evidence is None else len(it.evidence[it.task])
     rows.insert(min(len(rows), 4), ("arms", arms))
@@ -379,7 +382,7 @@ def gaps(it: Recorded) -> Picture:
     figure = recorded.gaps(it.verdicts, "not run")
     done, planned = it.seeds
     if it.evidence is None:
-        figure.suptitle(f"{it.profile}: {it.command}\nabout {it.hours:,.0f} hours on one core", fontsize=9, color=GREY)
+        figure.suptitle(f"{it.profile}: {it.command}\nabout {_hours(it)} on one core", fontsize=9, color=GREY)
     else:
         words = [
             f"{it.profile}: {it.records[0].spec.data}, {it.records[0].spec.steps:,} steps, {done} of {planned} seeds"
@@ -481,9 +484,9 @@ Line = tuple[str, Comparison, str]
 
 @_where_run
 def pairs(evidence: Evidence) -> Picture | None:
-    """The primary pairs: each arm at its own rate, either arm at its runner-up, and both at their common rate."""
+    """The pairs of the task's claims: each arm at its own rate, either at its runner-up, and both at a common one."""
     found: list[Line] = []
-    for v in recorded.primary(evidence):
+    for v in recorded.claimed(evidence):
         if v.arms is not None:
             first, second = v.arms
             found += [(f"{first.name} / {second.name}", x, where) for x, where in _compared(first, second, v)]
