@@ -65,7 +65,8 @@ def _spec(
 
 def _jones_losses(record: Record) -> dict[str, float]:
     """Training loss as Jones's library prints it, the mean over the batches of the last epoch; and validation loss."""
-    last = record.curves["train_loss"][-record.spec.evaluate_every :]
+    spec = record.spec
+    last = record.curves["train_loss"][-(spec.evaluate_every // spec.train_every) :]
     return {"train_loss": sum(last) / len(last), "dev_loss": record.metrics["dev_loss"]}
 
 

@@ -97,9 +97,17 @@ def test_reached_is_at_most_a_twentieth_above_in_every_metric() -> None:
 
 
 def test_joness_training_loss_is_the_mean_of_the_last_epoch() -> None:
-    spec = types.SimpleNamespace(evaluate_every=3)
+    spec = types.SimpleNamespace(evaluate_every=3, train_every=1)
     record = types.SimpleNamespace(spec=spec, curves={"train_loss": [9, 9, 1.0, 2.0, 6.0]}, metrics={"dev_loss": 5.0})
     assert REPRODUCTIONS["jones"].measured(record) == {"train_loss": 3.0, "dev_loss": 5.0}
+
+
+def test_joness_training_loss_of_a_long_run_is_that_of_its_last_epoch_too() -> None:
+    """Such a run keeps one mean for each epoch."""
+    steps = {"steps": 6000, "evaluate_every": 300}
+    record = constructed.record("autoencoder", "NAG", 0.01, 0, 5.0, **steps)
+    record = dataclasses.replace(record, curves={**record.curves, "train_loss": [9.0] * 19 + [3.0]})
+    assert REPRODUCTIONS["jones"].measured(record)["train_loss"] == 3.0
 
 
 @pytest.mark.parametrize(("published", "code", "verdict"), [(1000.0, 0, "reached"), (1e-9, 2, "not reached")])
