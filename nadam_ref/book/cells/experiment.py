@@ -63,9 +63,9 @@ WIDTH = 5.4
 
 #: What a verdict says of the difference, after its size.
 WORDS = {
-    "Reproduced": "as the report prints it",
-    "Reproduced with size": "as the report prints it, and of about that size",
-    "Reversed": "the other way round than the report prints it",
+    "Reproduced": "as the paper has it",
+    "Reproduced with size": "as the paper has it, and of about that size",
+    "Reversed": "the other way round than the paper has it",
     "No relevant difference": "too small to matter",
     "Inconclusive": "within the luck of the seeds",
 }
@@ -177,11 +177,8 @@ def order(evidence: Evidence) -> Markdown:
 def at_rates(evidence: Evidence) -> Markdown:
     """What becomes of each pair's difference at other rates."""
     lines = []
-    for v in recorded.primary(evidence):
-        first, second = v.arms or (None, None)
-        if first is None or second is None or v.comparison is None:
-            continue
-        found = [(x.mean, where) for x, where in _compared(first, second, v) if x.mean is not None]
+    for first, second, metric in _sides(evidence):
+        found = [(x.mean, where) for x, where in _compared(first, second, metric) if x.mean is not None]
         if not found:
             continue
         same = len({mean > 0 for mean, _ in found}) == 1
@@ -193,7 +190,16 @@ def at_rates(evidence: Evidence) -> Markdown:
     return _text(*lines)
 
 
-def _compared(first: Arm, second: Arm, v: Verdict) -> list[tuple[Comparison, str]]:
+def _sides(evidence: Evidence) -> list[tuple[Arm, Arm, str]]:
+    """The arms of each comparison of the task's primary claims, and its metric; on a task without any, of its others."""
+    ((task, arms),) = evidence.items()
+    own = [claim for claim in claims() if claim.task == task]
+    judged = [claim for claim in own if claim.primary] or own
+    sides = [(side, claim.metric) for claim in judged for side in claim.sides]
+    return [(arms[x.first], arms[x.second], metric) for x, metric in sides if {x.first, x.second} <= arms.keys()]
+
+
+def _compared(first: Arm, second: Arm, metric: str) -> list[tuple[Comparison, str]]:
     """A pair at each arm's own rate, with either at its runner-up, and at the common rate, where it was run so."""
     tried = (
         ("own", first, second),
@@ -206,7 +212,7 @@ def _compared(first: Arm, second: Arm, v: Verdict) -> list[tuple[Comparison, str
     for name, a, b in tried:
         if a is not None and b is not None:
             names.setdefault((a.lr, b.lr), []).append(name)
-            pairs.setdefault((a.lr, b.lr), compare(a, b, v.claim.metric))
+            pairs.setdefault((a.lr, b.lr), compare(a, b, metric))
     return [(x, f"{' and '.join(dict.fromkeys(names[at]))}: {_rates(*at)}") for at, x in pairs.items()]
 
 
@@ -435,12 +441,10 @@ Line = tuple[str, Comparison, str]
 
 @_where_run
 def pairs(evidence: Evidence) -> Picture:
-    """The primary pairs: each arm at its own rate, either arm at its runner-up, and both at their common rate."""
+    """The pairs of the claims: each arm at its own rate, either arm at its runner-up, and both at their common rate."""
     found: list[Line] = []
-    for v in recorded.primary(evidence):
-        if v.arms is not None:
-            first, second = v.arms
-            found += [(f"{first.name} / {second.name}", x, where) for x, where in _compared(first, second, v)]
+    for first, second, metric in _sides(evidence):
+        found += [(f"{first.name} / {second.name}", x, where) for x, where in _compared(first, second, metric)]
     return _sign(_forest(found), evidence)
 
 

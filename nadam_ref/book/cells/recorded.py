@@ -160,7 +160,7 @@ def table(by_task: Evidence, name: str) -> Markdown:
         content.heads,
         rows,
         content.align,
-        name=f"tab-{task}-{name}",
+        name=f"tab-{task.replace('_', '-')}-{name}",
         caption=f"{content.caption}{reached and f'; {reached}'}.",
         note=note(by_task),
     )
