@@ -34,7 +34,7 @@ def famous() -> Markdown:
     nadam, adam, rmsprop = (table[name].value for name in ("Nadam", "Adam", "RMSProp"))
     less = 100 * (1 - float(nadam) / float(adam))
     return Markdown(  # type: ignore[no-untyped-call]
-        f"In the report's table Nadam ends at a test loss of **{nadam}**. Adam ends at {adam}, and RMSProp at {rmsprop}. "
+        f"In the report's table Nadam ends at a test loss of **{nadam}**. Adam ends at {adam}, RMSProp at {rmsprop}. "
         f"So Nadam's loss is {less:.0f} % lower than Adam's. No other gap between the two in the report is as large."
     )
 
