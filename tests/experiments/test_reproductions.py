@@ -13,7 +13,7 @@ import pytest
 
 from nadam_ref import cli
 from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, reproduce
+from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, jones_curves, reproduce
 from nadam_ref.experiments.runs import checkpoints
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
@@ -94,6 +94,17 @@ def test_reached_is_at_most_a_twentieth_above_in_every_metric() -> None:
     assert reached("finished", a=105.0, b=10.5) and reached("finished", a=1.0, b=1.0)
     assert not reached("finished", a=105.1, b=1.0) and not reached("finished", a=1.0, b=10.51)
     assert not reached("diverged")
+
+
+def test_jones_prints_twenty_epochs_that_end_with_his_result() -> None:
+    curves = jones_curves()
+    assert {name: (len(values), values[-1]) for name, values in curves.items()} == {
+        "train_loss": (20, 0.01808),
+        "dev_loss": (20, 0.01784),
+    }
+    assert all(values == sorted(values, reverse=True) for values in curves.values())
+    ratios = [train / dev for train, dev in zip(*curves.values(), strict=True)]  # his third column, rounded
+    assert ratios[:2] == pytest.approx([1.23542, 1.23680], abs=5e-4) and ratios[-1] == pytest.approx(1.01313, abs=5e-4)
 
 
 def test_joness_training_loss_is_the_mean_of_the_last_epoch() -> None:

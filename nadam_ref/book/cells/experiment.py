@@ -35,7 +35,7 @@ from .figures import Picture, look
 from .recorded import Recorded
 
 __all__ = [
-    *("HEADINGS", "reached"),
+    *("HEADINGS", "absent", "plain", "reached"),
     *("answer", "apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
     *("learning", "made", "momentum", "order", "pairs", "parts", "printed", "rates", "sentence", "verdict"),
 ]
@@ -124,15 +124,21 @@ def lacking(it: Recorded) -> str:
     return f"{there}; `{it.command}` makes them, about {it.hours:,.0f} hours on one core"
 
 
-def headline(it: Recorded) -> Markdown:
-    """The verdicts at one size as sentences, or that there is none yet."""
-    title = f"**At the size `{it.profile}`**"
+def headline(it: Recorded, where: str = "") -> Markdown:
+    """The verdicts at one size as sentences, or that there is none yet. `where`: more about which runs these are."""
+    title = f"**At the size `{it.profile}`{where}**"
     todo = lacking(it)
     if it.evidence is None:
         return _text(f"{title}: no result yet ({todo}).")
     done, planned = it.seeds
     sofar = f" So far with {done} of {planned} seeds: {todo}." if todo else ""
     return _text(f"{title}, {_length(it)}.{sofar}", "", *(f"- {sentence(v)}" for v in it.verdicts))
+
+
+def absent(*sizes: Recorded) -> Markdown | None:
+    """At which sizes there is nothing to show yet; nothing where all were run."""
+    names = [f"`{it.profile}`" for it in sizes if it.evidence is None]
+    return _text(f"*Not run yet, so not shown: {' and '.join(names)}.*") if names else None
 
 
 def _length(it: Recorded) -> str:
@@ -191,7 +197,7 @@ def at_rates(evidence: Evidence) -> Markdown:
 
 
 def _sides(evidence: Evidence) -> list[tuple[Arm, Arm, str]]:
-    """The arms of each comparison of the task's primary claims, and its metric; on a task without any, of its others."""
+    """The arms and metric of each comparison of the primary claims; on a task without any, of its other claims."""
     ((task, arms),) = evidence.items()
     own = [claim for claim in claims() if claim.task == task]
     judged = [claim for claim in own if claim.primary] or own
@@ -385,7 +391,7 @@ def dots(evidence: Evidence, metric: str | None = None) -> Picture:
         range(len(ordered)), [f"{name}{lost.get(name, '')}, {arms[name].lr:g}" for name in ordered], fontsize=9.5
     )
     ax.set(xscale="log", xlabel=f"{metric.replace('_', ' ')}; beside each name its rate η")
-    _plain(ax.xaxis)
+    plain(ax.xaxis)
     ax.set_ylim(len(ordered) - 0.4, -0.7)
     ax.grid(axis="y", visible=False)
     figure.alt = f"From best to worst mean: {', '.join(ordered)}."
@@ -426,7 +432,7 @@ def learning(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = Non
         ax.set(title=title, yscale="log")
         ax.legend(fontsize=9, title="best first", title_fontsize=8.5)
     axes[0].set_ylim(bottom * 0.98, top * 1.02)
-    _plain(axes[0].yaxis)
+    plain(axes[0].yaxis)
     axes[-1].set_xlabel("step")
     figure.supylabel(metric.replace("dev_", "development "), fontsize=10.5)
     figure.alt = "At the end, lowest first: " + ", ".join(
@@ -509,7 +515,7 @@ def rates(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = None) 
             _search(ax, figure, arms[name], metric)
         ax.set(title=title, xscale="log", yscale="log")
         ax.legend(fontsize=9)
-    _plain(axes[0].yaxis)
+    plain(axes[0].yaxis)
     axes[-1].set_xlabel("learning rate η")
     figure.supylabel(metric.replace("dev_", "development "), fontsize=10.5)
     figure.alt = " ".join(
@@ -581,7 +587,7 @@ def _look(arm: Arm) -> dict[str, str]:
     return look(arm.name) if arm.name in RULES else look(arm.spec.optimizer)
 
 
-def _plain(axis: Axis) -> None:
+def plain(axis: Axis) -> None:
     """Plain numbers on a logarithmic axis, also where it spans less than a decade."""
     axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))

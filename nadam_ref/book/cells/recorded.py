@@ -180,7 +180,7 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
     for y, v in enumerate(verdicts):
         x = v.comparison
         ax.fill_betweenx([y - 0.15, y + 0.25], -v.delta, v.delta, color="#8c959f", alpha=0.25, linewidth=0)
-        ink = look(v.side.first)["color"]
+        ink = look(v.side.first.partition("-")[0])["color"]  # a dialect has its method's
         ran = x is not None and x.mean is not None
         ax.text(0, y - 0.3, f"{v.side.first} / {v.side.second}", transform=labelled, fontsize=9.5)
         said = v.kind if ran else lacking
