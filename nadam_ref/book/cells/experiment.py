@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ...experiments.protocol import planning
 from ...experiments.protocol.definition import load
+from ...experiments.protocol.tuning import choose
 from ...experiments.published import reported
 from ...experiments.runs.train import ROW_STEPS
 from ...experiments.statistics.intervals import Floats, t_interval
@@ -37,7 +38,7 @@ from .recorded import Recorded
 __all__ = [
     *("HEADINGS", "absent", "plain", "reached"),
     *("answer", "apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
-    *("learning", "made", "momentum", "order", "pairs", "parts", "printed", "rates", "sentence", "verdict"),
+    *("learning", "made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
 ]
 
 #: The headings of every such chapter, in this order; others may come between them.
@@ -276,6 +277,26 @@ def certainty(evidence: Evidence) -> Markdown:
             f" The least certain is {least}: it takes its rate, {arms[least].lr:g}, in {shares[least]:.0%} of draws."
         )
     return _text(text.replace("%", " %"))
+
+
+@_where_run
+def price(evidence: Evidence) -> Markdown:
+    """What the nearest rate beside the chosen one costs, beside what the best method gains over the next."""
+    ((task, arms),) = evidence.items()
+    metric = f"dev_{TASKS[task].METRIC}"
+    costs = {}
+    for name in (name for name in arms if name in RULES):
+        means = {row.lr: row.metrics[metric].mean for row in arms[name].tuning}
+        beside = choose({lr: math.log(mean) for lr, mean in means.items()}).runner_up
+        costs[name] = math.inf if beside is None else math.log(means[beside] / means[arms[name].lr])
+    first, second, *_ = sorted(arms[name].mean(metric) for name in costs)
+    gain = math.log(second / first)
+    dearer = sum(cost > gain for cost in costs.values())
+    return _text(
+        f"The best of the {len(costs)} methods is {percent(-gain)} below the next. The better neighbour of the chosen "
+        f"rate costs more than that in {dearer} of {len(costs)}: missing the rate by one step of the grid matters "
+        f"{'more' if dearer > len(costs) / 2 else 'less'} often than the choice between these two methods."
+    )
 
 
 # ---------------------------------------------------------------- tables
