@@ -349,8 +349,11 @@ def at_printed_rates(it: Recorded) -> Evidence | None:
 
 
 def _first(profile: str, data: str) -> dict[str, RunSpec]:
-    """A run of each arm."""
-    return {planning.arm(spec): spec for spec in reversed(planning.specs(profile, data, TASK))}
+    """A run of each arm, in their order."""
+    first: dict[str, RunSpec] = {}
+    for spec in planning.specs(profile, data, TASK):
+        first.setdefault(planning.arm(spec), spec)
+    return first
 
 
 def _with(spec: RunSpec, *, lr: float, steps: int, batch: int | None = None) -> RunSpec:

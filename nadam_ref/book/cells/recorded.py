@@ -42,9 +42,9 @@ MINUTES = {
     ("word2vec", "paper"): 1.5,
     ("images", "small"): 0.7,
     ("images", "paper"): 8.0,
-    ("language_model", "small"): 1.5,
+    ("language_model", "small"): 0.5,
     ("language_model", "paper"): 53.0,
-    ("autoencoder", "small"): 1.0,
+    ("autoencoder", "small"): 0.4,
     ("autoencoder", "paper"): 7.0,
 }
 
