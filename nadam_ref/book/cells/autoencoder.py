@@ -31,8 +31,8 @@ from ...experiments.tasks.autoencoder import Autoencoder
 from ...experiments.verdicts.arms import Arm, Evidence, rows
 from ...experiments.verdicts.report import percent
 from . import recorded, show
-from .experiment import plain
-from .figures import Array, Picture, look
+from .experiment import WIDTH
+from .figures import Array, Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
@@ -43,8 +43,6 @@ __all__ = [
 TASK = "autoencoder"
 NETWORK = Autoencoder()
 INK, GREY, CODE = "#24292f", "#57606a", "#C94A00"
-#: Inches: what is read on a phone without scrolling.
-WIDTH = 5.4
 #: The film shows one of each of these digits.
 DIGITS = (0, 4, 7)
 #: Pixels a side of MNIST's images, for which the table counts parameters.

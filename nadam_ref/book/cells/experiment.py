@@ -14,8 +14,6 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 from IPython.display import Markdown
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ...experiments.protocol import planning
 from ...experiments.protocol.definition import load
@@ -28,15 +26,15 @@ from ...experiments.tasks import TASKS
 from ...experiments.verdicts.arms import Arm, Evidence
 from ...experiments.verdicts.claims import claims
 from ...experiments.verdicts.measures import rate_shares
-from ...experiments.verdicts.report import percent, reached_momentum
+from ...experiments.verdicts.report import momentum_words, percent, reached_momentum
 from ...experiments.verdicts.verdicts import Comparison, Effect, Verdict, compare, confound
 from ...rules import RULES, schedule
 from . import recorded, show
-from .figures import Picture, look
+from .figures import Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-    *("HEADINGS", "absent", "plain", "reached"),
+    *("HEADINGS", "absent", "reached"),
     *("answer", "apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
     *("learning", "made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
 ]
@@ -60,7 +58,9 @@ HEADINGS = (
 GREY = "#57606a"
 PARTS = ("mean", "low", "high")
 #: Inches: what is read on a phone without scrolling.
-WIDTH = 5.4
+WIDTH = 5.0
+#: How far above the best value a search for a rate is shown.
+FAR = 4.0
 
 #: What a verdict says of the difference, after its size.
 WORDS = {
@@ -121,8 +121,10 @@ def lacking(it: Recorded) -> str:
     done, planned = it.seeds
     if done == planned:
         return ""
-    there = f"{len(it.records):,} of about {it.expected:,} runs are made" if it.records else "not run"
-    return f"{there}; `{it.command}` makes them, about {it.hours:,.0f} hours on one core"
+    made, all_of_it = len(it.records), f"`{it.command}`, about {it.hours:,.0f} hours on one core"
+    if not made:
+        return f"not run: {all_of_it}"
+    return f"{made:,} of about {it.expected:,} runs are made; the whole: {all_of_it}"
 
 
 def headline(it: Recorded, where: str = "") -> Markdown:
@@ -130,7 +132,7 @@ def headline(it: Recorded, where: str = "") -> Markdown:
     title = f"**At the size `{it.profile}`{where}**"
     todo = lacking(it)
     if it.evidence is None:
-        return _text(f"{title}: no result yet ({todo}).")
+        return _text(f"{title}: no result yet. {todo[0].upper()}{todo[1:]}.")
     done, planned = it.seeds
     sofar = f" So far with {done} of {planned} seeds: {todo}." if todo else ""
     return _text(f"{title}, {_length(it)}.{sofar}", "", *(f"- {sentence(v)}" for v in it.verdicts))
@@ -152,13 +154,12 @@ def momentum(it: Recorded) -> str:
     if it.evidence:
         return reached_momentum(it.evidence[it.task])
     plan = load().task(it.task)
-    steps = next(iter(plan.profile(it.profile).data.values())).steps
     settings = plan.arms["Momentum"].hyperparameters
-    end = schedule(settings["momentum"], steps, settings["momentum_decay"])
-    counts = [r.metrics[ROW_STEPS[1]] for r in it.records if ROW_STEPS[1] in r.metrics]
-    median = schedule(settings["momentum"], counts[0], settings["momentum_decay"]) if counts else None
-    more = "" if median is None else f" in a row of every batch, {median:.2f} in the median row"
-    return f"μ at the end {end:.2f}{more}"
+    counted = next((r for r in it.records if all(name in r.metrics for name in ROW_STEPS)), None)
+    steps: list[float] = [next(iter(plan.profile(it.profile).data.values())).steps]
+    if counted is not None:
+        steps = [counted.metrics[name] for name in ROW_STEPS]
+    return momentum_words([schedule(settings["momentum"], t, settings["momentum_decay"]) for t in steps])
 
 
 def reached(*sizes: Recorded) -> Markdown:
@@ -176,7 +177,7 @@ def order(evidence: Evidence) -> Markdown:
     nine = [name for name in ranked if name in RULES]
     best = f"The lowest mean of all {len(ranked)} arms has {ranked[0]} ({means[ranked[0]]:.4g})"
     first = "the same" if nine[0] == ranked[0] else f"{nine[0]} ({means[nine[0]]:.4g})"
-    places = " and ".join(f"{name} number {nine.index(name) + 1}" for name in ("Nadam", "Adam") if name in nine)
+    places = " and ".join(f"{name} is number {nine.index(name) + 1}" for name in ("Nadam", "Adam") if name in nine)
     return _text(f"{best}, of the {len(nine)} methods {first}. Among these {places}.")
 
 
@@ -190,7 +191,7 @@ def at_rates(evidence: Evidence) -> Markdown:
             continue
         same = len({mean > 0 for mean, _ in found}) == 1
         sizes = "; ".join(f"{percent(mean)} ({where})" for mean, where in found)
-        end = "The sign is the same at all of them" if same else "The sign hangs on the rate"
+        end = "The sign is the same at all of them" if same else "The sign changes with the rate"
         if len(found) == 1:
             end = "It was run at no other rate"
         lines.append(f"- **{first.name} against {second.name}**: {sizes}. {end}.")
@@ -246,12 +247,19 @@ def at_one_rate(evidence: Evidence, method: str, *names: str) -> Markdown:
     lines = []
     for e in confound(evidence):
         if e.part.method == method and e.part.part in names:
-            equal = "not run" if e.common is None else f"{_size(e.common)} at η = {e.common_lr:g}"
-            own = f"{_size(e.comparison)} at {_rates(*e.lr)}"
+            equal = "not run" if e.common is None else f"{_short(e.common)} at η = {e.common_lr:g}"
+            own = f"{_short(e.comparison)} at {_rates(*e.lr)}"
             lines.append(
                 f"- *{e.part.part}*, {e.part.first} against {e.part.second}. Own rates: {own}. One rate: {equal}."
             )
     return _text(*lines)
+
+
+def _short(x: Comparison) -> str:
+    """A mean difference with its 95 % interval."""
+    if x.mean is None or x.interval is None:
+        return "{} and {} runs diverged".format(*x.diverged)
+    return "{} ({} to {})".format(percent(x.mean), *(percent(end) for end in x.interval))
 
 
 def _effect(e: Effect) -> str:
@@ -293,9 +301,8 @@ def price(evidence: Evidence) -> Markdown:
     gain = math.log(second / first)
     dearer = sum(cost > gain for cost in costs.values())
     return _text(
-        f"The best of the {len(costs)} methods is {percent(-gain)} below the next. The better neighbour of the chosen "
-        f"rate costs more than that in {dearer} of {len(costs)}: missing the rate by one step of the grid matters "
-        f"{'more' if dearer > len(costs) / 2 else 'less'} often than the choice between these two methods."
+        f"On the development set the second-best of the {len(costs)} methods ends {percent(gain)} above the best. For "
+        f"{dearer} of the {len(costs)}, the better neighbour of the chosen rate costs more than that."
     )
 
 
@@ -350,9 +357,9 @@ def printed(task: str, paper: str = "cs229") -> Markdown:
     table = reported(paper, task)
     metric = next(iter(table.values())).metric.replace("_", " ")
     return show.table(
-        list(table),
-        [[x.value for x in table.values()]],
-        "r" * len(table),
+        ["method", metric, "how certain"],
+        [[name, x.value, x.confirmed] for name, x in table.items()],
+        "lrl",
         name=f"tab-{task.replace('_', '-')}-printed",
         caption=f"The report's own {metric}, one run each.",
     )
@@ -476,15 +483,18 @@ def pairs(evidence: Evidence) -> Picture:
 
 
 @_where_run
-def parts(evidence: Evidence, method: str = "Nadam") -> Picture:
-    """A method's gain taken apart: each part at one rate for both arms where it was run so, else at their own rates."""
+def parts(evidence: Evidence, method: str = "Nadam", *, own: bool = False) -> Picture:
+    """A method's gain taken apart: each part at one rate for both arms where it was run so, else at their own rates.
+
+    `own`: all of them at the arms' own rates.
+    """
     effects = [effect for effect in confound(evidence) if effect.part.method == method]
-    return _sign(_forest([_part(effect) for effect in effects]), evidence)
+    return _sign(_forest([_part(effect, own) for effect in effects]), evidence)
 
 
-def _part(effect: Effect) -> Line:
+def _part(effect: Effect, own: bool) -> Line:
     label = f"{effect.part.part}: {effect.part.first} / {effect.part.second}"
-    if effect.common is None:
+    if own or effect.common is None:
         return label, effect.comparison, _rates(*effect.lr)
     return label, effect.common, f"η = {effect.common_lr:g}"
 
@@ -536,6 +546,8 @@ def rates(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = None) 
             _search(ax, figure, arms[name], metric)
         ax.set(title=title, xscale="log", yscale="log")
         ax.legend(fontsize=9)
+    low = min(row.metrics[metric].low for names in panels.values() for name in names for row in arms[name].tuning)
+    axes[0].set_ylim(low * 0.95, min(axes[0].get_ylim()[1], FAR * low))
     plain(axes[0].yaxis)
     axes[-1].set_xlabel("learning rate η")
     figure.supylabel(metric.replace("dev_", "development "), fontsize=10.5)
@@ -606,10 +618,3 @@ def answer(tasks: Mapping[str, Evidence | None]) -> Picture:
 def _look(arm: Arm) -> dict[str, str]:
     """The look of an arm: that of its method, or of its dialect where the arm is another form of the method."""
     return look(arm.name) if arm.name in RULES else look(arm.spec.optimizer)
-
-
-def plain(axis: Axis) -> None:
-    """Plain numbers on a logarithmic axis, also where it spans less than a decade."""
-    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
-    axis.set_minor_formatter(NullFormatter())

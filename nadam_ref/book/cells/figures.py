@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
@@ -14,7 +15,9 @@ import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ... import paper
@@ -131,6 +134,18 @@ def look(name: str) -> dict[str, Any]:
     rule = RULES[name]
     kind = 2 if rule.nesterov else int(rule.momentum != "none")
     return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[rule.norm]}
+
+
+def plain(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis, also where it spans less than a decade; call it when the limits are set."""
+    low, high = sorted(axis.get_view_interval())
+    decades = math.log10(high / low)
+    subs: Sequence[float] = [float(x) for x in np.arange(1, 10, 0.2 if decades > 0.15 else 0.1)]
+    for least, places in ((0.5, (1, 1.5, 2, 3, 5, 7)), (1.5, (1, 3)), (2.5, (1,))):
+        subs = places if decades > least else subs
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.3g}" if x < 1000 else f"{x:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _style(i: int, label: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def network() -> Picture:
     """The network as a chain of boxes, with its sizes at the profiles `paper` and, in brackets, `small`."""
     sizes = TASKS["images"].SIZES
     paper, small = sizes["paper"], sizes["small"]
-    figure = Picture(figsize=(5.4, 2.9))
+    figure = Picture(figsize=(5.0, 2.9))
     ax = figure.subplots()
     ax.set(xlim=(0, 10), ylim=(0, 5.4))
     ax.axis("off")
@@ -56,7 +56,10 @@ def withdrawn(evidence: Evidence | None) -> Markdown | None:
     elif look.interval is None or rest.interval is None:
         text = "At equal rates some of these runs diverged. So nothing is said here of what the look-ahead does."
     elif look.interval[0] > 0 > rest.interval[1]:
-        text = "At equal rates both differences are clear of zero and opposite, in a sweep with other seeds and rates."
+        text = (
+            "At equal rates both differences are clear of zero, and opposite. So both effects are there in these runs. "
+            "The earlier version had no ground to say so."
+        )
     else:
-        text = "At equal rates there are no two opposite effects that are clear of zero. The claim has no support."
+        text = "At equal rates there are no two opposite effects that are clear of zero. So the claim has no support."
     return Markdown(text)  # type: ignore[no-untyped-call]

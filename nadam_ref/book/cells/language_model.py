@@ -30,21 +30,19 @@ from ...experiments.verdicts.arms import rows
 from ...experiments.verdicts.report import percent
 from ...rules import RULES
 from . import recorded, show
-from .experiment import plain
-from .figures import Array, Picture, look
+from .experiment import WIDTH
+from .figures import Array, Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-    *("baseline", "clipping", "demonstration", "epochs", "known", "mismatch", "network", "norms", "rates", "recipe"),
-    *("rescaled", "shares", "sweep_chain"),
+    *("baseline", "clipping", "demonstration", "epochs", "indifference", "known", "limits", "mismatch", "network"),
+    *("norms", "rates", "recipe", "rescaled", "shares", "sweep_chain"),
 ]
 
 TASK = "language_model"
 #: The embedded text.
 CHAIN = "chain"
 INK, GREY, BLUE, YES = "#24292f", "#57606a", "#0072B2", "#00795A"
-#: Inches: what is read on a phone without scrolling.
-WIDTH = 5.4
 
 
 def _text(text: str) -> Markdown:
@@ -323,33 +321,54 @@ def shares(spec: RunSpec, found: Mapping[str, Array]) -> Markdown:
     )
 
 
+#: By method: the development perplexity at the end and the share of clipped steps, for each limit.
+Ends = Mapping[str, Mapping[float | None, tuple[float, float]]]
+
+
 def rescaled(
-    names: Sequence[str], rates: Mapping[str, float], profile: str, data: str, limits: Sequence[float | None]
-) -> Markdown:
-    """Development perplexity at the end of a short run, with the gradient clipped at several norms."""
-    first = _first(profile, data)
-    cells = []
+    names: Sequence[str], rates: Mapping[str, float], profile: str, limits: Sequence[float | None]
+) -> dict[str, dict[float | None, tuple[float, float]]]:
+    """Runs on the chain with the gradient clipped at several norms, the loosest first; None: not at all.
+
+    Development perplexities at the end, NaN where a run diverged, and shares of clipped steps.
+    """
+    first = _first(profile, CHAIN)
+
+    def end(name: str, limit: float | None) -> tuple[float, float]:
+        training = Watched(dataclasses.replace(_with(first[name], rates[name]), clip_norm=limit))
+        training.train(None, None)
+        clipped = 0.0 if limit is None else float(np.mean(np.array(training.norms) > limit))
+        return math.nan if training.log.reason else training.log.latest["perplexity"], clipped
+
     with threads(1):
-        for name in names:
-            ends = []
-            for limit in limits:
-                training = Watched(dataclasses.replace(_with(first[name], rates[name]), clip_norm=limit))
-                training.train(None, None)
-                lost = bool(training.log.reason)
-                clipped = 0.0 if limit is None else float(np.mean(np.array(training.norms) > limit))
-                end = "diverged" if lost else f"{training.log.latest['perplexity']:.1f}"
-                ends.append(f"{end} ({clipped:.0%})".replace("%", " %"))
-            cells.append([name, f"{rates[name]:g}", *ends])
-    spec = first[names[0]]
+        return {name: {limit: end(name, limit) for limit in limits} for name in names}
+
+
+def limits(ends: Ends, rates: Mapping[str, float]) -> Markdown:
+    """`rescaled` as a table."""
+    cells = [
+        [name, f"{rates[name]:g}", *(f"{x:.1f} ({share:.0%})".replace("%", " %") for x, share in of.values())]
+        for name, of in ends.items()
+    ]
+    heads = ["not clipped" if limit is None else f"at {limit:g}" for limit in next(iter(ends.values()))]
     return show.table(
-        ["method", r"rate $\eta$", *("not clipped" if x is None else f"at {x:g}" for x in limits)],
+        ["method", r"rate $\eta$", *heads],
         cells,
-        "l" + "r" * (1 + len(limits)),
+        "l" + "r" * (1 + len(heads)),
         name="tab-language-model-clipping",
-        caption=f"Development perplexity after {spec.steps:,} steps with gradients clipped at several norms, at one "
-        "rate; in brackets the share of clipped steps. One seed: a demonstration.",
-        note=f"{spec.profile}: {spec.data} · seed {spec.seed}",
+        caption="Development perplexity at the end with gradients clipped at several norms, at one rate; in brackets the "
+        "share of clipped steps. One seed: a demonstration.",
+        note="the chain",
     )
+
+
+def indifference(ends: Ends) -> Markdown:
+    """What becomes of each method from the loosest limit to the tightest, in words."""
+    changes = []
+    for name, of in ends.items():
+        (before, _), *_, (after, _) = of.values()
+        changes.append(f"{name} goes from {before:.1f} to {after:.1f} ({percent(math.log(after / before))})")
+    return _text(f"From no limit to the tightest, {', '.join(changes)}.")
 
 
 # ---------------------------------------------------------------- runs

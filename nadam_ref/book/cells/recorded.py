@@ -174,7 +174,7 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
 
     Left of 0 the first method of the pair is the better one. `lacking` is written where there is no run.
     """
-    figure = Picture(figsize=(5.4, 1.1 + 0.62 * len(verdicts)))
+    figure = Picture(figsize=(5.0, 1.1 + 0.62 * len(verdicts)))
     ax = figure.subplots()
     labelled = blended_transform_factory(ax.transAxes, ax.transData)
     for y, v in enumerate(verdicts):

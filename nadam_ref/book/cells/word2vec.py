@@ -16,10 +16,13 @@ from ...experiments.protocol import planning
 from ...experiments.protocol.definition import load
 from ...experiments.published import reported
 from ...experiments.runs.train import Training, hyperparameters
+from ...experiments.verdicts.arms import Evidence
+from ...experiments.verdicts.report import percent
+from ...experiments.verdicts.verdicts import compare
 from ...rules import RULES, schedule
-from .figures import PENS, Array, Picture, look
+from .figures import PENS, Array, Picture, look, plain
 
-__all__ = ["by_frequency", "famous", "neighbours", "objective", "results", "train"]
+__all__ = ["by_frequency", "counted", "famous", "neighbours", "objective", "results", "said", "train"]
 
 INK, GREY, YES, NO = "#24292f", "#57606a", "#00795A", "#C94A00"
 #: Pairs on which the loss of words is measured, in batches of so many.
@@ -41,7 +44,7 @@ def famous() -> Markdown:
 
 def objective() -> Picture:
     """One pair of words in skip-gram with noise-contrastive estimation: a true neighbour, and words drawn by chance."""
-    figure = Picture(figsize=(5.4, 3.6))
+    figure = Picture(figsize=(5.0, 3.6))
     ax = figure.subplots()
     ax.set(xlim=(0, 10), ylim=(0, 6.2))
     ax.axis("off")
@@ -64,6 +67,29 @@ def objective() -> Picture:
         ax.text(10, y, f"logistic loss, target {target}", va="center", ha="right", fontsize=10, color=ink)
     figure.alt = "From the word 'of' lines go to its neighbour 'king' and to two words that were drawn by chance."
     return figure
+
+
+def counted(evidence: Evidence | None) -> Markdown | None:
+    """What Nadam is beside Adam when rows count for themselves, and what the count does to either; at own rates."""
+    if not evidence:
+        return None
+    arms = evidence["word2vec"]
+    pairs = [("Nadam", "Adam"), ("Nadam-common", "Adam-common"), ("Nadam-dense", "Adam-dense")]
+    kinds = ["rows that count for themselves", "one common count", "every row at every step"]
+    gains = [
+        (kind, compare(arms[a], arms[b], "test_loss")) for kind, (a, b) in zip(kinds, pairs, strict=True) if a in arms
+    ]
+    own, common = arms["Adam"].mean("test_loss"), arms["Adam-common"].mean("test_loss")
+    told = "; ".join(
+        f"{kind} {percent(x.mean)} ({'clear of' if np.sign(x.interval).prod() > 0 else 'not clear of'} zero)"
+        for kind, x in gains
+        if x.mean is not None and x.interval is not None
+    )
+    profile = next(iter(arms.values())).spec.profile
+    return Markdown(  # type: ignore[no-untyped-call]
+        f"At the size `{profile}`, Nadam against Adam, each at its own rate: {told}. The count itself moves Adam from "
+        f"{own:.3f} to {common:.3f}."
+    )
 
 
 def train(
@@ -113,7 +139,7 @@ def losses(training: Training) -> tuple[Array, Array]:
 
 def by_frequency(trained: Mapping[str, Training], *, mu: float, decay: float) -> Picture:
     """Above: the loss by how frequent a word is. Below: the steps that its row has had, and what μ_t has come to."""
-    figure = Picture(figsize=(5.4, 5.6))
+    figure = Picture(figsize=(5.0, 5.6))
     above, below = figure.subplots(2, 1, sharex=True)
     vocabulary = max(len(training.params["embedding"]) for training in trained.values())
     edges = np.array([*(edge for edge in EDGES if edge < vocabulary), vocabulary])
@@ -136,9 +162,24 @@ def by_frequency(trained: Mapping[str, Training], *, mu: float, decay: float) ->
     below.set(xscale="log", yscale="log", xlabel="number of the word, frequent to rare", ylabel="steps of its row")
     below.margins(x=0.12, y=0.12)
     above.legend()
+    for axis in (above.xaxis, above.yaxis, below.yaxis):
+        plain(axis)
     rare = sorted((float(figure.data[f"{name} loss"][-1]), name) for name in trained)
     figure.alt = "Loss of the rarest words: " + ", ".join(f"{name} {y:.3g}" for y, name in rare) + "."
     return figure
+
+
+def said(figure: Picture) -> Markdown:
+    """What the picture of `by_frequency` shows, in words."""
+    data = figure.data
+    steps, mu = data["steps of the row"], data["μ"]
+    ends = [{name.removesuffix(" loss"): y[at] for name, y in data.items() if name.endswith(" loss")} for at in (0, -1)]
+    ranked = [", ".join(f"{name} {end[name]:.3g}" for name in sorted(end, key=lambda name: end[name])) for end in ends]
+    return Markdown(  # type: ignore[no-untyped-call]
+        f"A row of the commonest words has had {steps[0]:,.0f} steps, and $\\mu_t$ has come to {mu[0]:.2f} there. A "
+        f"row of the rarest has had {steps[-1]:,.0f}, and $\\mu_t$ is {mu[-1]:.2f}. "
+        f"Losses of the commonest, lowest first: {ranked[0]}. Of the rarest: {ranked[1]}."
+    )
 
 
 def _row_steps(training: Training) -> torch.Tensor | None:

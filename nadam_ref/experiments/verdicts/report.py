@@ -68,7 +68,12 @@ def _part(claim: Claim) -> str:
 
 def reached_momentum(arms: Mapping[str, Arm]) -> str:
     """What μ had come to, in words: a Nesterov term without momentum is not one. Empty where no arm has a schedule."""
-    reached = [f"{mu:.2f}" for mu in final_momentum(arms)]
+    return momentum_words(final_momentum(arms))
+
+
+def momentum_words(values: Sequence[float]) -> str:
+    """Values of `final_momentum` in words; empty for none."""
+    reached = [f"{mu:.2f}" for mu in values]
     if len(reached) == 2:
         return f"μ at the end {reached[0]} (row of the commonest word), {reached[1]} (median row)"
     return f"μ at the end {reached[0]}" if reached else ""
