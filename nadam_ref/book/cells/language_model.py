@@ -356,8 +356,8 @@ def limits(ends: Ends, rates: Mapping[str, float]) -> Markdown:
         cells,
         "l" + "r" * (1 + len(heads)),
         name="tab-language-model-clipping",
-        caption="Development perplexity at the end with gradients clipped at several norms, at one rate; in brackets the "
-        "share of clipped steps. One seed: a demonstration.",
+        caption="Development perplexity at the end with gradients clipped at several norms, at one rate; in brackets "
+        "the share of clipped steps. One seed: a demonstration.",
         note="the chain",
     )
 
