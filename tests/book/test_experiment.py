@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import json
 import math
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import constructed
+import matplotlib as mpl
 import numpy as np
 import pytest
+from small_book import ROOT
 
 from nadam_ref import checkout
+from nadam_ref.book.build import notebooks
 from nadam_ref.book.cells import experiment, recorded
 from nadam_ref.book.cells.figures import Picture
 from nadam_ref.experiments.protocol.definition import profile_of
@@ -33,10 +38,13 @@ def made(task: str = "word2vec", profile: str = "small") -> list[Record]:
     changes: dict[str, Any] = {"profile": profile, "protocol_sha256": profile_of(task, profile).sha256}
     for (classical, nesterov), gap in GAPS.items():
         noise = 0.01 * np.linspace(-1, 1, 10)
-        records += constructed.arm(task, classical, list(SEEDS), **changes)
-        records += constructed.arm(task, nesterov, list(SEEDS * np.exp(gap + noise)), **changes)
-    records += constructed.arm(task, "Nadam-iclr", list(SEEDS * 0.98), **changes)
-    records += constructed.arm(task, "Nadam-unit", list(SEEDS * 0.94), **changes)
+        records += constructed.arm(task, classical, SEEDS.tolist(), **changes)
+        records += constructed.arm(task, nesterov, (SEEDS * np.exp(gap + noise)).tolist(), **changes)
+    records += constructed.arm(task, "Nadam-iclr", (SEEDS * 0.98).tolist(), **changes)
+    records += constructed.arm(task, "Nadam-unit", (SEEDS * 0.94).tolist(), **changes)
+    records += constructed.arm(task, "NadaMax-iclr", (SEEDS * 0.9).tolist(), **changes)
+    if task == "word2vec":
+        records += constructed.arm(task, "Adam-common", (SEEDS * 0.88).tolist(), **changes)
     place = {**PLACE, "protocol_sha256": changes["protocol_sha256"]}
     return [dataclasses.replace(r, provenance={**r.provenance, **place}) for r in records]
 
@@ -70,3 +78,178 @@ def test_a_rate_that_diverged_is_left_out_of_the_figure() -> None:
     rates = experiment.rates(gather(records, "small"))
     assert rates is not None
     assert list(rates.data["Adam η"]) == [0.01, 0.1]
+
+
+# ---------------------------------------------------------------- from a pack to the page
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout without any recorded run; the folder of its packs."""
+    shutil.copyfile(ROOT / "_config.yml", tmp_path / "_config.yml")
+    place = tmp_path / "book" / "results"
+    place.mkdir(parents=True)
+    monkeypatch.setenv(checkout.VARIABLE, str(tmp_path))
+    return place
+
+
+def text(x: Any) -> str:
+    assert x is not None
+    return str(x.data)
+
+
+def test_a_size_without_a_pack_is_shown_as_not_run(results: Path) -> None:
+    it = recorded.of("word2vec", "paper")
+    assert it.evidence is None and it.records == [] and it.seeds == (0, 10)
+    assert "no result yet. Not run: `nadam-ref sweep paper --task word2vec`, about " in text(experiment.headline(it))
+    assert "not run: `nadam-ref sweep paper" in text(experiment.made(it))
+    figure = experiment.gaps(it)
+    assert [name for name in figure.data if "mean" in name] == []  # what is printed is there, and nothing of ours
+    assert len(figure.data) == 3
+    written = [label.get_text() for label in figure.axes[0].texts]
+    assert written.count("not run") == 3
+    for draw in (experiment.dots, experiment.learning, experiment.pairs, experiment.parts, experiment.rates):
+        assert draw(it.evidence) is None
+    for say in (experiment.verdict, experiment.order, experiment.at_rates, experiment.apart, experiment.certainty):
+        assert say(it.evidence) is None
+
+
+def test_while_rates_are_searched_there_is_no_result_but_a_count(results: Path) -> None:
+    pack.write(results / "word2vec-paper", [r for r in made(profile="paper") if r.spec.seed >= 1000])
+    it = recorded.of("word2vec", "paper")
+    assert it.evidence is None
+    assert f"{len(it.records)} of about {it.expected:,} runs are made" in text(experiment.headline(it))
+    assert it.hours == pytest.approx(it.expected * 1.5 / 60)  # 90 seconds a run
+
+
+def test_a_sweep_that_is_partly_done_is_judged_with_the_seeds_that_all_arms_have(results: Path) -> None:
+    """As by `nadam-ref report --partial`; the page says how many there are."""
+    part = [r for r in made(profile="paper") if r.spec.seed >= 1000 or r.spec.seed < 4 + (r.spec.optimizer == "Adam")]
+    pack.write(results / "word2vec-paper", part)
+    it = recorded.of("word2vec", "paper")
+    assert it.seeds == (4, 10)
+    assert "So far with 4 of 10 seeds: " in text(experiment.headline(it))
+    dots = experiment.dots(it.evidence)
+    assert dots is not None
+    assert {len(dots.data[name]) for name in ("Adam", "Nadam")} == {4}
+
+
+def test_a_value_changed_in_a_pack_changes_number_figure_and_sentence(results: Path) -> None:
+    shown = []
+    for factor in (1.0, 1.5):
+        records = [
+            dataclasses.replace(r, metrics={**r.metrics, "test_loss": r.metrics["test_loss"] * factor})
+            if (r.spec.optimizer, r.spec.hyperparameters.get("dialect"), r.spec.seed) == ("Nadam", "cs229", 3)
+            and "length" not in r.spec.hyperparameters
+            else r
+            for r in made()
+        ]
+        pack.write(results / "word2vec-small", records)
+        it = recorded.of("word2vec", "small")
+        pictures = [experiment.gaps(it), experiment.dots(it.evidence), experiment.pairs(it.evidence)]
+        sentences = [experiment.headline(it), experiment.at_rates(it.evidence), experiment.apart(it.evidence)]
+        assert it.evidence is not None
+        tables = [recorded.table(it.evidence, name) for name in ("verdicts", "methods", "confound")]
+        shown.append(
+            [picture.rows() for picture in pictures if picture] + [text(line) for line in [*sentences, *tables]]
+        )
+    assert all(before != after for before, after in zip(*shown, strict=True))
+    mean = np.mean(np.log(1.5) * (np.arange(10) == 3)) - 0.1  # one of ten pairs, and the gap of all
+    assert experiment.percent(mean) in shown[1][3]
+    assert experiment.percent(-0.1) in shown[0][3]
+
+
+def test_the_chosen_rates_and_their_certainty_follow_the_pack(results: Path) -> None:
+    records = [
+        dataclasses.replace(r, metrics={**r.metrics, "dev_loss": 1.9})
+        if r.spec.optimizer == "Adam" and (r.spec.lr, r.spec.seed) == (1.0, 1001)
+        else r
+        for r in made()
+    ]
+    pack.write(results / "word2vec-small", records)
+    evidence = recorded.of("word2vec", "small").evidence
+    assert evidence is not None
+    assert rate_shares(evidence["word2vec"]["Adam"])[0.1] == 1.0
+    assert "choose the same rate whichever of the 2 tuning seeds" in text(experiment.certainty(evidence))
+
+
+def test_the_part_of_a_gain_is_the_mean_log_ratio_at_one_rate(evidence: Evidence) -> None:
+    """Constructed: .98 of Adam is ICLR's rule, .94 the report's at length 1, and exp(−.1) the report's own."""
+    figure = experiment.parts(evidence)
+    assert figure is not None
+    sizes = {name.partition(":")[0]: values[0] for name, values in figure.data.items()}
+    assert sizes["look-ahead"] == pytest.approx(np.log(0.98))
+    assert sizes["memory"] == pytest.approx(np.log(0.94 / 0.98))
+    assert sizes["length"] == pytest.approx(-0.1 - np.log(0.94))
+    assert sum(sizes[part] for part in ("look-ahead", "memory", "length")) == pytest.approx(sizes["whole gain"])
+    assert f"look-ahead {experiment.percent(np.log(0.98))}" in text(experiment.apart(evidence))
+
+
+# ---------------------------------------------------------------- the chapters
+
+CHAPTERS = sorted(path for number in (21, 22, 23, 24) for path in (ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+each = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+@each
+def test_all_chapters_on_experiments_have_the_same_headings_in_one_order(path: Path) -> None:
+    prose = "\n".join(cell.source for cell in notebooks.read(path).cells if cell.cell_type == "markdown")
+    assert tuple(re.findall(r"^## (.+)$", prose, re.MULTILINE)) == experiment.HEADINGS
+
+
+@each
+def test_no_result_is_typed_into_the_prose(path: Path) -> None:
+    """What is said of results in percent, or of p, is computed in a cell."""
+    for cell in notebooks.read(path).cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\d\s?%|p\s?[=<]\s?\.?0?\.\d", cell.source), cell.source
+
+
+@pytest.mark.parametrize(("path", "task"), list(zip(CHAPTERS[:2], ("word2vec", "images"), strict=True)))
+@pytest.mark.parametrize("profile", ["", "small", "paper"])
+def test_a_chapter_s_results_are_there_when_their_pack_is_and_leave_no_trace_before(
+    results: Path, monkeypatch: pytest.MonkeyPatch, path: Path, task: str, profile: str
+) -> None:
+    if profile:
+        records = made(task, profile)
+        if (task, profile) == ("images", "small"):  # forty seeds are planned
+            records = [r for r in records if r.spec.seed < 10 or r.spec.seed >= 1000]
+        pack.write(results / f"{task}-{profile}", records)
+    monkeypatch.delenv("NADAM_REF_DATA", raising=False)
+    shown = run_until_live(path)
+    figures = {name: x for name, x in shown.items() if name.startswith("fig-")}
+    for size in ("paper", "small"):
+        drawn = {name for name, x in figures.items() if name.endswith(f"-{size}") and isinstance(x, Picture)}
+        asked = {name for name in figures if name.endswith(f"-{size}")}
+        assert drawn == (asked if size == profile else {name for name in asked if "-verdict-" in name})
+    for name, x in figures.items():
+        assert x is None or x.alt, name
+
+
+def run_until_live(path: Path) -> dict[str, Any]:
+    """The value that each cell shows, by the name of its figure or its number, up to the run in front of the reader."""
+    shown: dict[str, Any] = {}
+    names: dict[str, Any] = {}
+    with mpl.rc_context():
+        for n, cell in enumerate(notebooks.read(path).cells):
+            if cell.cell_type == "markdown" and "## Trained in front of you" in cell.source:
+                break
+            if cell.cell_type != "code" or "%pip" in cell.source:
+                continue
+            *rest, last = ast.parse(cell.source).body
+            figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", str(n))
+            exec(compile(ast.Module(rest, []), path.name, "exec"), names)
+            if isinstance(last, ast.Expr):
+                shown[figure] = eval(compile(ast.Expression(last.value), path.name, "eval"), names)
+            else:
+                exec(compile(ast.Module([last], []), path.name, "exec"), names)
+    assert "nadam_ref" in sys.modules
+    return shown
+
+
+def test_the_parts_about_rows_are_at_the_arms_own_rates(evidence: Evidence) -> None:
+    figure = experiment.parts(evidence, "Rows of Adam and Nadam", own=True)
+    assert figure is not None
+    assert [values[0] for values in figure.data.values()] == [pytest.approx(np.log(0.88))]
+    assert experiment.parts(evidence, "NAG", own=True) is not None
+    assert experiment.parts(evidence, "nothing of this name") is None

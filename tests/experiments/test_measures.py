@@ -121,3 +121,21 @@ def test_a_sentence_of_several_comparisons_needs_them_all() -> None:
     records = [r for n, v in zip(names, values, strict=True) for r in constructed.arm("word2vec", n, v)]
     found = {claim.label: share for claim, share in seed_luck.seed_luck(gather(records, "small"))}
     assert found["Nadam best of its type"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_rates_of_a_bootstrap_over_the_tuning_seeds() -> None:
+    """Two seeds that choose differently, and whose mean chooses the first: three draws of four, and one."""
+    losses = {(0.01, 1000): 3.0, (0.01, 1001): 3.0, (0.1, 1000): 1.0, (0.1, 1001): 2.0, (1.0, 1000): 4.0}
+    losses[1.0, 1001] = 1.0
+    records = [constructed.record("images", "Adam", lr, seed, loss) for (lr, seed), loss in losses.items()]
+    records += [constructed.record("images", "Adam", 0.1, seed, 1.0) for seed in range(3)]
+    arm = gather(records, "small")["images"]["Adam"]
+    assert arm.lr == 0.1  # the mean log is log(2)/2, against log(4)/2
+    assert measures.rate_shares(arm) == {0.01: 0.0, 0.1: 0.75, 1.0: 0.25}
+
+
+def test_a_draw_with_a_diverged_run_does_not_choose_its_rate() -> None:
+    losses = {(0.1, 1000): 1.0, (0.1, 1001): 1.0, (1.0, 1000): 0.5, (1.0, 1001): math.inf}
+    records = [constructed.record("images", "Adam", lr, seed, loss) for (lr, seed), loss in losses.items()]
+    records += [constructed.record("images", "Adam", 0.1, seed, 1.0) for seed in range(3)]
+    assert measures.rate_shares(gather(records, "small")["images"]["Adam"]) == {0.1: 0.75, 1.0: 0.25}

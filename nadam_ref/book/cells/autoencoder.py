@@ -36,8 +36,8 @@ from .figures import Array, Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-    *("Film", "at_printed_rates", "film", "jones", "known", "losses", "named", "network", "printed_only"),
-    *("printed_rates", "rates_beside", "search", "sizes", "strip", "undercut"),
+    *("Film", "at_printed_rates", "film", "jones", "known", "losses", "named", "network", "orders"),
+    *("printed_only", "printed_rates", "rates_beside", "search", "sizes", "strip", "undercut"),
 ]
 
 TASK = "autoencoder"
@@ -238,6 +238,14 @@ def search(profile: str, data: str, *, workers: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         choices = planning.choices(sweep(specs, Store(Path(folder)), workers=workers))
     return {name: choices[name].lr for name in wanted}
+
+
+def orders(**films: Film) -> Markdown:
+    """The methods of films of the same methods, the lowest loss at the end first, and whether the order is the same."""
+    found = [sorted(one.losses, key=lambda name: one.losses[name][-1]) for one in films.values()]
+    each = "; ".join(f"at the {title} rates {', '.join(order)}" for title, order in zip(films, found, strict=True))
+    same = "The order is the same." if all(order == found[0] for order in found) else "The order is not the same."
+    return Markdown(f"From the lowest loss to the highest: {each}. {same}")  # type: ignore[no-untyped-call]
 
 
 # ---------------------------------------------------------------- Jones's own run

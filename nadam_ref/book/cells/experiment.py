@@ -218,7 +218,7 @@ def _compared(first: Arm, second: Arm, metric: str) -> list[tuple[Comparison, st
     names: dict[tuple[float, float], list[str]] = {}
     pairs: dict[tuple[float, float], Comparison] = {}
     for name, a, b in tried:
-        if a is not None and b is not None:
+        if a is not None and b is not None and (name != "common" or a.lr == b.lr):  # families have none in common
             names.setdefault((a.lr, b.lr), []).append(name)
             pairs.setdefault((a.lr, b.lr), compare(a, b, metric))
     return [(x, f"{' and '.join(dict.fromkeys(names[at]))}: {_rates(*at)}") for at, x in pairs.items()]
@@ -474,22 +474,22 @@ Line = tuple[str, Comparison, str]
 
 
 @_where_run
-def pairs(evidence: Evidence) -> Picture:
+def pairs(evidence: Evidence) -> Picture | None:
     """The pairs of the claims: each arm at its own rate, either arm at its runner-up, and both at their common rate."""
     found: list[Line] = []
     for first, second, metric in _sides(evidence):
         found += [(f"{first.name} / {second.name}", x, where) for x, where in _compared(first, second, metric)]
-    return _sign(_forest(found), evidence)
+    return _sign(_forest(found), evidence) if found else None
 
 
 @_where_run
-def parts(evidence: Evidence, method: str = "Nadam", *, own: bool = False) -> Picture:
+def parts(evidence: Evidence, method: str = "Nadam", *, own: bool = False) -> Picture | None:
     """A method's gain taken apart: each part at one rate for both arms where it was run so, else at their own rates.
 
-    `own`: all of them at the arms' own rates.
+    `own`: all of them at the arms' own rates. None where no part of it was run.
     """
     effects = [effect for effect in confound(evidence) if effect.part.method == method]
-    return _sign(_forest([_part(effect, own) for effect in effects]), evidence)
+    return _sign(_forest([_part(effect, own) for effect in effects]), evidence) if effects else None
 
 
 def _part(effect: Effect, own: bool) -> Line:
@@ -505,10 +505,10 @@ def _rates(first: float, second: float) -> str:
 
 def _forest(found: Sequence[Line]) -> Picture:
     """Mean log ratios with their 95 % intervals, in percent: above each its names, at the right its rates."""
-    figure = Picture(figsize=(WIDTH, 0.9 + 0.46 * max(len(found), 1)))
+    figure = Picture(figsize=(WIDTH, 0.9 + 0.46 * len(found)))
     ax = figure.subplots()
     above = ax.get_yaxis_transform()
-    size = 9.0 if max((len(label) + len(where) for label, _, where in found), default=0) < 62 else 8.0
+    size = 9.0 if max(len(label) + len(where) for label, _, where in found) < 62 else 8.0
     for y, (label, x, where) in enumerate(found):
         ink = look(next((name for name in RULES if label.startswith(f"{name} ")), "Nadam"))["color"]
         ax.text(0, y - 0.28, label, transform=above, fontsize=size, va="center")
@@ -521,7 +521,7 @@ def _forest(found: Sequence[Line]) -> Picture:
         figure.data[f"{label} {where}"] = np.array([x.mean, *x.interval])
     ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set_yticks([])
-    ax.set_ylim(max(len(found), 1) - 0.5, -0.6)
+    ax.set_ylim(len(found) - 0.5, -0.6)
     recorded.percents(ax)
     ax.set_xlabel("← first is lower        test metric        first is higher →", fontsize=9.5)
     figure.alt = " ".join(f"{name}: {percent(x[0])}." for name, x in figure.data.items())

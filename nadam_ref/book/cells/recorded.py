@@ -100,10 +100,11 @@ class Recorded:
 
 def of(task: str, profile: str) -> Recorded:
     """What the book's results have of a task at one size. Raises `DataError` where they are released and not here."""
-    name = f"{task}-{profile}"
-    results = here()
-    there = (results / name).is_dir() if results else any(path.startswith(f"{name}/") for path in registry())
-    records = runs(name) if there else []
+    name, results, records = f"{task}-{profile}", here(), list[Record]()
+    if results and (results / name).is_dir():
+        records = pack.read(results / name)
+    elif not results and any(path.startswith(f"{name}/") for path in registry()):
+        records = runs(name)
     return Recorded(task, profile, records, _judged(records))
 
 
@@ -155,12 +156,12 @@ def table(by_task: Evidence, name: str) -> Markdown:
         if group.about["task"] == task
         for first, *rest in group.rows
     ]
-    reached = reached_momentum(arms)
+    reached, profile = reached_momentum(arms), next(iter(arms.values())).spec.profile
     return show.table(
         content.heads,
         rows,
         content.align,
-        name=f"tab-{task.replace('_', '-')}-{name}",
+        name=f"tab-{task.replace('_', '-')}-{name}-{profile}",
         caption=f"{content.caption}{reached and f'; {reached}'}.",
         note=note(by_task),
     )
@@ -202,7 +203,7 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
     handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     if handles:
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize=9, columnspacing=1.0)
-    means = [(v, v.comparison.mean) for v in verdicts if v.comparison is not None]
+    means = [(v, None if v.comparison is None else v.comparison.mean) for v in verdicts]
     figure.alt = " ".join(
         f"{v.claim.label}: {lacking if x is None else f'ours {percent(x)}, {v.kind}'}." for v, x in means
     )

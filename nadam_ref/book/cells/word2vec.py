@@ -71,9 +71,9 @@ def objective() -> Picture:
 
 def counted(evidence: Evidence | None) -> Markdown | None:
     """What Nadam is beside Adam when rows count for themselves, and what the count does to either; at own rates."""
-    if not evidence:
+    arms = evidence["word2vec"] if evidence else {}
+    if not {"Adam", "Adam-common"} <= arms.keys():
         return None
-    arms = evidence["word2vec"]
     pairs = [("Nadam", "Adam"), ("Nadam-common", "Adam-common"), ("Nadam-dense", "Adam-dense")]
     kinds = ["rows that count for themselves", "one common count", "every row at every step"]
     gains = [
