@@ -316,7 +316,7 @@ def rates_beside(*sizes: Recorded) -> Markdown:
     """The named rates beside those that the search chose at each size, for the arms of the paper's methods."""
     rows = []
     for name, rate in reported("iclr", TASK).items():
-        arms = [None if it.evidence is None else it.evidence[TASK][name] for it in sizes]
+        arms = [None if it.evidence is None else it.evidence[TASK].get(name) for it in sizes]
         rows.append([name, rate, *("not run" if arm is None else f"{arm.lr:g}" for arm in arms)])
     return show.table(
         ["method", "named by the paper", *(f"searched, `{it.profile}`" for it in sizes)],
@@ -341,8 +341,9 @@ def at_printed_rates(it: Recorded) -> Evidence | None:
     rates, plan = printed_rates(), profile_of(TASK, it.profile)
     made: dict[str, dict[int, Record]] = {name: {} for name in plan.arms}
     for record in it.records:
-        if not planning.tunes(record) and record.spec.lr == rates[record.spec.optimizer]:
-            made[planning.arm(record.spec)][record.spec.seed] = record
+        name = planning.arm(record.spec)
+        if name in made and not planning.tunes(record) and record.spec.lr == rates[record.spec.optimizer]:
+            made[name][record.spec.seed] = record
     seeds = [seed for seed in plan.reporting if all(seed in runs for runs in made.values())]
     if plan.printed_rates is None or not seeds:
         return None
