@@ -121,7 +121,8 @@ def test_while_rates_are_searched_there_is_no_result_but_a_count(results: Path) 
     it = recorded.of("word2vec", "paper")
     assert it.evidence is None
     assert f"{len(it.records)} of about {it.expected:,} runs are made" in text(experiment.headline(it))
-    assert it.hours == pytest.approx(it.expected * 1.5 / 60)  # 90 seconds a run
+    minutes = recorded.MINUTES["word2vec", "paper"]
+    assert f"about {it.expected * minutes / 60:,.0f} hours on one core" in text(experiment.headline(it))
 
 
 def test_a_sweep_that_is_partly_done_is_judged_with_the_seeds_that_all_arms_have(results: Path) -> None:
@@ -256,3 +257,10 @@ def test_the_parts_about_rows_are_at_the_arms_own_rates(evidence: Evidence) -> N
     assert [values[0] for values in figure.data.values()] == [pytest.approx(np.log(0.88))]
     assert experiment.parts(evidence, "NAG", own=True) is not None
     assert experiment.parts(evidence, "nothing of this name") is None
+
+
+def test_every_size_that_the_protocol_plans_has_its_minutes() -> None:
+    planned = {
+        (name, size) for name, task in load().tasks.items() for size in ("small", "paper") if size in task.profiles
+    }
+    assert set(recorded.MINUTES) == planned

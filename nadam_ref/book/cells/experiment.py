@@ -112,8 +112,8 @@ def _size(x: Comparison) -> str:
 
 @_where_run
 def verdict(evidence: Evidence) -> Markdown:
-    """The task's primary claims as sentences, the one about Nadam first."""
-    return _text(*(f"- {sentence(v)}" for v in recorded.primary(evidence)))
+    """The task's claims as sentences, the one about Nadam first."""
+    return _text(*(f"- {sentence(v)}" for v in recorded.claimed(evidence)))
 
 
 def lacking(it: Recorded) -> str:
@@ -121,10 +121,14 @@ def lacking(it: Recorded) -> str:
     done, planned = it.seeds
     if done == planned:
         return ""
-    made, all_of_it = len(it.records), f"`{it.command}`, about {it.hours:,.0f} hours on one core"
+    made, all_of_it = len(it.records), f"`{it.command}`, about {_hours(it)} on one core"
     if not made:
         return f"not run: {all_of_it}"
     return f"{made:,} of about {it.expected:,} runs are made; the whole: {all_of_it}"
+
+
+def _hours(it: Recorded) -> str:
+    return f"{it.hours:,.0f} hours" if it.hours >= 1.5 else "an hour"
 
 
 def headline(it: Recorded, where: str = "") -> Markdown:
@@ -325,7 +329,6 @@ def made(it: Recorded) -> Markdown:
             ("seeds that chose the rate", ", ".join(map(str, tuning))),
             ("seeds that are reported", "{} of {}".format(*it.seeds)),
             ("runs, of them diverged", f"{len(it.records):,}, {diverged}"),
-            ("minutes a run, one core", f"{it.minutes:.1f}"),
         ]
     arms = len(plan.arms) if it.evidence is None else len(it.evidence[it.task])
     rows.insert(min(len(rows), 4), ("arms", arms))
@@ -373,7 +376,7 @@ def gaps(it: Recorded) -> Picture:
     figure = recorded.gaps(it.verdicts, "not run")
     done, planned = it.seeds
     if it.evidence is None:
-        figure.suptitle(f"{it.profile}: {it.command}\nabout {it.hours:,.0f} hours on one core", fontsize=9, color=GREY)
+        figure.suptitle(f"{it.profile}: {it.command}\nabout {_hours(it)} on one core", fontsize=9, color=GREY)
     else:
         words = [
             f"{it.profile}: {it.records[0].spec.data}, {it.records[0].spec.steps:,} steps, {done} of {planned} seeds"

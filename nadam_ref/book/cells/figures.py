@@ -140,7 +140,8 @@ def plain(axis: Axis) -> None:
     """Plain numbers on a logarithmic axis, also where it spans less than a decade; call it when the limits are set."""
     low, high = sorted(axis.get_view_interval())
     decades = math.log10(high / low)
-    subs: Sequence[float] = [float(x) for x in np.arange(1, 10, 0.2 if decades > 0.15 else 0.1)]
+    step = 0.5 if decades > 0.25 else 0.2 if decades > 0.15 else 0.1
+    subs: Sequence[float] = [float(x) for x in np.arange(1, 10, step)]
     for least, places in ((0.5, (1, 1.5, 2, 3, 5, 7)), (1.5, (1, 3)), (2.5, (1,))):
         subs = places if decades > least else subs
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
