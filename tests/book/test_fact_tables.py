@@ -379,8 +379,10 @@ def imported_by_notebooks() -> set[str]:
     found = set()
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for module, names in re.findall(r"^from (nadam_ref[\w.]*) import (.+)$", "".join(cell["source"]), re.M):
-                found |= {f"{module}.{name.split(' as ')[0].strip()}" for name in names.strip("()").split(",")}
+            imports = r"^from (nadam_ref[\w.]*) import (\([^)]*\)|.+)$"  # also one of several lines
+            for module, names in re.findall(imports, "".join(cell["source"]), re.M):
+                listed = [name.split(" as ")[0].strip() for name in names.strip("()").split(",")]
+                found |= {f"{module}.{name}" for name in listed if name}
     return found
 
 
