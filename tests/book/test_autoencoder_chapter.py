@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import constructed
@@ -15,6 +16,7 @@ from small_book import ROOT
 from nadam_ref.book.cells import autoencoder, recorded
 from nadam_ref.book.cells.recorded import Recorded
 from nadam_ref.experiments.protocol.definition import load, profile_of
+from nadam_ref.experiments.reproductions import REPRODUCTIONS
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.runs.train import Training
@@ -178,3 +180,23 @@ def test_small_is_a_quarter_as_long_and_the_paper_s_size_as_long_as_jones() -> N
     assert profile_of("autoencoder", "paper").printed_rates == "iclr"
     momentum = load().task("autoencoder").arms["Momentum"].hyperparameters
     assert (momentum["momentum"], momentum["momentum_decay"]) == (0.975, 0.004)
+
+
+# ---------------------------------------------------------------- the luck of a seed
+
+
+def test_runs_of_one_recipe_end_further_apart_than_jones_s_and_ours() -> None:
+    """What the prose says before the sentence, and that the sentence has the runs' own numbers."""
+    said = autoencoder.luck(workers=2).data
+    low, high = map(float, re.findall(r"between ([\d.]+) and ([\d.]+)\.", said)[0])
+    record = autoencoder.known()
+    ours, jones = record.metrics["dev_loss"], REPRODUCTIONS["jones"].published["dev_loss"]
+    assert high / low > jones / ours
+    assert f"The highest is {100 * (high / low - 1):.0f} % above" in said
+
+
+def test_the_recorded_spread_is_that_of_the_arm_at_the_printed_rate() -> None:
+    said = autoencoder.spread(printed())
+    assert said is not None and "10 recorded runs of NAG at the size `paper`, η = 0.5" in said.data
+    assert "between 0.022 and 0.0222. The highest is 1 % above" in said.data  # as constructed: .1 % a seed
+    assert autoencoder.spread(Recorded("autoencoder", "paper", [], None)) is None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,9 +22,8 @@ from ...experiments.published import reported
 from ...experiments.reproductions import REPRODUCTIONS, jones_curves
 from ...experiments.runs.record import Record
 from ...experiments.runs.spec import RunSpec
-from ...experiments.runs.store import Store
-from ...experiments.runs.sweep import sweep
-from ...experiments.runs.train import Training, threads
+from ...experiments.runs.train import Training, run, threads
+from ...experiments.statistics.summary import value
 from ...experiments.tasks.autoencoder import Autoencoder
 from ...experiments.verdicts.arms import Arm, Evidence, rows
 from ...experiments.verdicts.report import percent
@@ -36,8 +33,8 @@ from .figures import Array, Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-    *("Film", "at_printed_rates", "film", "jones", "known", "losses", "named", "network", "orders"),
-    *("printed_only", "printed_rates", "rates_beside", "search", "sizes", "strip", "undercut"),
+    *("Film", "at_printed_rates", "film", "jones", "known", "losses", "luck", "named", "network", "orders"),
+    *("printed_only", "printed_rates", "rates_beside", "search", "sizes", "spread", "strip", "undercut"),
 ]
 
 TASK = "autoencoder"
@@ -235,8 +232,8 @@ def search(profile: str, data: str, *, workers: int) -> dict[str, float]:
     wanted = printed_rates()
     specs = [spec for spec in planning.specs(profile, data, TASK) if planning.arm(spec) in wanted]
     specs = [spec for spec in specs if spec.seed == specs[0].seed]
-    with tempfile.TemporaryDirectory() as folder:
-        choices = planning.choices(sweep(specs, Store(Path(folder)), workers=workers))
+    with threads(1), ThreadPoolExecutor(workers) as pool:  # processes of their own would take twice the memory
+        choices = planning.choices(pool.map(run, specs))
     return {name: choices[name].lr for name in wanted}
 
 
@@ -295,6 +292,39 @@ def undercut(record: Record) -> Markdown:
         for name, value in x.published.items()
     ]
     return Markdown(f"Our repetition ends with {' and '.join(sizes)}.")  # type: ignore[no-untyped-call]
+
+
+def luck(seeds: int = 6, steps: int = 200, *, workers: int) -> Markdown:
+    """How far runs of Jones's recipe end from each other by their seed: a small network, scikit-learn's digits."""
+    recipe = known().spec
+    spec = dataclasses.replace(
+        _first("live", "digits")[recipe.optimizer],
+        hyperparameters=recipe.hyperparameters,
+        batch=recipe.batch,
+        steps=steps,
+        evaluate_every=steps,
+    )
+    with threads(1), ThreadPoolExecutor(workers) as pool:
+        runs = list(pool.map(run, (dataclasses.replace(spec, seed=seed) for seed in range(seeds))))
+    return _apart(
+        f"{seeds} runs of his recipe on a small network, in front of you", [value(r, "dev_loss") for r in runs]
+    )
+
+
+def spread(it: Recorded, name: str = "NAG") -> Markdown | None:
+    """The same of an arm's recorded runs at a size, at the printed rate where there are such; nothing for none."""
+    evidence = at_printed_rates(it) or it.evidence
+    if evidence is None or name not in evidence[TASK]:
+        return None
+    arm = evidence[TASK][name]
+    losses = arm.values("dev_loss")
+    return _apart(f"{len(losses)} recorded runs of {name} at the size `{it.profile}`, η = {arm.lr:g}", losses)
+
+
+def _apart(which: str, losses: Sequence[float]) -> Markdown:
+    low, high = min(losses), max(losses)
+    text = f"{which}: they differ in their seed alone, and end between {low:.4g} and {high:.4g}"
+    return Markdown(f"- {text}. The highest is {100 * (high / low - 1):.0f} % above the lowest.")  # type: ignore[no-untyped-call]
 
 
 # ---------------------------------------------------------------- the printed rates
