@@ -20,7 +20,7 @@ from small_book import ROOT
 from nadam_ref import checkout
 from nadam_ref.book.build import notebooks
 from nadam_ref.book.cells import experiment, recorded
-from nadam_ref.book.cells.figures import Picture
+from nadam_ref.book.cells.figures import Picture, plain
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
@@ -264,3 +264,15 @@ def test_every_size_that_the_protocol_plans_has_its_minutes() -> None:
         (name, size) for name, task in load().tasks.items() for size in ("small", "paper") if size in task.profiles
     }
     assert set(recorded.MINUTES) == planned
+
+
+@pytest.mark.parametrize("limits", [(0.3, 0.42), (0.031, 0.072), (0.04, 4.0), (3, 4000), (1e-5, 1.0), (0.5, 0.51)])
+def test_a_logarithmic_axis_has_some_plain_numbers_and_not_too_many(limits: tuple[float, float]) -> None:
+    axis = Picture().subplots()
+    axis.set(xscale="log", xlim=limits)
+    plain(axis.xaxis)
+    ticks = [x for x in axis.xaxis.get_majorticklocs() if limits[0] <= x <= limits[1]]
+    texts = axis.xaxis.get_major_formatter().format_ticks(ticks)
+    assert 1 <= len(ticks) <= 7
+    assert len(set(texts)) == len(texts)
+    assert [float(label.replace(",", "")) for label in texts] == pytest.approx(ticks, rel=1e-2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,10 +27,18 @@ def trained() -> dict[str, Training]:
     return word2vec.train(rates, "smoke", "clusters", steps=60)
 
 
+def cells(table: Any) -> list[list[str]]:
+    """What a named table holds, the header first."""
+    found: list[list[str]] = table.cargo["rows"]
+    return found
+
+
 def test_runs_are_as_long_as_asked_and_of_the_arms_of_the_protocol(trained: dict[str, Training]) -> None:
     assert {run.log.step for run in trained.values()} == {60}
     assert trained["Adam-common"].spec.hyperparameters["row_counts"] == "common"
-    assert [row[0] for row in word2vec.results(trained)] == list(trained)
+    _head, *rows = cells(word2vec.results(trained))
+    assert [row[0] for row in rows] == list(trained)
+    assert rows[1][2] == f"{trained['Adam'].evaluate('test')['loss']:.3f}"
 
 
 def test_the_loss_of_words_is_the_task_s_own_objective_without_dropout(trained: dict[str, Training]) -> None:
@@ -69,7 +78,7 @@ def test_neighbours_are_the_nearest_by_cosine(trained: dict[str, Training]) -> N
     table = run.params["embedding"].detach().double().numpy()
     table /= np.linalg.norm(table, axis=1, keepdims=True)
     word = run.data.words[5]
-    ((found, near),) = word2vec.neighbours({"Adam": run}, [word, "no such word"])
+    _head, (found, near) = cells(word2vec.neighbours({"Adam": run}, [word, "no such word"]))
     order = np.argsort(-(table @ table[5]))
     assert found == word
     assert near.split(", ") == [run.data.words[i] for i in order if i != 5][:3]

@@ -136,14 +136,23 @@ def look(name: str) -> dict[str, Any]:
     return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[rule.norm]}
 
 
+#: Mantissas of ticks on a logarithmic axis, the closest first, and how many ticks an axis may have.
+MANTISSAS: tuple[Sequence[float], ...] = (
+    *(np.round(np.arange(1, 10, step), 2).tolist() for step in (0.1, 0.2, 0.5, 1)),
+    *((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)),
+)
+MOST_TICKS = 7
+
+
 def plain(axis: Axis) -> None:
     """Plain numbers on a logarithmic axis, also where it spans less than a decade; call it when the limits are set."""
     low, high = sorted(axis.get_view_interval())
-    decades = math.log10(high / low)
-    step = 0.5 if decades > 0.25 else 0.2 if decades > 0.15 else 0.1
-    subs: Sequence[float] = [float(x) for x in np.arange(1, 10, step)]
-    for least, places in ((0.5, (1, 1.5, 2, 3, 5, 7)), (1.5, (1, 3)), (2.5, (1,))):
-        subs = places if decades > least else subs
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+
+    def seen(subs: Sequence[float]) -> int:
+        return sum(low <= x * 10.0**k <= high for k in decades for x in subs)
+
+    subs = next((subs for subs in MANTISSAS if seen(subs) <= MOST_TICKS), MANTISSAS[-1])
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.3g}" if x < 1000 else f"{x:,.0f}"))
     axis.set_minor_formatter(NullFormatter())

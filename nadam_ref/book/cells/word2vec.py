@@ -20,6 +20,7 @@ from ...experiments.verdicts.arms import Evidence
 from ...experiments.verdicts.report import percent
 from ...experiments.verdicts.verdicts import compare
 from ...rules import RULES, schedule
+from . import show
 from .figures import PENS, Array, Picture, look, plain
 
 __all__ = ["by_frequency", "counted", "famous", "neighbours", "objective", "results", "said", "train"]
@@ -75,7 +76,7 @@ def counted(evidence: Evidence | None) -> Markdown | None:
     if not {"Adam", "Adam-common"} <= arms.keys():
         return None
     pairs = [("Nadam", "Adam"), ("Nadam-common", "Adam-common"), ("Nadam-dense", "Adam-dense")]
-    kinds = ["rows that count for themselves", "one common count", "every row at every step"]
+    kinds = ["with rows that count for themselves", "with one common count", "with every row at every step"]
     gains = [
         (kind, compare(arms[a], arms[b], "test_loss")) for kind, (a, b) in zip(kinds, pairs, strict=True) if a in arms
     ]
@@ -116,9 +117,16 @@ def train(
     return runs
 
 
-def results(trained: Mapping[str, Training]) -> list[list[str]]:
-    """For each run its arm, its rate and its test loss, as the cells of a table."""
-    return [[name, f"{t.spec.lr:g}", f"{t.evaluate('test')['loss']:.3f}"] for name, t in trained.items()]
+def results(trained: Mapping[str, Training]) -> Markdown:
+    """For each run its arm, its rate and its test loss."""
+    spec = next(iter(trained.values())).spec
+    return show.table(
+        ["arm", r"rate $\eta$", "test loss"],
+        [[name, f"{t.spec.lr:g}", f"{t.evaluate('test')['loss']:.3f}"] for name, t in trained.items()],
+        "lrr",
+        name="tab-word2vec-live",
+        caption=f"Trained on this page: {spec.data}, {spec.steps:,} steps, one seed.",
+    )
 
 
 @torch.no_grad()
@@ -189,7 +197,7 @@ def _row_steps(training: Training) -> torch.Tensor | None:
 
 
 @torch.no_grad()
-def neighbours(trained: Mapping[str, Training], words: Sequence[str], count: int = 3) -> list[list[str]]:
+def neighbours(trained: Mapping[str, Training], words: Sequence[str], count: int = 3) -> Markdown:
     """For each of the words its nearest others by cosine in each run, the nearest first; unknown words are left out."""
     rows = []
     tables = {name: F.normalize(training.params["embedding"], dim=1) for name, training in trained.items()}
@@ -199,4 +207,5 @@ def neighbours(trained: Mapping[str, Training], words: Sequence[str], count: int
             at = known.index(word)
             found = [(table @ table[at]).topk(count + 1).indices.tolist() for table in tables.values()]
             rows.append([word, *(", ".join([known[i] for i in near if i != at][:count]) for near in found)])
-    return rows
+    caption = "Nearest neighbours by cosine after the runs on this page."
+    return show.table(["word", *tables], rows, name="tab-word2vec-neighbours", caption=caption)
