@@ -13,7 +13,7 @@ import pytest
 
 from nadam_ref import cli
 from nadam_ref.experiments.datasets import registry
-from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, reproduce
+from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, jones_curves, reproduce
 from nadam_ref.experiments.runs import checkpoints
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
@@ -96,10 +96,29 @@ def test_reached_is_at_most_a_twentieth_above_in_every_metric() -> None:
     assert not reached("diverged")
 
 
+def test_jones_prints_twenty_epochs_that_end_with_his_result() -> None:
+    curves = jones_curves()
+    assert {name: (len(values), values[-1]) for name, values in curves.items()} == {
+        "train_loss": (20, 0.01808),
+        "dev_loss": (20, 0.01784),
+    }
+    assert all(values == sorted(values, reverse=True) for values in curves.values())
+    ratios = [train / dev for train, dev in zip(*curves.values(), strict=True)]  # his third column, rounded
+    assert ratios[:2] == pytest.approx([1.23542, 1.23680], abs=5e-4) and ratios[-1] == pytest.approx(1.01313, abs=5e-4)
+
+
 def test_joness_training_loss_is_the_mean_of_the_last_epoch() -> None:
-    spec = types.SimpleNamespace(evaluate_every=3)
+    spec = types.SimpleNamespace(evaluate_every=3, train_every=1)
     record = types.SimpleNamespace(spec=spec, curves={"train_loss": [9, 9, 1.0, 2.0, 6.0]}, metrics={"dev_loss": 5.0})
     assert REPRODUCTIONS["jones"].measured(record) == {"train_loss": 3.0, "dev_loss": 5.0}
+
+
+def test_joness_training_loss_of_a_long_run_is_that_of_its_last_epoch_too() -> None:
+    """Such a run keeps one mean for each epoch."""
+    steps = {"steps": 6000, "evaluate_every": 300}
+    record = constructed.record("autoencoder", "NAG", 0.01, 0, 5.0, **steps)
+    record = dataclasses.replace(record, curves={**record.curves, "train_loss": [9.0] * 19 + [3.0]})
+    assert REPRODUCTIONS["jones"].measured(record)["train_loss"] == 3.0
 
 
 @pytest.mark.parametrize(("published", "code", "verdict"), [(1000.0, 0, "reached"), (1e-9, 2, "not reached")])

@@ -34,6 +34,7 @@ from .figures import Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
+<<<<<<< HEAD
     *("HEADINGS", "reached"),
     *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
     *(
@@ -50,6 +51,11 @@ __all__ = [
         "sentence",
         "verdict",
     ),
+=======
+    *("HEADINGS", "absent", "reached"),
+    *("answer", "apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
+    *("learning", "made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
+>>>>>>> 2fad8b699f1c2e1de8d786dc7f38339fe816f53b
 ]
 
 #: The headings of every such chapter, in this order; others may come between them.
@@ -77,9 +83,9 @@ FAR = 4.0
 
 #: What a verdict says of the difference, after its size.
 WORDS = {
-    "Reproduced": "as the report prints it",
-    "Reproduced with size": "as the report prints it, and of about that size",
-    "Reversed": "the other way round than the report prints it",
+    "Reproduced": "as the paper has it",
+    "Reproduced with size": "as the paper has it, and of about that size",
+    "Reversed": "the other way round than the paper has it",
     "No relevant difference": "too small to matter",
     "Inconclusive": "within the luck of the seeds",
 }
@@ -144,15 +150,21 @@ def _hours(it: Recorded) -> str:
     return f"{it.hours:,.0f} hours" if it.hours >= 1.5 else "an hour"
 
 
-def headline(it: Recorded) -> Markdown:
-    """The verdicts at one size as sentences, or that there is none yet."""
-    title = f"**At the size `{it.profile}`**"
+def headline(it: Recorded, where: str = "") -> Markdown:
+    """The verdicts at one size as sentences, or that there is none yet. `where`: more about which runs these are."""
+    title = f"**At the size `{it.profile}`{where}**"
     todo = lacking(it)
     if it.evidence is None:
         return _text(f"{title}: no result yet. {todo[0].upper()}{todo[1:]}.")
     done, planned = it.seeds
     sofar = f" So far with {done} of {planned} seeds: {todo}." if todo else ""
     return _text(f"{title}, {_length(it)}.{sofar}", "", *(f"- {sentence(v)}" for v in it.verdicts))
+
+
+def absent(*sizes: Recorded) -> Markdown | None:
+    """At which sizes there is nothing to show yet; nothing where all were run."""
+    names = [f"`{it.profile}`" for it in sizes if it.evidence is None]
+    return _text(f"*Not run yet, so not shown: {' and '.join(names)}.*") if names else None
 
 
 def _length(it: Recorded) -> str:
@@ -196,11 +208,8 @@ def order(evidence: Evidence) -> Markdown:
 def at_rates(evidence: Evidence) -> Markdown:
     """What becomes of each pair's difference at other rates."""
     lines = []
-    for v in recorded.claimed(evidence):
-        first, second = v.arms or (None, None)
-        if first is None or second is None or v.comparison is None:
-            continue
-        found = [(x.mean, where) for x, where in _compared(first, second, v) if x.mean is not None]
+    for first, second, metric in _sides(evidence):
+        found = [(x.mean, where) for x, where in _compared(first, second, metric) if x.mean is not None]
         if not found:
             continue
         same = len({mean > 0 for mean, _ in found}) == 1
@@ -212,7 +221,16 @@ def at_rates(evidence: Evidence) -> Markdown:
     return _text(*lines)
 
 
-def _compared(first: Arm, second: Arm, v: Verdict) -> list[tuple[Comparison, str]]:
+def _sides(evidence: Evidence) -> list[tuple[Arm, Arm, str]]:
+    """The arms and metric of each comparison of the primary claims; on a task without any, of its other claims."""
+    ((task, arms),) = evidence.items()
+    own = [claim for claim in claims() if claim.task == task]
+    judged = [claim for claim in own if claim.primary] or own
+    sides = [(side, claim.metric) for claim in judged for side in claim.sides]
+    return [(arms[x.first], arms[x.second], metric) for x, metric in sides if {x.first, x.second} <= arms.keys()]
+
+
+def _compared(first: Arm, second: Arm, metric: str) -> list[tuple[Comparison, str]]:
     """A pair at each arm's own rate, with either at its runner-up, and at the common rate, where it was run so."""
     tried = (
         ("own", first, second),
@@ -223,9 +241,9 @@ def _compared(first: Arm, second: Arm, v: Verdict) -> list[tuple[Comparison, str
     names: dict[tuple[float, float], list[str]] = {}
     pairs: dict[tuple[float, float], Comparison] = {}
     for name, a, b in tried:
-        if a is not None and b is not None:
+        if a is not None and b is not None and (name != "common" or a.lr == b.lr):  # families have none in common
             names.setdefault((a.lr, b.lr), []).append(name)
-            pairs.setdefault((a.lr, b.lr), compare(a, b, v.claim.metric))
+            pairs.setdefault((a.lr, b.lr), compare(a, b, metric))
     return [(x, f"{' and '.join(dict.fromkeys(names[at]))}: {_rates(*at)}") for at, x in pairs.items()]
 
 
@@ -484,12 +502,10 @@ Line = tuple[str, Comparison, str]
 
 @_where_run
 def pairs(evidence: Evidence) -> Picture | None:
-    """The pairs of the task's claims: each arm at its own rate, either at its runner-up, and both at a common one."""
+    """The pairs of the claims: each arm at its own rate, either arm at its runner-up, and both at their common rate."""
     found: list[Line] = []
-    for v in recorded.claimed(evidence):
-        if v.arms is not None:
-            first, second = v.arms
-            found += [(f"{first.name} / {second.name}", x, where) for x, where in _compared(first, second, v)]
+    for first, second, metric in _sides(evidence):
+        found += [(f"{first.name} / {second.name}", x, where) for x, where in _compared(first, second, metric)]
     return _sign(_forest(found), evidence) if found else None
 
 

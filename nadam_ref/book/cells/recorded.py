@@ -156,12 +156,12 @@ def table(by_task: Evidence, name: str) -> Markdown:
         if group.about["task"] == task
         for first, *rest in group.rows
     ]
-    reached = reached_momentum(arms)
+    reached, profile = reached_momentum(arms), next(iter(arms.values())).spec.profile
     return show.table(
         content.heads,
         rows,
         content.align,
-        name=f"tab-{task}-{name}",
+        name=f"tab-{task.replace('_', '-')}-{name}-{profile}",
         caption=f"{content.caption}{reached and f'; {reached}'}.",
         note=note(by_task),
     )
@@ -181,7 +181,7 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
     for y, v in enumerate(verdicts):
         x = v.comparison
         ax.fill_betweenx([y - 0.15, y + 0.25], -v.delta, v.delta, color="#8c959f", alpha=0.25, linewidth=0)
-        ink = look(v.side.first)["color"]
+        ink = look(v.side.first.partition("-")[0])["color"]  # a dialect has its method's
         ran = x is not None and x.mean is not None
         ax.text(0, y - 0.3, f"{v.side.first} / {v.side.second}", transform=labelled, fontsize=9.5)
         said = v.kind if ran else lacking

@@ -77,24 +77,30 @@ class Autoencoder(ImageTask):
             params[f"{layer}.bias"] = zeros(shape[0], dtype)
         return params
 
-    def reconstruct(self, params: Params, images: Tensor) -> Tensor:
-        """Images `[N, 1, H, W]` as the network gives them back. ReLU everywhere, code and output too."""
-        full, strided = KERNEL - 1, "conv2.weight" not in params
-        if strided:
+    def encode(self, params: Params, images: Tensor) -> Tensor:
+        """The codes `[N, code]` of images `[N, 1, H, W]`. ReLU everywhere, here too."""
+        if _is_strided(params):
             x = _conv(params, "conv3", _conv(params, "conv1", images, 2), 2)
         else:
             x = F.max_pool2d(_conv(params, "conv2", _conv(params, "conv1", images)), 2)
             x = F.max_pool2d(_conv(params, "conv3", x), 2)
-        channels = x.shape[1]
-        x = x.flatten(1)
-        for layer in ("dense1", "code", "dense2", "dense3"):
-            x = F.relu(F.linear(x, params[f"{layer}.weight"], params[f"{layer}.bias"]))
+        return _dense(params, "code", _dense(params, "dense1", x.flatten(1)))
+
+    def decode(self, params: Params, codes: Tensor) -> Tensor:
+        """Images `[N, 1, H, W]` from codes `[N, code]`. ReLU everywhere, so no pixel is below 0."""
+        full = KERNEL - 1
+        x = _dense(params, "dense3", _dense(params, "dense2", codes))
+        channels = params["deconv1.weight"].shape[1]
         side = math.isqrt(x.shape[1] // channels)
         x = _conv(params, "deconv1", _double(x.reshape(-1, channels, side, side)), padding=full)
-        if strided:
+        if _is_strided(params):
             return _conv(params, "deconv3", _double(x), padding=KERNEL // 2)
         x = _conv(params, "deconv2", _double(x), padding=full)
         return _conv(params, "deconv3", x, padding=full)
+
+    def reconstruct(self, params: Params, images: Tensor) -> Tensor:
+        """Images `[N, 1, H, W]` as the network gives them back."""
+        return self.decode(params, self.encode(params, images))
 
     def loss(self, size: Size, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
         """Mean squared error over all pixels."""
@@ -143,6 +149,14 @@ def _shapes(size: Size, side: int) -> dict[str, tuple[int, ...]]:
         "dense3": (flat, size.dense),
     }
     return {**before, **dense, **after}
+
+
+def _is_strided(params: Params) -> bool:
+    return "conv2.weight" not in params
+
+
+def _dense(params: Params, layer: str, x: Tensor) -> Tensor:
+    return F.relu(F.linear(x, params[f"{layer}.weight"], params[f"{layer}.bias"]))
 
 
 def _conv(params: Params, layer: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
