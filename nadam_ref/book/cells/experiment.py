@@ -34,28 +34,9 @@ from .figures import Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-<<<<<<< HEAD
-    *("HEADINGS", "reached"),
-    *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
-    *(
-        "learning",
-        "made",
-        "momentum",
-        "order",
-        "pairs",
-        "parts",
-        "parts_of",
-        "price",
-        "printed",
-        "rates",
-        "sentence",
-        "verdict",
-    ),
-=======
     *("HEADINGS", "absent", "reached"),
-    *("answer", "apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking"),
-    *("learning", "made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
->>>>>>> 2fad8b699f1c2e1de8d786dc7f38339fe816f53b
+    *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking", "learning"),
+    *("made", "momentum", "order", "pairs", "parts", "parts_of", "price", "printed", "rates", "sentence", "verdict"),
 ]
 
 #: The headings of every such chapter, in this order; others may come between them.
