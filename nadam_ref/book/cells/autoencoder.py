@@ -307,7 +307,7 @@ def luck(seeds: int = 6, steps: int = 200, *, workers: int) -> Markdown:
     with threads(1), ThreadPoolExecutor(workers) as pool:
         runs = list(pool.map(run, (dataclasses.replace(spec, seed=seed) for seed in range(seeds))))
     return _apart(
-        f"{seeds} runs of his recipe on a small network, in front of you", [value(r, "dev_loss") for r in runs]
+        f"{seeds} short runs of his recipe on a small network, made on this page", [value(r, "dev_loss") for r in runs]
     )
 
 
