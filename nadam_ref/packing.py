@@ -104,10 +104,15 @@ class FlatState:
     # Each check runs over all tensors at once: with a thousand of them a loop in Python costs more than the update.
 
     def _keeps_state(self, owner: Mapping[Tensor, State]) -> bool:
-        if self.flat and not all(map(is_, map(owner.get, self.params), self.states)):
+        if not self.flat:
+            return True
+        alone = len(owner) == len(self.params) and all(map(is_, owner, self.params))  # nothing has to be looked up
+        states = owner.values() if alone else map(owner.get, self.params)
+        if not all(map(is_, states, self.states)):
             return False
-        found = chain.from_iterable([map(of, self.states) for of in self._of])
-        return all(map(is_, found, self._pieces)) and _addresses(self._pieces) == self._pieces_at
+        found = list(chain.from_iterable([map(of, self.states) for of in self._of]))
+        # Lists compare objects by identity first. What is another object but equal is at another address.
+        return found == self._pieces and _addresses(found) == self._pieces_at
 
 
 class _Numbers:
