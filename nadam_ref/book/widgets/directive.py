@@ -14,11 +14,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from ...files import write_whole
-from ...rules import RULES
 from ..cargo import CARGO
 from ..cells import figures
 from ..fingerprints import sha256
-from .presets import PRESETS, State, knowledge, picture
+from .presets import PARTS, PRESETS, WHOLE, State, knowledge, picture
 from .surfaces import SURFACES
 
 STATIC = Path(__file__).parent / "static"
@@ -60,7 +59,10 @@ class Optimizers(SphinxDirective):
         figures.use_style()
         name = self.options.get("name", f"optimizers-{self.env.new_serialno('optimizers')}")
         widget = optimizers(
-            data={**knowledge(), "name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
+            data={
+                **knowledge(PARTS.get(self.options.get("preset", "landing"), WHOLE)),
+                **{"name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
+            },
             label=alt,
             height=self.options.get("height", 320),
         )
@@ -90,9 +92,10 @@ class Optimizers(SphinxDirective):
             state = replace(state, surface=surface, **SURFACES[surface].begin)
         if "show" in self.options:
             shown = tuple(part.strip() for part in self.options["show"].split(","))
+            known = PARTS.get(name, WHOLE).rules
             for part in shown:
-                if part not in RULES:
-                    raise self.error(f"no optimizer is called `{part}`; there are {', '.join(RULES)}")
+                if part not in known:
+                    raise self.error(f"no optimizer is called `{part}`; there are {', '.join(known)}")
             state = replace(state, show=shown, of=state.of if state.of in shown else shown[-1])
         return alt, state
 
