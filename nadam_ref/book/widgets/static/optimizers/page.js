@@ -9,7 +9,7 @@
     for (let k = low; k < high; k++) for (const d of [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) found.push(+`${d}e${k}`);
     return [...found, +`1e${high}`];
   };
-  const MU = [0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+  const MU = [0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
   const NU = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999];
   // By the state's name: letter, hint, what a screen reader says, and the values at which the slider stops.
   const SLIDERS = {

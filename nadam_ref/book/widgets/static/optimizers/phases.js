@@ -79,8 +79,11 @@
       write(width - 4, height - 6, "ηλ", "end");
       for (const mu of [0, 0.5]) write(LEFT - 5, plane.y(mu) + 4, String(mu), "end");
       write(LEFT - 5, 14, "μ", "end");
-      for (const level of LEVELS) write(plane.x(Math.log10((1 - level) * (1 - 0.15 / level))), plane.y(0.15), String(level));
-      write(plane.x(-2.45), plane.y(0.04), "creeps");
+      LEVELS.toReversed().forEach((level, k) => {
+        const mu = 0.05 + 0.075 * k;
+        write(plane.x(Math.log10((1 - level) * (1 - mu / level))), plane.y(mu) + 4, String(level));
+      });
+      write(plane.x(-2.1), plane.y(0.3), "creeps");
       write(plane.x(-0.55), plane.y(0.93), "swings");
       const said = { tabindex: 0, role: "button", "aria-roledescription": "bar to drag", class: "play-handle" };
       plane.handle = make("g", said, svg);
