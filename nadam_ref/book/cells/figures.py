@@ -203,7 +203,9 @@ def paths_apart(by_label: Mapping[str, Array], *, xlim: Point, ylim: Point) -> P
         loss.plot(ravine(θ), **style, markevery=max(1, len(θ) // 8))
         figure.data |= {f"{label} θ₁": θ[:, 0], f"{label} θ₂": θ[:, 1], f"{label} f": ravine(θ)}
     loss.set(xlabel="step", ylabel=r"$f(\theta)$", yscale="log")
-    loss.legend(fontsize="small")
+    low, high = loss.get_ylim()
+    loss.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend
+    loss.legend(fontsize="small", loc="upper right")
     last = {label: ravine(θ)[-1] for label, θ in by_label.items()}
     figure.alt = _ranked(f"f(θ) after {len(θ) - 1} steps", last)
     return figure

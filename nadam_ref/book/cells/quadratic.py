@@ -8,6 +8,7 @@ in JavaScript, operation by operation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,11 +62,12 @@ def best(name: str, κ: float) -> Settings:
     """The settings with the smallest factor on curvatures from 1 to κ: Polyak (1964); Lessard et al. (2016) for NAG."""
     if name == "GD":
         return Settings(2 / (κ + 1), 0.0, (κ - 1) / (κ + 1))
-    root = np.sqrt(κ) if name == "Momentum" else np.sqrt(3 * κ + 1)
     if name == "Momentum":
-        shrunk = float((root - 1) / (root + 1))
-        return Settings(float((2 / (root + 1)) ** 2), shrunk**2, shrunk)
-    return Settings(4 / (3 * κ + 1), float((root - 2) / (root + 2)), float(1 - 2 / root))
+        root = math.sqrt(κ)
+        shrunk, rate = (root - 1) / (root + 1), 2 / (root + 1)
+        return Settings(rate * rate, shrunk * shrunk, shrunk)  # products, which round as they do in JavaScript
+    root = math.sqrt(3 * κ + 1)
+    return Settings(4 / (3 * κ + 1), (root - 2) / (root + 2), 1 - 2 / root)
 
 
 def tenfold(factor: float) -> float:
