@@ -68,7 +68,7 @@ class Play:
 
     def outs(self) -> tuple[int, int]:
         """Arrows at the edge, where something leaves the picture for good: of the plane and of the losses."""
-        return tuple(self.box.locator(f".play-{name} .play-out").count() for name in ("plane", "loss"))  # type: ignore[return-value]
+        return tuple(self.box.locator(f".play-{name} .play-out:not([d=''])").count() for name in ("plane", "loss"))  # type: ignore[return-value]
 
     def cell(self, name: str, which: str) -> tuple[float, str]:
         """The factor of a direction in a phase diagram, and how θ goes."""

@@ -78,7 +78,7 @@
         this.lines[name] = [this.curve(this.track, look, path), this.curve(this.losses, look, loss)];
         this.leave(this.track, look, path, this.plane);
         const gone = this.leave(this.losses, look, loss, this.loss);
-        if (gone) write(this.losses, LEFT + 6, 30 + 15 * lost++, `${name} → ${brief(made.loss[made.T])}`);
+        if (gone) write(this.losses, this.loss.width - RIGHT, 42 + 15 * lost++, `${name} → ${brief(made.loss[made.T])}`, "end");
       }
       const [a, b] = state.start;
       set(this.handle, {
@@ -91,7 +91,7 @@
     leave(parent, look, trace, { width, height }) {
       const last = trace.exit([width, height]);
       if (!last) return false;
-      const [[x, y], [u, v]] = last, share = Math.min(1, 26 / Math.hypot(u - x, v - y));
+      const [[x, y], [u, v]] = last, share = 26 / Math.hypot(u - x, v - y);
       const d = arrow([u - share * (u - x), v - share * (v - y)], [u, v], 13);
       make("path", { class: "play-out", d, style: `--look: ${look.colour}` }, parent);
       return true;
@@ -112,7 +112,7 @@
       const first = Math.max(surfaces[surface].f(...start), 1e-6), top = Math.ceil(Math.log10(first) + 0.3);
       let least = first;
       for (const { loss } of Object.values(runs)) for (const x of loss) if (x > 0 && x < least) least = x;
-      const bottom = Math.max(Math.min(Math.floor(Math.log10(least)), top - 2), top - 12);
+      const bottom = Math.max(Math.min(Math.floor(Math.log10(least)), top - 2), top - 20);
       const down = scale([bottom, top], [height - BELOW, 10]);
       this.lx = scale([0, T], [LEFT, width - RIGHT]);
       this.ly = (value) => Math.min(down(Math.log10(value)), height - BELOW);
