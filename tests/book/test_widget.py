@@ -262,15 +262,17 @@ def test_a_preset_shows_nothing_that_it_leaves_out(name: str) -> None:
     assert set(state.show) <= set(told["rules"]) == set(parts.rules)
     assert all(rule["norm"] == "none" for rule in told["rules"].values()) or "lrn" in told["sliders"]
     assert "mu" in told["sliders"] or all(rule["momentum"] == "none" for rule in told["rules"].values())
-    with pytest.raises(DirectiveError, match="no optimizer is called `Adam`; there are GD"):
+    with pytest.raises(DirectiveError) as failure:
         asked_for(preset=name, show="GD, Adam")
+    assert failure.value.msg == f"no optimizer is called `Adam`; there are {', '.join(parts.rules)}"
 
 
 def test_there_is_no_phase_diagram_of_other_rules() -> None:
     directive = Phases.__new__(Phases)
     directive.options = {"show": "Momentum, GD"}
-    with pytest.raises(DirectiveError, match="there is no phase diagram of `GD`; there are those of Momentum, NAG"):
+    with pytest.raises(DirectiveError) as failure:
         directive.run()
+    assert failure.value.msg == "there is no phase diagram of `GD`; there are those of Momentum, NAG"
 
 
 STATES = """
