@@ -1,5 +1,6 @@
 """Every displayed update equation is carried out as it stands on the page and compared with the paper's box."""
 
+import itertools
 import json
 import re
 from functools import partial
@@ -12,7 +13,7 @@ import torch
 
 import nadam_ref
 from nadam_ref import paper
-from nadam_ref.book.cells import figures
+from nadam_ref.book.cells import figures, quadratic
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004}
@@ -142,6 +143,109 @@ def test_momentum_as_one_recursion_and_its_best_factor():
     for curvature in (1.0, 5.0, κ):
         x = (1 - factor) ** 2 * curvature
         assert np.abs(np.roots([1, x - 1 - μ, μ])) == pytest.approx(factor, rel=1e-6)
+
+
+def value(latex_text, **env):
+    """An expression with Greek keywords under their printed names."""
+    names = {"η": "\\eta", "μ": "\\mu", "λ": "\\lambda", "κ": "\\kappa", "θ": "\\theta"}
+    return latex.Parser(latex_text.rstrip(" ,."), {names.get(k, k): v for k, v in env.items()}).value()
+
+
+def test_gradient_descents_factor_and_its_best_rate():
+    left, right = EQUATIONS["eq-gd-factor"].split("=")
+    env = {"θ": 0.7, "η": 0.03, "λ": 20.0}
+    assert value(left, g=20.0 * 0.7, **env) == pytest.approx(value(right, **env), rel=1e-15)
+    rate, factors = EQUATIONS["eq-gd-best"].split("\\qquad")
+    curved = {"\\lambda_{1}": 3.0, "\\lambda_{2}": 60.0}
+    η = value(rate.split("=")[1], **curved)
+    best = [value(part, η=η, κ=20.0, **curved) for part in factors.split("=")]
+    assert best == pytest.approx([quadratic.best("GD", 20.0).factor] * 3, rel=1e-14)
+    assert η == pytest.approx(quadratic.best("GD", 20.0).η / 3, rel=1e-14)
+
+
+def test_the_floor_of_the_noise_is_where_the_variance_stays():
+    v, η, λ, s = 0.0, 0.03, 20.0, 0.5
+    for _ in range(500):
+        v = (1 - η * λ) ** 2 * v + η**2 * s**2
+    left, right = EQUATIONS["eq-noise-floor"].split("=")
+    assert value(left, v=v, λ=λ) == pytest.approx(value(right, η=η, λ=λ, s=s), rel=1e-12)
+
+
+def test_the_sum_of_equal_gradients_and_the_mean_as_a_part_of_the_sum():
+    total = 0.0
+    for _ in range(400):
+        total = 0.8 * total + 3.0
+    assert value(EQUATIONS["eq-geometric"], g=3.0, μ=0.8) == pytest.approx(total, rel=1e-12)
+    left, right = EQUATIONS["eq-mean-of-sum"].split("=")
+    env = {"s": -1.3, "g": 0.4, "μ": 0.85}
+    assert value(left, **env) == pytest.approx(value(right, **env), rel=1e-14)
+
+
+def test_the_roots_of_momentum_and_where_they_leave_the_circle():
+    _, polynomial = EQUATIONS["eq-momentum-roots"].split("=")
+    for η, μ in ((0.03, 0.8), (0.2, 0.4), (0.001, 0.9)):
+        path = paper.path(paper.momentum, 1.0, lambda θ, t: 7.0 * θ, 60, η=η, μ=μ)
+        (a, b), *_ = np.linalg.lstsq(np.stack([path[1:5], path[:4]], axis=1), path[2:6])  # its own recursion
+        for r in np.roots([1, -a, -b]):
+            assert value(polynomial, r=r, η=η, μ=μ, λ=7.0) == pytest.approx(0, abs=1e-9)
+    low, product, high = EQUATIONS["eq-momentum-limit"].split("<")
+    assert (float(low), value(product, η=3.0, λ=0.5)) == (0, 1.5)
+    assert value(high, μ=0.8) == pytest.approx(quadratic.limit("Momentum", 0.8))
+
+
+def test_nag_as_one_recursion_its_limit_and_its_best_factor():
+    _, recursion = latex.assignments(EQUATIONS["eq-nag-recursion"])[0]
+    (older, old, new), λ = paper.path(paper.nag_lookahead, 1.0, lambda θ, t: 7.0 * θ, 2, η=0.01, μ=0.95), 7.0
+    env = {"\\theta_{t}": old, "\\theta_{t-1}": older}
+    assert value(recursion, η=0.01, μ=0.95, λ=λ, **env) == pytest.approx(new, rel=1e-14)
+    product, limit = EQUATIONS["eq-nag-limit"].split("<")
+    assert value(product, η=3.0, λ=0.5) == 1.5
+    assert value(limit, μ=0.8) == pytest.approx(quadratic.limit("NAG", 0.8))
+    assert value(EQUATIONS["eq-nag-factor"], κ=20.0) == pytest.approx(quadratic.best("NAG", 20.0).factor)
+
+
+def nesterovs_momenta(T):
+    """μ_1 … μ_T by the printed recursion, from a_1 = 1."""
+    (_, a_next), (_, mu_next) = latex.assignments(EQUATIONS["eq-nesterov-mu"])
+    a, found = 1.0, [0.0]
+    while len(found) < T:
+        following = value(a_next, **{"a_{t}": a})
+        found.append(value(mu_next, **{"a_{t}": a, "a_{t+1}": following}))
+        a = following
+    return found
+
+
+def test_nesterovs_momentum_and_its_approximation():
+    momenta = nesterovs_momenta(1000)
+    assert momenta[:2] == [0, 0]
+    assert all(a < b for a, b in itertools.pairwise(momenta[1:]))
+    formula = EQUATIONS["eq-nesterov-schedule"].split("\\approx")[1]
+    for t in (50, 100, 1000):
+        assert value(formula, t=float(t)) == pytest.approx(momenta[t - 1], abs=0.003)
+
+
+def test_the_guarantee_holds_and_is_not_idle():
+    """On convex functions with curvature up to 25, from 1.9; on Huber's the loss comes within a tenth of the bound."""
+    shares = {}
+    flat = 2e-4
+    functions = {
+        "kinked": (quadratic.kinked, lambda θ: 12.5 * θ**2 if θ < 1 else θ**2 / 2 + 24 * θ - 12),
+        "steep": (lambda θ: 25 * θ, lambda θ: 12.5 * θ**2),
+        "flat": (lambda θ: flat * θ, lambda θ: flat * θ**2 / 2),
+        "huber": (lambda θ: np.clip(25 * θ, -1e-2, 1e-2), lambda θ: 1e-2 * abs(θ) - 2e-6),
+    }
+    left, right = EQUATIONS["eq-nag-guarantee"].split("\\le")
+    assert left.split() == ["f(\\theta_t)", "-", "f(\\theta^*)"]
+    right = right.replace("\\lVert \\theta_0 - \\theta^* \\rVert", "d")
+    for name, (slope, f) in functions.items():
+        θ, m, shares[name] = 1.9, 0.0, []
+        for t, μ in enumerate(nesterovs_momenta(300), 1):
+            g = float(slope(θ - μ * m / 25))
+            m = μ * m + g
+            θ -= m / 25
+            shares[name].append(f(θ) / value(right, t=float(t), d=1.9, **{"\\lambda_{2}": 25.0}))
+    assert max(map(max, shares.values())) <= 1
+    assert max(shares["huber"]) > 0.1
 
 
 def test_nadams_step_in_adam_is_iclrs_nadam():

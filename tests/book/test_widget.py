@@ -18,8 +18,8 @@ from nadam_ref import paper
 from nadam_ref.book import widgets
 from nadam_ref.book.cells import figures
 from nadam_ref.book.widgets import presets
-from nadam_ref.book.widgets.directive import Optimizers
-from nadam_ref.book.widgets.presets import PRESETS, State
+from nadam_ref.book.widgets.directive import Optimizers, Phases
+from nadam_ref.book.widgets.presets import PARTS, PRESETS, State
 from nadam_ref.book.widgets.surfaces import SURFACES
 from nadam_ref.rules import DIALECTS, RULES, scalars
 
@@ -252,6 +252,27 @@ def test_a_wrong_name_is_refused_with_the_right_ones(options: dict[str, str], me
     with pytest.raises(DirectiveError) as failure:
         asked_for(**options)
     assert message in failure.value.msg
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_preset_shows_nothing_that_it_leaves_out(name: str) -> None:
+    _, state = PRESETS[name]
+    parts = PARTS[name]
+    told = presets.knowledge(parts)
+    assert set(state.show) <= set(told["rules"]) == set(parts.rules)
+    assert all(rule["norm"] == "none" for rule in told["rules"].values()) or "lrn" in told["sliders"]
+    assert "mu" in told["sliders"] or all(rule["momentum"] == "none" for rule in told["rules"].values())
+    with pytest.raises(DirectiveError) as failure:
+        asked_for(preset=name, show="GD, Adam")
+    assert failure.value.msg == f"no optimizer is called `Adam`; there are {', '.join(parts.rules)}"
+
+
+def test_there_is_no_phase_diagram_of_other_rules() -> None:
+    directive = Phases.__new__(Phases)
+    directive.options = {"show": "Momentum, GD"}
+    with pytest.raises(DirectiveError) as failure:
+        directive.run()
+    assert failure.value.msg == "there is no phase diagram of `GD`; there are those of Momentum, NAG"
 
 
 STATES = """

@@ -256,6 +256,12 @@ def test_a_path_that_diverges_is_shown_as_such(visit: Open) -> None:
     assert page.step == 101
     drawn = page.widget.locator(".play-plane .play-ghost").first.get_attribute("d")
     assert max(map(abs, map(float, re.findall(r"-?[\d.]+", drawn)))) < 1e5
+    for plot in ("plane", "loss"):
+        (out,) = page.widget.locator(f".play-{plot} .play-out").all()
+        assert out.get_attribute("d")
+    assert page.text(".play-loss").endswith("GD → ∞")
+    levels = page.widget.locator(".play-loss .play-ghost").first.get_attribute("d")
+    assert float(levels.split()[-1]) < 0  # out through the upper edge, and no plateau along it
 
 
 def test_a_link_restores_the_state(visit: Open) -> None:

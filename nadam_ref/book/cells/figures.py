@@ -24,6 +24,7 @@ from ... import paper
 from ...files import write_whole
 from ...rules import DIALECTS, RULES
 from ..cargo import CARGO
+from . import quadratic
 
 Array = NDArray[np.float64]
 Point = tuple[float, float]
@@ -214,6 +215,146 @@ def paths(
     return figure
 
 
+def paths_apart(by_label: Mapping[str, Array], *, xlim: Point, ylim: Point) -> Picture:
+    """Three paths `[T+1, 2]` in the ravine, each over contours of its own; in the last panel f against the step."""
+    figure = Picture(figsize=(7.0, 5.6))
+    *planes, loss = figure.subplots(2, 2).flat
+    for i, (plane, (label, θ)) in enumerate(zip(planes, by_label.items(), strict=True)):
+        style = _style(i, label) | {"label": label}
+        _contours(plane, ravine, xlim, ylim, [(0, 0)])
+        plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3)
+        plane.set(title=label, xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
+        plane.grid(False)
+        loss.plot(ravine(θ), **style, markevery=max(1, len(θ) // 8))
+        figure.data |= {f"{label} θ₁": θ[:, 0], f"{label} θ₂": θ[:, 1], f"{label} f": ravine(θ)}
+    loss.set(xlabel="step", ylabel=r"$f(\theta)$", yscale="log")
+    low, high = loss.get_ylim()
+    loss.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend
+    loss.legend(fontsize="small", loc="upper right")
+    last = {label: ravine(θ)[-1] for label, θ in by_label.items()}
+    figure.alt = _ranked(f"f(θ) after {len(θ) - 1} steps", last)
+    return figure
+
+
+#: An arrow of the step diagrams, by its part of the step.
+ARROWS: dict[str, dict[str, Any]] = {
+    "momentum": {"color": "#57606a", "linestyle": (0, (4, 2)), "linewidth": 1.6},
+    "gradient": {"color": "#C94A00", "linewidth": 1.8},
+    "step": {"color": "#1F6FB0", "linewidth": 6, "alpha": 0.35},
+}
+
+
+def _arrow(ax: Axes, part: str, start: Array, by: Array, label: str) -> None:
+    style = ARROWS[part] | {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 12, "arrowstyle": "-|>"}
+    ax.annotate("", (start[0] + by[0], start[1] + by[1]), (start[0], start[1]), arrowprops=style)
+    ax.plot([], [], label=label, **ARROWS[part])
+
+
+def look_ahead(θ: Array, m: Array, *, η: float, μ: float, xlim: Point, ylim: Point) -> Picture:
+    """One step of momentum and one of NAG in the ravine from the same θ and m, each as its two parts."""
+    figure = Picture(figsize=(7.0, 3.9))
+    carried = -η * μ * m
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, (title, at) in zip(axes, {"Momentum": θ, "NAG": θ + carried}.items(), strict=True):
+        corrected = -η * ravine_gradient(at)
+        _contours(ax, ravine, xlim, ylim, [(0, 0)])
+        _arrow(ax, "step", θ, carried + corrected, "the whole step")
+        _arrow(ax, "momentum", θ, carried, r"momentum, $-\eta\mu m$")
+        _arrow(ax, "gradient", θ + carried, corrected, r"gradient, $-\eta g$")
+        ax.plot(*θ, "o", color="#1f2328", markersize=6)
+        ax.plot(*at, "o", color="#C94A00", fillstyle="none", markersize=13, markeredgewidth=1.8)
+        ax.annotate(r"$\theta$", (θ[0], θ[1]), xytext=(-14, 8), textcoords="offset points")
+        ax.set(title=title, xlabel=r"$\theta_1$", xlim=xlim, ylim=ylim)
+        ax.grid(False)
+        figure.data |= {
+            f"{title} {axis}": np.array([θ[i], at[i], (θ + carried + corrected)[i]])
+            for i, axis in enumerate(("θ₁", "θ₂"))
+        }
+    axes[0].plot([], [], "o", color="#C94A00", fillstyle="none", markersize=9, label=r"here $g$ is measured")
+    axes[0].set_ylabel(r"$\theta_2$")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    ends = {title: float(figure.data[f"{title} θ₂"][-1]) for title in ("Momentum", "NAG")}
+    figure.alt = f"Both start at θ₂ = {θ[1]:.3g}. " + _ranked("θ₂ after the step", ends)
+    return figure
+
+
+def two_points(θ: Array, ahead: Array, *, xlim: Point, ylim: Point) -> Picture:
+    """NAG's θ and its look-ahead points, both `[T+1, 2]`, over the ravine, with the steps between them.
+
+    From a look-ahead point the gradient leads to the next θ, from there the momentum to the next look-ahead point.
+    """
+    figure = Picture(figsize=(7.0, 4.6))
+    ax = figure.subplots()
+    _contours(ax, ravine, xlim, ylim, [(0, 0)])
+    for part, start, end, label in (
+        ("gradient", ahead[:-1], θ[1:], r"gradient step, $-\eta g$"),
+        ("momentum", θ[1:], ahead[1:], r"momentum step, $-\eta\mu m$"),
+    ):
+        x, y = np.stack([start, end, np.full_like(end, np.nan)], axis=1).reshape(-1, 2).T
+        ax.plot(x, y, **ARROWS[part], label=label)
+    ax.plot(*θ.T, "o", color="#0B3C6F", markersize=7, label=r"$\theta$, look-ahead form")
+    ax.plot(*ahead.T, "s", color="#8A2F00", fillstyle="none", markersize=7, label=r"$\bar\theta$, rewritten form")
+    for t in (1, 2, 3):
+        for point, name, by in ((θ[t], r"\theta", (7, 4)), (ahead[t], r"\bar\theta", (-4, -16))):
+            ax.annotate(f"${name}_{t}$", (point[0], point[1]), xytext=by, textcoords="offset points")
+    ax.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
+    ax.grid(False)
+    ax.legend(loc="upper right", fontsize="small")
+    figure.data |= {"θ₁": θ[:, 0], "θ₂": θ[:, 1], "θ̄₁": ahead[:, 0], "θ̄₂": ahead[:, 1]}
+    lowest = {"θ": float(θ[:, 1].min()), "θ̄": float(ahead[:, 1].min())}
+    figure.alt = _ranked("Lowest θ₂", lowest)
+    return figure
+
+
+#: What the phase diagram shows of x = ηλ.
+PHASES = (2e-3, 6.0)
+
+
+def phases(names: Sequence[str], *, η: float, μ: float, κ: float, T: int = 40) -> Picture:
+    """Where momentum or NAG creeps, swings and diverges, by x = ηλ and μ; below, θ along and across at one setting.
+
+    The bar of the setting reaches from the smallest curvature, 1, to the largest, κ; a thin one is at the best setting.
+    """
+    figure = Picture(figsize=(1.4 + 2.8 * len(names), 5.4))
+    grid = np.meshgrid(np.geomspace(*PHASES, 500), np.linspace(0, 0.999, 300))
+    ends = np.array([η, η * κ])
+    axes = figure.subplots(2, len(names), height_ratios=(5, 2), sharey="row", squeeze=False)
+    for (plane, trace), name in zip(axes.T, names, strict=True):
+        found = quadratic.factor(name, *grid)
+        swings = (quadratic.discriminant(name, *grid) < 0) & (found < 1)
+        plane.contourf(*grid, swings, levels=[0.5, 1.5], colors=["#1F6FB0"], alpha=0.16)
+        plane.contourf(*grid, found >= 1, levels=[0.5, 1.5], colors=["#57606a"], alpha=0.45)
+        drawn = plane.contour(*grid, found, levels=[0.5, 0.7, 0.8, 0.9], colors="#57606a", linewidths=0.8)
+        places = [((1 - level) * (1 - 0.15 / level), 0.15) for level in drawn.levels]  # where the larger root is real
+        plane.clabel(drawn, fontsize=7.5, manual=places)
+        tuned = quadratic.best(name, κ)
+        plane.plot([tuned.η, tuned.η * κ], [tuned.μ] * 2, "o-", color="#1f2328", markerfacecolor="white", linewidth=1.2)
+        plane.plot(ends, [μ, μ], "o-", color="#1f2328", linewidth=3, markersize=7)
+        for x, text in ((3e-3, "creeps"), (0.3, "swings"), (4.9, "diverges")):
+            plane.text(
+                x,
+                0.06 if text == "creeps" else 0.93,
+                text,
+                fontsize=8.5,
+                rotation=90 * (text == "diverges"),
+                va="top" if text == "diverges" else "baseline",
+                ha="center" if text == "diverges" else "left",
+            )
+        plane.set(title=name, xscale="log", xlim=PHASES, ylim=(0, 1), xlabel=r"$\eta\lambda$")
+        plane.grid(False)
+        for label, x, dash in (("along", ends[0], "-"), ("across", ends[1], (0, (4, 2)))):
+            θ = quadratic.course(name, x, μ, T)
+            trace.plot(θ, linestyle=dash, color=look(name)["color"], label=label)
+            figure.data[f"{name} {label}"] = θ
+        trace.set(xlabel="step", ylim=(-1.1, 1.1))
+    axes[0, 0].set_ylabel(r"$\mu$")
+    axes[1, 0].set_ylabel(r"$\theta\,/\,\theta_0$")
+    axes[1, 0].legend(fontsize="small", loc="upper right")
+    slowest = {name: quadratic.slowest(name, η, μ, (1.0, κ)) for name in names}
+    figure.alt = _ranked(f"Factor of the slower direction at η = {η:.3g} and μ = {μ:.3g}, κ = {κ:g}", slowest)
+    return figure
+
+
 def curves(
     x: Sequence[float] | Array,
     by_label: Mapping[str, tuple[Array, Array, Array]],
@@ -258,16 +399,17 @@ def lines(
     xscale: str = "linear",
     yscale: str = "linear",
     level: float | None = None,
+    marks: int = 9,
 ) -> Picture:
     """Lines (x, y) by label in one panel, each with a marker of its own; `level` draws a thin line to compare with.
 
-    A label that is the name of a class or a dialect takes its look.
+    `marks`: how many markers a line has. A label that is the name of a class or a dialect takes its look.
     """
     figure = Picture()
     ax = figure.subplots()
     for i, (label, (x, y)) in enumerate(by_label.items()):
         style = _style(i, label)
-        places = np.geomspace(1, len(x), 9) if xscale == "log" else np.linspace(1, len(x), 9)
+        places = np.geomspace(1, len(x), marks) if xscale == "log" else np.linspace(1, len(x), marks)
         ax.plot(x, y, **style, markevery=list(np.unique(places.astype(int)) - 1), label=label)
         figure.data |= {f"{label} {xlabel}": np.asarray(x), f"{label} {ylabel}": np.asarray(y)}
     figure.alt = " ".join(

@@ -1,4 +1,4 @@
-"""``{optimizers}``: puts the widget on a page, with a picture of the same state where it cannot run."""
+"""``{optimizers}`` and ``{phases}``: a widget on a page, with a picture of the same state where it cannot run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,27 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from ...files import write_whole
-from ...rules import RULES
 from ..cargo import CARGO
 from ..cells import figures
 from ..fingerprints import sha256
-from .presets import PRESETS, State, knowledge, picture
+from .presets import PARTS, PRESETS, WHOLE, State, knowledge, picture
 from .surfaces import SURFACES
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("core", "state", "draw", "page", "plots", "widget")
+#: By the kind of node: the scripts of a page that has one, in their order, and the program that starts in it.
+SCRIPTS = {
+    "optimizers": ("core", "state", "draw", "page", "plots", "widget"),
+    "phases": ("draw", "page", "quadratic", "phases"),
+}
+PROGRAMS = {"optimizers": "nadamWidget", "phases": "nadamPhases"}
 
 
 class optimizers(nodes.Element):  # type: ignore[misc]  # docutils has no types
     """The widget's place inside its figure: the page's HTML has it, every other format has the picture alone."""
+
+
+class phases(nodes.Element):  # type: ignore[misc]
+    """The place of the phase diagram, as that of the widget."""
 
 
 class Optimizers(SphinxDirective):
@@ -47,20 +55,28 @@ class Optimizers(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The figure: picture, widget, caption."""
         alt, state = self._preset()
-        figure = nodes.figure(classes=["optimizers"])
-        self.set_source_info(figure)
-        name = self.options.get("name", f"optimizers-{self.env.new_serialno('optimizers')}")
         alt = self.options.get("alt", alt)
-        self.add_name(figure)
         figures.use_style()
-        drawn = picture(state)._repr_mimebundle_()  # what the widget begins with, and what a reader may download of it
-        figure["svg"], figure["cargo"] = drawn["image/svg+xml"], drawn[CARGO]
-        figure += nodes.image(uri=self._save(state, drawn["image/svg+xml"]), alt=alt)
-        figure += optimizers(
-            data={**knowledge(), "name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
+        name = self.options.get("name", f"optimizers-{self.env.new_serialno('optimizers')}")
+        widget = optimizers(
+            data={
+                **knowledge(PARTS.get(self.options.get("preset", "landing"), WHOLE)),
+                **{"name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
+            },
             label=alt,
             height=self.options.get("height", 320),
         )
+        return self.figure(picture(state), repr(state), alt, widget)
+
+    def figure(self, drawn: figures.Picture, key: str, alt: str, widget: nodes.Element) -> list[nodes.Node]:
+        """A figure with a picture and the widget that takes its place. `key` is all that the picture depends on."""
+        figure = nodes.figure(classes=["optimizers"])
+        self.set_source_info(figure)
+        self.add_name(figure)
+        bundle = drawn._repr_mimebundle_()  # what the widget begins with, and what a reader may download of it
+        figure["svg"], figure["cargo"] = bundle["image/svg+xml"], bundle[CARGO]
+        figure += nodes.image(uri=self._save(key, bundle["image/svg+xml"]), alt=alt)
+        figure += widget
         if "caption" in self.options:
             text, messages = self.state.inline_text(self.options["caption"], self.lineno)
             figure += nodes.caption("", "", *text, *messages)
@@ -76,47 +92,84 @@ class Optimizers(SphinxDirective):
             state = replace(state, surface=surface, **SURFACES[surface].begin)
         if "show" in self.options:
             shown = tuple(part.strip() for part in self.options["show"].split(","))
+            known = PARTS.get(name, WHOLE).rules
             for part in shown:
-                if part not in RULES:
-                    raise self.error(f"no optimizer is called `{part}`; there are {', '.join(RULES)}")
+                if part not in known:
+                    raise self.error(f"no optimizer is called `{part}`; there are {', '.join(known)}")
             state = replace(state, show=shown, of=state.of if state.of in shown else shown[-1])
         return alt, state
 
-    def _save(self, state: State, svg: str) -> str:
+    def _save(self, key: str, svg: str) -> str:
         """Put the picture among the staged sources, and return its address for an image node of any page."""
-        address = f"/_optimizers/{sha256(repr(state))[:16]}.svg"
+        address = f"/_optimizers/{sha256(key)[:16]}.svg"
         path = Path(f"{self.env.srcdir}{address}")
         path.parent.mkdir(exist_ok=True)
         write_whole(path, svg)
         return address
 
 
-def visit_html(self: Any, node: optimizers) -> None:
+class Phases(Optimizers):
+    """``{phases}``: the phase diagram of momentum and NAG, with a setting that the reader moves.
+
+    Options: `show` (default ``Momentum, NAG``), the setting `lr` and `mu` it begins with (default .03 and .8), in the
+    ravine's curvatures; `caption`, `name` and `alt` as for ``{optimizers}``.
+    """
+
+    option_spec = {  # noqa: RUF012 - as docutils declares it
+        **{name: directives.unchanged for name in ("show", "caption", "name", "alt")},
+        **dict.fromkeys(("lr", "mu"), float),
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """The figure: picture, diagram, caption."""
+        names = tuple(part.strip() for part in self.options.get("show", "Momentum, NAG").split(","))
+        for name in names:
+            if name not in ("Momentum", "NAG"):
+                raise self.error(f"there is no phase diagram of `{name}`; there are those of Momentum, NAG")
+        η, μ, κ = self.options.get("lr", 0.03), self.options.get("mu", 0.8), float(figures.RAVINE[-1])
+        alt = self.options.get("alt", f"Phase diagram of {' and '.join(names)}")
+        figures.use_style()
+        data = {
+            "names": names,
+            "looks": {name: knowledge()["rules"][name] for name in names},
+            "window": figures.PHASES,
+            "preset": {"lr": η, "mu": μ, "kappa": κ},
+        }
+        drawn = figures.phases(names, η=η, μ=μ, κ=κ)
+        return self.figure(drawn, f"phases {names} {η} {μ} {κ}", alt, phases(data=data, label=alt, height=270))
+
+
+def visit_html(self: Any, node: nodes.Element) -> None:
     """The place with its data, and the call that fills the place before the page is first painted."""
     data, label = (html.escape(x) for x in (json.dumps(node["data"], ensure_ascii=False), node["label"]))
     height = f"--play-height: {node['height']}px"
+    program = PROGRAMS[type(node).__name__]
     self.body.append(
         f'<div class="play" role="group" aria-label="{label}" style="{height}" data-told="{data}"></div>'
-        "<script>window.nadamWidget?.start(document.currentScript.previousElementSibling)</script>\n"
+        f"<script>window.{program}?.start(document.currentScript.previousElementSibling)</script>\n"
     )
 
 
-def skip(_self: Any, _node: optimizers) -> None:
+def skip(_self: Any, _node: nodes.Element) -> None:
     """Other formats have the picture."""
 
 
 def _load(app: Sphinx, _page: str, _template: str, _context: dict[str, Any], doctree: Any) -> None:
     """Only pages with a widget load it."""
-    if doctree is not None and next(doctree.findall(optimizers), None) is not None:
+    if doctree is None:
+        return
+    kinds = {type(node).__name__ for node in doctree.findall() if type(node).__name__ in SCRIPTS}
+    if kinds:
         app.add_css_file("optimizers/widget.css")
-        for name in SCRIPTS:
-            app.add_js_file(f"optimizers/{name}.js")
+    for script in dict.fromkeys(name for kind in sorted(kinds) for name in SCRIPTS[kind]):
+        app.add_js_file(f"optimizers/{script}.js")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    app.add_node(optimizers, html=(visit_html, skip), latex=(skip, skip), text=(skip, skip))
-    app.add_directive("optimizers", Optimizers)
+    for node, name, directive in ((optimizers, "optimizers", Optimizers), (phases, "phases", Phases)):
+        app.add_node(node, html=(visit_html, skip), latex=(skip, skip), text=(skip, skip))
+        app.add_directive(name, directive)
     app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(STATIC)))
     app.connect("html-page-context", _load)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -64,6 +64,28 @@ PRESETS: dict[str, tuple[str, State]] = {
 }
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What of the widget is on the page: no more than the reader has met.
+
+    `sliders` are those of `static/optimizers/page.js`. `step` is how a step is taken apart: not at all (``none``), as
+    ``arrows``, or as arrows and the six numbers of the one update (``numbers``), with dialects and schedules.
+    """
+
+    rules: tuple[str, ...] = tuple(RULES)
+    sliders: tuple[str, ...] = ("lr", "lrn", "mu", "nu")
+    step: str = "numbers"
+
+
+WHOLE = Parts()
+#: By preset, where it is less than the whole.
+PARTS = {
+    "descent": Parts(("GD",), ("lr",), "none"),
+    "momentum": Parts(("GD", "Momentum"), ("lr", "mu"), "arrows"),
+    "nesterov": Parts(("GD", "Momentum", "NAG"), ("lr", "mu"), "arrows"),
+}
+
+
 def paths(state: State, steps: int | None = None) -> dict[str, Array]:
     """θ_0 … θ_T, [T+1, 2] float64, of each optimizer that is shown, from the paper's boxes. T is the surface's own."""
     surface = SURFACES[state.surface]
@@ -110,11 +132,13 @@ def picture(state: State) -> figures.Picture:
     return figures.paths(paths(state), f=surface.f, xlim=surface.xlim, ylim=surface.ylim, minima=surface.minima)
 
 
-def knowledge() -> dict[str, Any]:
+def knowledge(parts: Parts = WHOLE) -> dict[str, Any]:
     """What the browser gets to know of rules, looks, dialects and surfaces, which are defined in Python alone."""
     shown = ("title", "formula", "xlim", "ylim", "levels", "minima", "steps", "begin")
     return {
-        "rules": {name: {**asdict(rule), **_look(name)} for name, rule in RULES.items()},
+        "sliders": parts.sliders,
+        "step": parts.step,
+        "rules": {name: {**asdict(RULES[name]), **_look(name)} for name in parts.rules},
         "dialects": {name: asdict(dialect) for name, dialect in DIALECTS.items()},
         "surfaces": {name: {key: getattr(surface, key) for key in shown} for name, surface in SURFACES.items()},
     }

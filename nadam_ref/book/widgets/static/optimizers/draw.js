@@ -88,6 +88,19 @@
 
   const mark = (shape, r, x, y) => `M${place(x, y)}${SHAPES[shape](r)}`;
 
+  // The part of the segment from p to q inside the box [0, width] × [0, height], as two shares of its length, or null.
+  function within([x, y], [u, v], [width, height]) {
+    let from = 0, to = 1;
+    for (const [start, by, most] of [[x, u - x, width], [y, v - y, height]]) {
+      const ends = by === 0 ? (start < 0 || start > most ? [1, 0] : [0, 1]) : [-start / by, (most - start) / by];
+      from = Math.max(from, Math.min(...ends));
+      to = Math.min(to, Math.max(...ends));
+    }
+    return from < to ? [from, to] : null;
+  }
+
+  const along = ([x, y], [u, v], share) => [x + share * (u - x), y + share * (v - y)];
+
   // A line through points of the screen that is drawn up to any moment: to where it first goes so far out that nothing
   // of it can be seen again. What was written of it before is kept, because it is drawn sixty times a second.
   class Trace {
@@ -95,11 +108,16 @@
       this.points = [];
       this.lines = [];
       this.marks = [];
-      let line = "", marks = "";
-      for (let k = 0; k < X.length && Math.abs(X[k]) < far && Math.abs(Y[k]) < far; k++) {
-        this.points.push([X[k], Y[k]]);
-        this.lines.push((line += `${k ? "L" : "M"}${place(X[k], Y[k])}`));
-        this.marks.push((marks += k % every ? "" : mark(shape, 0.62 * HALF[shape], X[k], Y[k])));
+      let line = "", marks = "", inside = true;
+      for (let k = 0; k < X.length && inside; k++) {
+        inside = Math.abs(X[k]) < far && Math.abs(Y[k]) < far;
+        if (!inside && !(k > 0 && Number.isFinite(X[k]) && Number.isFinite(Y[k]))) break;
+        // the last point, if it is too far out for a drawing, is where the line gets so far
+        const out = Math.max(Math.abs(X[k]), Math.abs(Y[k]));
+        const point = inside ? [X[k], Y[k]] : along(this.points[k - 1], [X[k], Y[k]], Math.min(1, far / out));
+        this.points.push(point);
+        this.lines.push((line += `${k ? "L" : "M"}${place(...point)}`));
+        this.marks.push((marks += k % every || !inside ? "" : mark(shape, 0.62 * HALF[shape], ...point)));
       }
       this.shape = shape;
       this.last = this.points.length - 1;
@@ -117,6 +135,19 @@
 
     get whole() {
       return this.lines.at(-1) ?? "";
+    }
+
+    // Where the line leaves a box for good, as the last stretch of it inside; null if it ends inside.
+    exit(box) {
+      const { points } = this;
+      let found = null;
+      for (let k = 1; k < points.length; k++) {
+        const shares = within(points[k - 1], points[k], box);
+        if (!shares) continue;
+        const [from, to] = shares.map((share) => along(points[k - 1], points[k], share));
+        found = shares[1] < 1 ? [from, to] : null;
+      }
+      return found;
     }
   }
 

@@ -9,7 +9,7 @@
     for (let k = low; k < high; k++) for (const d of [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) found.push(+`${d}e${k}`);
     return [...found, +`1e${high}`];
   };
-  const MU = [0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+  const MU = [0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
   const NU = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999];
   // By the state's name: letter, hint, what a screen reader says, and the values at which the slider stops.
   const SLIDERS = {
@@ -38,8 +38,9 @@
   // In few letters, for a legend.
   const brief = (x) => show(x, x !== 0 && (x < 1e-3 || x >= 1e4) ? 1 : 2);
 
-  // θ ← …, with the letters of the one update that a rule uses.
-  function formula(rule) {
+  // θ ← …, with the letters of the one update that a rule uses; plainly, with those of the rule itself.
+  function formula(rule, plain) {
+    if (plain) return `θ ← θ − η ${rule.momentum === "none" ? "g" : rule.nesterov ? "(μ m + g)" : "m"}`;
     const top = rule.momentum === "none" ? "g" : rule.nesterov ? "(a m + c g)" : "a m";
     const under = { none: "", sum: " / (√n + ε)", rms: " / (d √n + ε)", max: " / (n + ε)" }[rule.norm];
     return `θ ← θ − η ${top}${under}`;
@@ -50,8 +51,9 @@
   const select = (key, said, table) => `<select data-select="${key}" aria-label="${said}">${options(table)}</select>`;
   const button = (does, text) => `<button type="button" data-do="${does}">${text}</button>`;
 
-  // The ten rules by momentum (rows) and norm (columns), as switches that are the legend too.
+  // The rules by momentum (rows) and norm (columns), as switches that are the legend too; in one row if none has a norm.
   function chooser(rules) {
+    const few = Object.values(rules).every(({ norm }) => norm === "none");
     const area = (i, j) => `--row: ${i}; --column: ${j}`;
     const chips = Object.entries(rules).map(([name, look]) => {
       const row = look.nesterov ? 2 : look.momentum === "none" ? 0 : 1, column = Object.keys(COLUMNS).indexOf(look.norm);
@@ -62,12 +64,13 @@
     });
     const heads = Object.values(COLUMNS).map((text, k) => `<span style="${area(1, k + 2)}">${text}</span>`);
     const sides = ROWS.map((text, k) => `<span class="play-side" style="${area(k + 2, 1)}">${text}</span>`);
-    const all = [...heads, ...sides, ...chips].join("");
-    return `<div class="play-chooser" role="group" aria-label="Optimizers shown">${all}</div>`;
+    const all = (few ? chips : [...heads, ...sides, ...chips]).join("");
+    return `<div class="play-chooser${few ? " play-few" : ""}" role="group" aria-label="Optimizers shown">${all}</div>`;
   }
 
-  function slider(key) {
-    const [letter, hint, said, stops] = SLIDERS[key];
+  function slider(key, told) {
+    const [letter, norm, said, stops] = SLIDERS[key];
+    const hint = key === "lr" && !told.sliders.includes("lrn") ? "learning rate" : norm;
     return `<label class="play-row"><span>${letter} <small>${hint}</small></span><input type="range" data-slide="${key}"
       aria-label="${said}" min="0" max="${stops.length - 1}"><output></output></label>`;
   }
@@ -76,6 +79,7 @@
     `<label class="play-row play-choice"><span>${letter} <small>${hint}</small></span>${select(key, said, table)}</label>`;
 
   function page(told) {
+    const whole = told.step === "numbers";
     const titles = Object.fromEntries(Object.entries(told.surfaces).map(([key, { title }]) => [key, title]));
     const known = Object.fromEntries(Object.entries(told.dialects).map(([key, dialect]) => [key, dialect.label]));
     const numbers = Object.entries(NUMBERS).map(([key, letter]) => `<div><dt>${letter}</dt><dd data-number="${key}"></dd></div>`);
@@ -91,12 +95,12 @@
         <input type="range" data-scrub min="0" aria-label="Step"><output class="play-step"></output>
         ${button("reset", "Reset")}${button("link", "Link")}</div>
       <div class="play-controls">${chooser(told.rules)}
-        <div>${choice("surface", "f", "function", "Function", titles)}${Object.keys(SLIDERS).map(slider).join("")}</div>
-        ${choice("dialect", "Nadam", "as in", "Dialect of Nadam and NadaMax", known)}
-        ${choice("psi", "μ", "schedule", "Schedule of the momentum", SCHEDULES)}</div>
-      <div class="play-anatomy"><svg class="play-lens" aria-hidden="true"></svg><div>
+        <div>${choice("surface", "f", "function", "Function", titles)}${told.sliders.map((key) => slider(key, told)).join("")}</div>
+        ${whole ? choice("dialect", "Nadam", "as in", "Dialect of Nadam and NadaMax", known) : ""}
+        ${whole ? choice("psi", "μ", "schedule", "Schedule of the momentum", SCHEDULES) : ""}</div>
+      <div class="play-anatomy"${told.step === "none" ? " hidden" : ""}><svg class="play-lens" aria-hidden="true"></svg><div>
         <p><span>One step of ${select("of", "Optimizer taken apart", {})}</span><span class="play-formula"></span></p>
-        <dl>${numbers.join("")}</dl><ul>${legend.join("")}</ul></div></div>
+        <dl${whole ? "" : " hidden"}>${numbers.join("")}</dl><ul>${legend.join("")}</ul></div></div>
       <p class="play-said" role="status"></p>`;
   }
 

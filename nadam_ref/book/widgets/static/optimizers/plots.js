@@ -4,9 +4,10 @@
 (function (root) {
   const { scalars, anatomy, surfaces } = root.nadamCore;
   const { make, set, say, scale, place, regions, closed, Trace, arrow, dashes } = root.nadamDraw;
-  const { NUMBERS, show, formula, superscript } = root.nadamPage;
+  const { NUMBERS, show, brief, formula, superscript } = root.nadamPage;
 
   const LEFT = 42, RIGHT = 10, BELOW = 24; // margins of the losses
+  const FAR = 50; // heights of the losses: all decades of a number
   const BANDS = 9, MARKS = { path: 24, loss: 8 };
 
   const write = (parent, x, y, said, anchor = "start") => {
@@ -67,19 +68,33 @@
       this.axes(state, runs);
       this.track.replaceChildren();
       this.lines = {};
+      let lost = 0;
       for (const [name, made] of Object.entries(runs)) {
         const look = this.told.rules[name];
         const on = (i, to) => Array.from({ length: made.T + 1 }, (_, t) => to(made.theta[2 * t + i]));
         const every = (marks) => Math.max(1, Math.round(made.T / marks)), steps = Array.from(made.loss, (_, t) => this.lx(t));
         const path = new Trace(on(0, this.x), on(1, this.y), 5 * this.plane.width, look.marker, every(MARKS.path));
-        const loss = new Trace(steps, Array.from(made.loss, this.ly), Infinity, look.marker, every(MARKS.loss));
+        const loss = new Trace(steps, Array.from(made.loss, this.ly), FAR * this.loss.height, look.marker, every(MARKS.loss));
         this.lines[name] = [this.curve(this.track, look, path), this.curve(this.losses, look, loss)];
+        this.leave(this.track, look, path, this.plane);
+        const gone = this.leave(this.losses, look, loss, this.loss);
+        if (gone) write(this.losses, this.loss.width - RIGHT, 42 + 15 * lost++, `${name} → ${brief(made.loss[made.T])}`, "end");
       }
       const [a, b] = state.start;
       set(this.handle, {
         transform: `translate(${place(this.x(a), this.y(b))})`,
         "aria-label": `Start, ${show(a)}, ${show(b)}. Arrow keys move it; with Shift, less.`,
       });
+    }
+
+    // A line that leaves the picture for good ends in an arrow at its edge.
+    leave(parent, look, trace, { width, height }) {
+      const last = trace.exit([width, height]);
+      if (!last) return false;
+      const [[x, y], [u, v]] = last, share = 26 / Math.hypot(u - x, v - y);
+      const d = arrow([u - share * (u - x), v - share * (v - y)], [u, v], 13);
+      make("path", { class: "play-out", d, style: `--look: ${look.colour}` }, parent);
+      return true;
     }
 
     curve(parent, look, trace) {
@@ -97,11 +112,10 @@
       const first = Math.max(surfaces[surface].f(...start), 1e-6), top = Math.ceil(Math.log10(first) + 0.3);
       let least = first;
       for (const { loss } of Object.values(runs)) for (const x of loss) if (x > 0 && x < least) least = x;
-      const bottom = Math.max(Math.min(Math.floor(Math.log10(least)), top - 2), top - 12);
+      const bottom = Math.max(Math.min(Math.floor(Math.log10(least)), top - 2), top - 20);
       const down = scale([bottom, top], [height - BELOW, 10]);
       this.lx = scale([0, T], [LEFT, width - RIGHT]);
-      // what is above the axis, not finite included, runs along its upper edge
-      this.ly = (value) => (value < 10 ** top ? Math.min(down(Math.log10(value)), height - BELOW) : 4);
+      this.ly = (value) => Math.min(down(Math.log10(value)), height - BELOW);
       svg.replaceChildren();
       const axes = make("g", {}, svg);
       for (let k = top; k >= bottom; k -= Math.ceil((top - bottom) / 6)) {
@@ -126,8 +140,10 @@
 
     // One step taken apart, in numbers, and as arrows: at their true length among the paths, and enlarged beside.
     dissect({ of }, made, t) {
+      if (this.told.step === "none") return;
+      const plain = this.told.step === "arrows";
       const { rule } = made, put = (kind, key, text) => say(this.find(`[data-${kind}="${key}"]`), text);
-      say(this.find(".play-formula"), formula(rule));
+      say(this.find(".play-formula"), formula(rule, plain));
       for (const group of [this.arrows, this.lens.svg]) {
         group.replaceChildren();
         set(group, { style: `--look: ${this.told.rules[of].colour}` });
@@ -136,7 +152,11 @@
       const read = { mu: rule.momentum !== "none", nu: rule.norm === "rms" || rule.norm === "max" };
       for (const key of Object.keys(NUMBERS)) put("number", key, t > 0 && (read[key] ?? true) ? show(six[key]) : "–");
       const fresh = rule.momentum === "mean" ? "a (1−μ) g" : "a g";
-      const names = {
+      const names = plain ? {
+        momentum: rule.momentum === "none" ? "no momentum" : `momentum${rule.nesterov ? " of the next step" : ""}, −η μ m`,
+        gradient: "gradient, −η g",
+        whole: "step",
+      } : {
         momentum: rule.nesterov ? "look-ahead, a m" : rule.momentum === "none" ? "no momentum" : "momentum, a μ m",
         gradient: `gradient, ${rule.nesterov || rule.momentum === "none" ? "c g" : fresh}`,
         whole: "step",

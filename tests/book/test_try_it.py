@@ -1,0 +1,231 @@
+"""Every *Try it* of the chapters: a test carries out what it says, in the browser, and looks for what it promises."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import opened
+from small_book import ROOT
+
+from nadam_ref.book.build import notebooks
+from nadam_ref.book.cells import quadratic
+
+NUMBER = "arrow => arrow.textContent.split(': ')[1].replaceAll('−', '-').split(', ').map(Number)"
+
+
+class Play:
+    """One widget on a chapter's page, and what a reader does to it."""
+
+    def __init__(self, tab: Any, name: str) -> None:
+        self.tab, self.box = tab, tab.locator(f"#{name} .play")
+
+    def slide(self, key: str, value: float) -> None:
+        """Move a slider, by its arrow keys, until it shows the value."""
+        slider = self.box.locator(f'[data-slide="{key}"]')
+        shown = slider.locator("+ output")
+        slider.focus()
+        slider.press("Home")
+        for _ in range(500):
+            if float(shown.text_content()) >= value:
+                break
+            slider.press("ArrowRight")
+            self.settle()
+        assert float(shown.text_content()) == value
+
+    def settle(self) -> None:
+        self.tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def step_to(self, t: int) -> None:
+        self.box.locator("[data-scrub]").fill(str(t))
+        self.settle()
+
+    def drag(self, grip: str, by: tuple[float, float]) -> None:
+        box = self.box.locator(grip).first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.tab.mouse.move(x, y)
+        self.tab.mouse.down()
+        self.tab.mouse.move(x + by[0], y + by[1], steps=5)
+        self.tab.mouse.up()
+        self.settle()
+
+    def path(self, name: str) -> list[list[float]]:
+        """θ_0 … θ_T of an optimizer."""
+        flat = self.box.evaluate(f"(box) => [...box.widget.runs['{name}'].theta]")
+        return [flat[k : k + 2] for k in range(0, len(flat), 2)]
+
+    def loss(self, name: str, t: int) -> float:
+        return float(self.box.evaluate(f"(box) => box.widget.runs['{name}'].loss[{t}]"))
+
+    def arrow(self, part: str) -> list[float]:
+        """What is written beside an arrow of the step that is taken apart."""
+        return list(self.box.locator(f'[data-arrow="{part}"]').evaluate(NUMBER))
+
+    def outs(self) -> tuple[int, int]:
+        """Arrows at the edge, where something leaves the picture for good: of the plane and of the losses."""
+        return tuple(self.box.locator(f".play-{name} .play-out:not([d=''])").count() for name in ("plane", "loss"))  # type: ignore[return-value]
+
+    def cell(self, name: str, which: str) -> tuple[float, str]:
+        """The factor of a direction in a phase diagram, and how θ goes."""
+        number, kind = self.box.locator(f'[data-cell="{name} {which}"]').text_content().split()
+        return float(number), kind
+
+    def worst(self, name: str) -> float:
+        return max(self.cell(name, which)[0] for which in ("along", "across"))
+
+    def best(self, name: str) -> None:
+        self.box.locator(f'[data-best="{name}"]').click()
+        self.settle()
+
+    @property
+    def setting(self) -> dict[str, float]:
+        return dict(self.box.evaluate("(box) => box.phases.state"))
+
+    def bar(self, name: str) -> tuple[list[float], list[float]]:
+        """The ends of a phase diagram's bar, and those of the swinging wedge at its height, in pixels."""
+        return tuple(  # type: ignore[return-value]
+            self.box.evaluate(
+                """(box, name) => {
+          const { x, ends } = box.phases.planes.find((plane) => plane.name === name), { mu } = box.phases.state;
+          const wedge = [(1 - Math.sqrt(mu)) ** 2, (1 + Math.sqrt(mu)) ** 2].map((at) => x(Math.log10(at)));
+          return [ends.map((end) => Number(end.getAttribute("cx"))), wedge];
+        }""",
+                name,
+            )
+        )
+
+
+@pytest.fixture
+def play(browser: Any, whole_book: Path) -> Callable[[str, str], AbstractContextManager[Play]]:
+    """Opens a chapter's page at one of its widgets; afterwards nothing may have been said on the console."""
+
+    @contextmanager
+    def go(chapter: str, name: str) -> Iterator[Play]:
+        with opened(browser, (whole_book / "notebooks" / f"{chapter}.html").as_uri()) as (tab, seen):
+            yield Play(tab, name)
+            assert (seen.console, seen.asked) == ([], [])
+
+    return go
+
+
+#: The widgets of these chapters' *Try it*s: each has its tests below.
+TRIED = {
+    "01_gradient_descent": ["fig-try-descent"],
+    "02_momentum": ["fig-try-momentum", "fig-momentum-phases"],
+    "03_nesterov": ["fig-try-nesterov", "fig-phases"],
+}
+
+
+@pytest.mark.parametrize("chapter", TRIED)
+def test_every_try_it_is_tried(chapter: str) -> None:
+    cells = notebooks.read(ROOT / "notebooks" / f"{chapter}.ipynb").cells
+    texts = [cell.source for cell in cells if "**Try it.**" in cell.source]
+    assert [re.search(r":name: (\S+)", text)[1] for text in texts] == TRIED[chapter]  # type: ignore[index]
+
+
+def test_chapter_1_the_rate_and_the_floor(play: Any) -> None:
+    with play("01_gradient_descent", "fig-try-descent") as it:
+        assert it.box.locator("[data-name]").count() == 1  # what the chapter has introduced, and no more
+        assert it.box.locator("[data-slide]").count() == 1
+        assert not it.box.locator(".play-anatomy").is_visible()
+        for rate, grows in ((0.08, -1), (0.1, 0), (0.12, 1)):
+            it.slide("lr", rate)
+            across = [θ[1] for θ in it.path("GD")]
+            last = abs(across[-1])
+            assert all(a * b < 0 for a, b in itertools.pairwise(across))  # it swings
+            assert [last < 1e-6, last == pytest.approx(1.2), last > 1e3][grows + 1]
+            assert it.outs() == ((1, 1) if grows == 1 else (0, 0))
+        it.slide("lr", 0.08)
+        up = it.box.evaluate("(box) => { const { y } = box.widget.plots; return y(0) - y(1.2); }")
+        it.drag(".play-ring", (0, up))
+        assert abs(it.path("GD")[0][1]) < 0.02
+        for rate in (0.05, 0.08, 0.1):
+            it.slide("lr", rate)
+            along = [θ[0] for θ in it.path("GD")]
+            assert all(b / a > 0.9 - 1e-9 for a, b in itertools.pairwise(along))
+
+
+def test_chapter_2_less_and_more_momentum(play: Any) -> None:
+    with play("02_momentum", "fig-try-momentum") as it:
+        assert [chip.get_attribute("data-name") for chip in it.box.locator("[data-name]").all()] == ["GD", "Momentum"]
+        it.slide("mu", 0)
+        assert it.path("Momentum") == it.path("GD")
+        turned = []
+        for μ in (0.5, 0.8, 0.9, 0.95):
+            it.slide("mu", μ)
+            turned.append(max(abs(θ[1]) for θ in it.path("Momentum")[3:]))
+        assert turned == sorted(turned)
+        it.slide("lr", 0.12)
+        it.slide("mu", 0.4)
+        assert it.outs() == (1, 1)
+        assert it.loss("GD", 30) > 1e3
+        assert it.loss("Momentum", 30) < 1e-6
+
+
+def test_chapter_2_the_bar_and_the_wedge(play: Any) -> None:
+    with play("02_momentum", "fig-momentum-phases") as it:
+        assert it.box.locator("[data-phase]").count() == 1
+        it.best("Momentum")
+        ends, wedge = it.bar("Momentum")
+        assert ends == pytest.approx(wedge, abs=0.5)
+        assert it.worst("Momentum") == pytest.approx(quadratic.best("Momentum", 20).factor, abs=6e-4)
+        tuned = it.setting["mu"]
+        it.slide("kappa", 100)
+        ends, wedge = it.bar("Momentum")
+        assert ends[0] < wedge[0] - 5
+        it.best("Momentum")
+        ends, wedge = it.bar("Momentum")
+        assert ends == pytest.approx(wedge, abs=0.5)
+        assert it.setting["mu"] > tuned
+
+
+def test_chapter_3_when_the_gradient_turns(play: Any) -> None:
+    with play("03_nesterov", "fig-try-nesterov") as it:
+        for name, turns in (("NAG", 2), ("Momentum", 3)):
+            it.box.locator('[data-select="of"]').select_option(name)
+            for t in range(1, turns + 1):
+                it.step_to(t)
+                momentum, gradient = it.arrow("momentum")[1], it.arrow("gradient")[1]
+                assert (momentum * gradient < 0) == (t == turns), (name, t)
+
+
+def test_chapter_3_each_at_its_best(play: Any) -> None:
+    with play("03_nesterov", "fig-phases") as it:
+        it.best("Momentum")
+        momentums, tuned = it.worst("Momentum"), it.setting["mu"]
+        ends, wedge = it.bar("Momentum")
+        assert ends == pytest.approx(wedge, abs=0.5)
+        assert it.cell("NAG", "across")[1] == "diverges"
+        assert it.box.locator('[data-cell="NAG steps"]').text_content() == "never"
+        it.best("NAG")
+        assert momentums < it.worst("NAG") < it.worst("Momentum") < 1
+        nags = it.setting["mu"]
+        it.slide("kappa", 100)
+        for name, before in (("Momentum", tuned), ("NAG", nags)):
+            it.best(name)
+            assert it.setting["mu"] > before
+
+
+@pytest.mark.parametrize(("chapter", "name"), [("02_momentum", "fig-momentum-phases"), ("03_nesterov", "fig-phases")])
+def test_the_bar_follows_mouse_and_keys(play: Any, chapter: str, name: str) -> None:
+    with play(chapter, name) as it:
+        it.box.locator(".phase-plane").first.scroll_into_view_if_needed()
+        before = it.setting
+        it.drag(".phase-bar", (20, 30))
+        after = it.setting
+        assert after["lr"] > before["lr"]
+        assert after["mu"] < before["mu"]
+        it.box.locator(".play-handle").last.focus()
+        for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowUp"):
+            it.tab.keyboard.press(key)
+        it.settle()
+        assert it.setting["lr"] == pytest.approx(after["lr"] * 10**-0.05, rel=0.01)
+        assert it.setting["mu"] == pytest.approx(after["mu"] + 0.06, abs=2e-3)
+        it.tab.wait_for_function(f"() => document.querySelector('#{name} [role=status]').textContent")
+        heard = it.box.locator("[role=status]").text_content()
+        assert it.box.locator('[data-cell="Momentum along"]').text_content() in heard
