@@ -409,6 +409,34 @@ def test_the_length_of_the_reports_step_on_a_constant_gradient():
         assert env["r_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
 
 
+def test_the_length_of_iclrs_steps():
+    box = partial(paper.nadam_iclr, **{key: HYPER[key] for key in "μψ"})
+    lengths = -np.diff(paper.path(box, [0.0], lambda θ, t: np.ones(1), T, η=1.0, ε=0.0)[:, 0])
+    env = {}
+    for t in range(1, T + 1):
+        environment(t, env)
+        latex.execute(EQUATIONS["eq-iclr-length"], env)
+        assert env["r_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
+
+
+def test_the_nadam_to_copy_is_the_packages():
+    (code,) = (
+        "".join(cell["source"])
+        for cell in json.loads((NOTEBOOKS[0].parent / "08_nadam.ipynb").read_text(encoding="utf-8"))["cells"]
+        if "".join(cell["source"]).startswith("class TinyNadam")
+    )
+    namespace = {"torch": torch}
+    exec(code, namespace)
+    tiny, ours = (torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64)) for _ in range(2))
+    one = namespace["TinyNadam"]([tiny, torch.nn.Parameter(torch.ones(2))])  # the second never has a gradient
+    other = nadam_ref.Nadam([ours], lr=2e-3, betas=(0.9, 0.999), eps=1e-8, dialect="constant")
+    for step in range(50):
+        for p in (tiny, ours):
+            p.grad = torch.cos(3 * p.detach() + step)
+        one.step(), other.step()
+    torch.testing.assert_close(tiny, ours, rtol=1e-12, atol=1e-14)
+
+
 def test_the_shortfall_of_the_accidental_warm_up():
     lengths = -np.diff(paper.path(paper.nadam, [0.0], lambda θ, t: np.ones(1), 400, η=1.0, μ=0.99, ε=0.0)[:, 0])
     for t in (20, 100, 400):

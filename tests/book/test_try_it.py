@@ -15,6 +15,7 @@ from small_book import ROOT
 
 from nadam_ref.book.build import notebooks
 from nadam_ref.book.cells import quadratic
+from nadam_ref.rules import DIALECTS
 
 NUMBER = "arrow => arrow.textContent.split(': ')[1].replaceAll('−', '-').split(', ').map(Number)"
 
@@ -118,6 +119,7 @@ TRIED = {
     "01_gradient_descent": ["fig-try-descent"],
     "02_momentum": ["fig-try-momentum", "fig-momentum-phases"],
     "03_nesterov": ["fig-try-nesterov", "fig-phases"],
+    "08_nadam": ["fig-try-nadam"],
 }
 
 
@@ -209,6 +211,17 @@ def test_chapter_3_each_at_its_best(play: Any) -> None:
         for name, before in (("Momentum", tuned), ("NAG", nags)):
             it.best(name)
             assert it.setting["mu"] > before
+
+
+def test_chapter_8_each_dialect_takes_another_step(play: Any) -> None:
+    with play("08_nadam", "fig-try-nadam") as it:
+        it.step_to(5)
+        steps = {}
+        for dialect in DIALECTS:
+            it.box.locator('[data-select="dialect"]').select_option(dialect)
+            it.settle()
+            steps[dialect] = (*it.arrow("momentum"), *it.arrow("gradient"))
+        assert len(set(steps.values())) == len(DIALECTS)
 
 
 @pytest.mark.parametrize(("chapter", "name"), [("02_momentum", "fig-momentum-phases"), ("03_nesterov", "fig-phases")])

@@ -58,7 +58,7 @@ PRESETS: dict[str, tuple[str, State]] = {
     "norms": ("AdaGrad, RMSProp and MaxProp in a ravine", on("ravine", "AdaGrad", "MaxProp", "RMSProp")),
     "adam": ("Momentum, RMSProp and Adam on Beale's function", on("beale", "Momentum", "RMSProp", "Adam")),
     "adamax": ("Adam and AdaMax on Rosenbrock's function", on("rosenbrock", "Adam", "AdaMax")),
-    "nadam": ("Adam and Nadam on Rosenbrock's function", on("rosenbrock", "Adam", "Nadam")),
+    "nadam": ("Adam and Nadam on Rosenbrock's function", on("rosenbrock", "Adam", "Nadam", psi=0.004)),
     "nadamax": ("AdaMax and NadaMax on Rosenbrock's function", on("rosenbrock", "AdaMax", "NadaMax")),
     "all": ("All ten optimizers on a saddle", on("saddle", *RULES, of="Nadam")),
 }
