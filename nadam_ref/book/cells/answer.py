@@ -98,7 +98,7 @@ def _sign(x: Comparison | None) -> int:
 
 def _line(line: Line) -> str:
     title, chapter = TASKS[line.it.task]
-    text = f"[{title}](../notebooks/{chapter}.ipynb) at the size `{line.it.profile}`: {_size(line.own)}"
+    text = f"[{title.capitalize()}](../notebooks/{chapter}.ipynb) at the size `{line.it.profile}`: {_size(line.own)}"
     if line.common is not None and line.rate is not None:
         turns = _sign(line.own) * _sign(line.common) < 0
         text += f"; at one rate for both, η = {line.rate:g}, {'it turns round: ' if turns else ''}{_size(line.common)}"
