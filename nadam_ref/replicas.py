@@ -80,6 +80,7 @@ class Replicas:
         `grads`: gradients `[R, …]` by parameter name; a parameter without one is skipped. A sparse gradient with
         `sparse_dim() == 2`, indices (replica, row), is row-lazy: the rows that occur take a step of their own.
         """
+        self.settings = self.settings.replaced(**self.numbers)  # where one may have been replaced
         for name in grads:
             if not self.state.get(name):
                 self.state[name] = self._start(self.params[name])

@@ -69,6 +69,30 @@ def test_equal_to_separate_optimizers(variant: Variant, more: Any) -> None:
             torch.testing.assert_close(x[r], p.detach(), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("written", [False, True], ids=["replaced", "written in place"])
+def test_a_rate_that_changes_between_steps(name: str, fused: bool, written: bool) -> None:
+    params = {"w": randn(R, 4)}
+    single = [params["w"][r].clone().requires_grad_() for r in range(R)]
+    rates = torch.tensor([0.1, 0.2, 0.05], dtype=torch.float64)
+    runs = Replicas(OPTIMIZERS[name], params, lr=rates.tolist(), fused=fused)
+    optimizers = [OPTIMIZERS[name]([p], lr=float(rate)) for p, rate in zip(single, rates, strict=True)]
+    for i in range(5):
+        now = rates * 0.7**i
+        if written:
+            runs.numbers["lr"].copy_(now)
+        else:
+            runs.numbers["lr"] = now
+        grads = randn(R, 4, seed=10 + i)
+        runs.step({"w": grads})
+        for r in range(R):
+            single[r].grad = grads[r].clone()
+            optimizers[r].param_groups[0]["lr"] = float(now[r])
+            optimizers[r].step()
+            torch.testing.assert_close(params["w"][r], single[r].detach(), rtol=1e-12, atol=1e-13)
+
+
 @every_variant_with_box
 @pytest.mark.parametrize("counts", ["own", "common"])
 def test_row_lazy_replicas_are_row_lazy_runs(variant: Variant, counts: str) -> None:
