@@ -24,6 +24,7 @@ import nadam_ref
 from ...files import write_whole
 from .. import find_root
 from ..cargo import CARGO
+from ..light import light
 from . import citation, downloads
 
 FOLDER = "_downloads"
@@ -60,12 +61,13 @@ def _loaded(cell: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def unload(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Take the cargo out, in place, and add to each figure's text alternative the one made from its numbers."""
+    """Take the cargo out, in place; lighten each figure, and add the text alternative that is made from its numbers."""
     for cell in notebook["cells"]:
         for data in _loaded(cell):
             cargo = data.pop(CARGO)
             if "image/svg+xml" in data:
                 data.pop("image/png", None)
+                data["image/svg+xml"] = light("".join(data["image/svg+xml"]))
                 image = cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})
                 image["alt"] = f"{image.get('alt', '')} {cargo['alt']}".strip()
     return notebook

@@ -22,6 +22,7 @@ from ...files import write_whole
 from ..cargo import CARGO
 from ..cells import figures
 from ..cells.show import NamedTable
+from ..light import light
 from . import fact_tables
 
 
@@ -65,7 +66,7 @@ class Drawn(SphinxDirective):
         address = f"/_drawn/{name}.svg"
         path = Path(f"{self.env.srcdir}{address}")
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, figure["svg"])
+        write_whole(path, light(figure["svg"]))
         figure += nodes.image(uri=address, alt=f"{self.options['alt']} {figure['cargo']['alt']}")
         text, messages = self.state.inline_text(self.options["caption"], self.lineno)
         figure += nodes.caption("", "", *text, *messages)

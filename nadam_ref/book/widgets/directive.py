@@ -17,6 +17,7 @@ from ...files import write_whole
 from ..cargo import CARGO
 from ..cells import figures
 from ..fingerprints import sha256
+from ..light import light
 from .presets import PARTS, PRESETS, WHOLE, State, knowledge, picture
 from .surfaces import SURFACES
 
@@ -104,7 +105,7 @@ class Optimizers(SphinxDirective):
         address = f"/_optimizers/{sha256(key)[:16]}.svg"
         path = Path(f"{self.env.srcdir}{address}")
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, svg)
+        write_whole(path, light(svg))
         return address
 
 
