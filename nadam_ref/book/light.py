@@ -16,7 +16,10 @@ def light(svg: str) -> str:
     options.digits = options.cdigits = DIGITS
     options.strip_comments = options.strip_ids = options.shorten_ids = options.remove_metadata = True
     options.strip_xml_prolog, options.indent_type, options.newlines, options.quiet = True, "none", False, True
-    return re.sub(r'\b([xy])="(-?\d+\.\d{3,})"', _rounded, scourString(svg, options))
+    text = re.sub(r'\b([xy])="(-?\d+\.\d{3,})"', _rounded, scourString(svg, options))
+    # A letter is one of these.
+    text = re.sub(r'<use transform="translate\((-?[\d.]+)\)" xlink:href=', r'<use x="\1" xlink:href=', text)
+    return text.replace(" xlink:href=", " href=")
 
 
 def _rounded(place: re.Match[str]) -> str:

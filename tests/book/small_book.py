@@ -16,7 +16,18 @@ from nadam_ref.book.build.driver import BuildReport
 ROOT = Path(__file__).parents[2]
 
 #: The prose pages. What they say of a chapter's page or equation is text here: the small book has other chapters.
-REFERENCE = ("run_it", "protocol", "papers", "open_details", "glossary", "api", "contributors", "cite", "bibliography")
+REFERENCE = (
+    "run_it",
+    "protocol",
+    "papers",
+    "open_details",
+    "glossary",
+    "api",
+    "contributors",
+    "cells",
+    "cite",
+    "bibliography",
+)
 PARAMETERS = 'profile = "live"\nseed = 0'
 MATHS = r"""
 # A chapter

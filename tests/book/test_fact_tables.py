@@ -394,7 +394,8 @@ def documented(page: str) -> tuple[set[str], set[str]]:
 
 
 def test_the_reference_has_what_the_notebooks_import() -> None:
-    modules, single = (a | b for a, b in zip(documented("api"), documented("contributors"), strict=True))
+    pages = [documented(page) for page in ("api", "contributors", "cells")]
+    modules, single = (set().union(*names) for names in zip(*pages, strict=True))
     known = modules | single | {f"nadam_ref.{name.rpartition('.')[2]}" for name in single}
     for name in imported_by_notebooks():
         assert name in known or name.rpartition(".")[0] in modules, f"{name} is on no page of the reference"
@@ -418,4 +419,4 @@ def test_every_page_of_the_reference_is_listed() -> None:
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
     (reference_part,) = [part for part in toc["parts"] if part["caption"] == "Reference"]
     listed = {Path(chapter["file"]).name for chapter in reference_part["chapters"]}
-    assert {"run_it", "protocol", "papers", "open_details", "glossary", "api", "contributors"} <= listed
+    assert {"run_it", "protocol", "papers", "open_details", "glossary", "api", "contributors", "cells"} <= listed
