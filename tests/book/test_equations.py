@@ -258,6 +258,17 @@ def test_nadams_step_in_adam_is_iclrs_nadam():
     assert np.allclose(carry_out(joined), printed(paper.nadam_iclr, *"ημνεψ"), rtol=1e-12)
 
 
+def test_nadamaxs_step_in_adamax_is_the_dialect_constant():
+    """The same in AdaMax, as chapter 9 says, with a constant μ."""
+    step = EQUATIONS["eq-nadam-mbar"].replace("m_t ", "m ").replace("m_t}", "m}").replace("g_t", "g")
+    step = step.replace("\\bar m =", "\\bar m \\leftarrow").replace("\\bar m_t =", "\\bar m \\leftarrow")
+    adamax = EQUATIONS["eq-adamax"]
+    joined = adamax.replace("{\\hat m}", "{\\bar m}").replace("\\hat m &\\leftarrow \\frac{m}{1 - \\mu^t}", step)
+    assert joined.count("\\bar m") == 2
+    box = partial(paper.nadam_constant, norm=paper.max_norm)
+    assert np.allclose(carry_out(joined, psi=None), printed(box, *"ημνε"), rtol=1e-12)
+
+
 def test_adams_step_written_out():
     env = environment(1, {}) | {"m_{t-1}": 0.3, "g_{t}": -0.8, "P_{t}": 0.4}
     latex.execute(EQUATIONS["eq-adam-expanded"], env)
