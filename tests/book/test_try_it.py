@@ -18,7 +18,8 @@ from nadam_ref.book.build import notebooks
 from nadam_ref.book.cells import quadratic
 from nadam_ref.rules import RULES
 
-NUMBER = "arrow => arrow.textContent.split(': ')[1].replaceAll('−', '-').split(', ').map(Number)"
+NUMBERS = "arrow => arrow.textContent.split(': ')[1]"
+POWER = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 
 class Play:
@@ -79,7 +80,8 @@ class Play:
 
     def arrow(self, part: str) -> list[float]:
         """What is written beside an arrow of the step that is taken apart."""
-        return list(self.box.locator(f'[data-arrow="{part}"]').evaluate(NUMBER))
+        text = self.box.locator(f'[data-arrow="{part}"]').evaluate(NUMBERS)
+        return [float(x.replace("−", "-").replace("·10", "e").translate(POWER)) for x in text.split(", ")]
 
     def outs(self) -> tuple[int, int]:
         """Arrows at the edge, where something leaves the picture for good: of the plane and of the losses."""
@@ -276,6 +278,7 @@ def test_chapter_6_where_the_gradient_is_large(play: Any) -> None:
             for name in ("Momentum", "Adam", "RMSProp")
         }
         assert min(arrives, key=lambda name: arrives[name]) == "Momentum"
+        it.box.locator(".play-plane").scroll_into_view_if_needed()
         plane = it.box.locator(".play-plane").bounding_box()
         ring = it.box.locator(".play-ring").first.bounding_box()
         corner = (plane["x"] + 0.93 * plane["width"], plane["y"] + 0.85 * plane["height"])
