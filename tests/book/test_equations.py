@@ -83,7 +83,7 @@ UPDATES = {
     "eq-nadam-iclr-printed": (paper.nadam_iclr_printed, "ημνεψ"),
     "eq-nadam": (paper.nadam, "ημνεψ"),
 }
-OTHERS = {"eq-one-update", "eq-adam-p", "eq-adamax-torch", "eq-five-nadams"}
+OTHERS = {"eq-one-update", "eq-adam-p", "eq-five-nadams"}
 
 
 def test_every_displayed_update_is_tested():
@@ -258,6 +258,17 @@ def test_nadams_step_in_adam_is_iclrs_nadam():
     assert np.allclose(carry_out(joined), printed(paper.nadam_iclr, *"ημνεψ"), rtol=1e-12)
 
 
+def test_nadamaxs_step_in_adamax_is_the_dialect_constant():
+    """The same in AdaMax, as chapter 9 says, with a constant μ."""
+    step = EQUATIONS["eq-nadam-mbar"].replace("m_t ", "m ").replace("m_t}", "m}").replace("g_t", "g")
+    step = step.replace("\\bar m =", "\\bar m \\leftarrow").replace("\\bar m_t =", "\\bar m \\leftarrow")
+    adamax = EQUATIONS["eq-adamax"]
+    joined = adamax.replace("{\\hat m}", "{\\bar m}").replace("\\hat m &\\leftarrow \\frac{m}{1 - \\mu^t}", step)
+    assert joined.count("\\bar m") == 2
+    box = partial(paper.nadam_constant, norm=paper.max_norm)
+    assert np.allclose(carry_out(joined, psi=None), printed(box, *"ημνε"), rtol=1e-12)
+
+
 def test_adams_step_written_out():
     env = environment(1, {}) | {"m_{t-1}": 0.3, "g_{t}": -0.8, "P_{t}": 0.4}
     latex.execute(EQUATIONS["eq-adam-expanded"], env)
@@ -316,6 +327,71 @@ def test_the_power_p_runs_from_adam_to_adamax(p, box, ν, rtol):
     assert np.abs(steps - expected).max() < rtol * np.abs(expected).max()
 
 
+def steps_of(box, gradients, *names, **settings):
+    """The length of each step on these gradients, in units of η."""
+    box, g = partial(box, **{name: HYPER[name] for name in names}, **settings), np.asarray(gradients)[:, None]
+    return -np.diff(paper.path(box, [0.0], lambda θ, t: g[t - 1], len(g), η=1.0)[:, 0])
+
+
+def test_how_far_adagrad_comes():
+    left, right = EQUATIONS["eq-adagrad-distance"].split("\\approx")
+    summand = re.fullmatch(r"\s*\\sum_\{i=1\}\^\{t\} (.*?)\s*", left)[1]
+    steps = steps_of(paper.adagrad, np.ones(10_000), ε=0.0)
+    for t in (1, 10, 10_000):
+        assert value(summand, i=float(t)) == pytest.approx(steps[t - 1], rel=1e-12)
+    assert value(right, t=1e4) == pytest.approx(steps.sum(), rel=0.01)
+
+
+def test_the_weight_that_a_mean_has_gathered():
+    """Term by term, and as n on the constant gradient 1; in chapter 6 the same of m."""
+    left, right = EQUATIONS["eq-gathered"].split("=")
+    kept, terms = re.fullmatch(r"\s*\((.*?)\)\\,\(1 \+ \\nu \+ \\dots \+ (.*?)\)\s*", left).groups()
+    ν = {"\\nu": 0.98}
+    for t in (1, 7, 30):
+        total = sum(value(terms, t=float(k), **ν) for k in range(1, t + 1))
+        n = steps_of(paper.rmsprop, np.ones(t), ν=0.98, ε=0.0)[-1] ** -2
+        assert value(right, t=float(t), **ν) == pytest.approx(value(kept, **ν) * total, rel=1e-13)
+        assert value(right, t=float(t), **ν) == pytest.approx(n, rel=1e-13)
+        m = steps_of(partial(paper.momentum_mean, corrected=False), np.full(t, 3.0), μ=0.95)[-1]
+        expected = EQUATIONS["eq-adam-expectation"].split("=")[1].replace("\\mathbb E[g]", "g")
+        assert value(expected, μ=0.95, t=float(t), g=3.0) == pytest.approx(m, rel=1e-13)
+
+
+def test_corrected_rmsprop_that_never_forgets_is_adagrad_with_a_growing_rate():
+    g = np.random.default_rng(0).normal(size=50)
+    t = np.arange(1, 51)
+    never = steps_of(paper.rmsprop, g, ν=1 - 1e-9, ε=0.0, corrected=True)
+    np.testing.assert_allclose(never, np.sqrt(t) * steps_of(paper.adagrad, g, ε=0.0), rtol=1e-6)
+
+
+def test_how_the_weight_of_the_zero_shrinks():
+    left, right = EQUATIONS["eq-adam-distance"].split("=")
+    env = {"\\mu_{t}": 0.7, "m": 0.4}
+    assert value(left, **env) == pytest.approx(value(right, **env), rel=1e-15)
+
+
+def test_adams_steps_without_corrections():
+    steps = steps_of(partial(paper.adam, corrected=False), np.ones(300), *"μν", ε=0.0)
+    for t in (1, 12, 300):
+        env = {"t": float(t), "\\nu": HYPER["ν"]}
+        assert value(EQUATIONS["eq-adam-uncorrected"], μ=HYPER["μ"], **env) == pytest.approx(steps[t - 1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("label", "box", "growth"), [("eq-adam-bound", paper.adam, 0.98 / 0.9), ("eq-adamax-bound", paper.adamax, 0.98)]
+)
+def test_no_step_is_longer_than_the_bound_and_one_is_as_long(label, box, growth):
+    settings = {"μ": 0.9, "ν": 0.98, "ε": 0.0}
+    right = EQUATIONS[label].split("\\le")[-1]
+    bound = value(right, μ=0.9, η=1.0, **{"\\nu": 0.98})
+    worst = growth ** np.arange(-1500.0 if growth > 1 else 0.0, 1.0 if growth > 1 else 1500.0)
+    assert abs(steps_of(box, worst, **settings)[-1]) == pytest.approx(bound, rel=1e-9)
+    rng = np.random.default_rng(0)
+    for tail in (1, 3):
+        g = np.concatenate([np.full(1500, 1e-3), rng.standard_t(tail, size=1000)])
+        assert np.abs(steps_of(box, g, **settings)[1400:]).max() < bound
+
+
 def test_the_step_with_epsilon_outside_and_inside_the_root():
     """Outside it is the box. Inside, the norm is that of (g, √ε), and never further than √2 from √ε outside."""
     outside, inside = EQUATIONS["eq-epsilon"].split("\\qquad\\text{and}\\qquad")
@@ -331,13 +407,26 @@ def test_the_step_with_epsilon_outside_and_inside_the_root():
         assert 1 <= found / as_outside <= np.sqrt(2) * (1 + 1e-12)
 
 
-def test_torchs_adamax_is_the_equation():
+def words(stem):
+    """The text of a chapter."""
+    cells = json.loads(next(path for path in NOTEBOOKS if path.stem == stem).read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+def test_torchs_adamax_has_epsilon_inside_the_maximum():
+    """As a sentence of the chapter says: the equation with another n, by which alone it divides."""
+    inside = re.search(
+        r"PyTorch adds .*? inside the maximum, \$(n .*?)\$, and divides by \$n\$ alone", words("07_adamax")
+    )[1]
+    equation = EQUATIONS["eq-adamax"].replace(r"n &\leftarrow \max(\nu n, |g|)", inside)
+    equation = equation.replace(r"{n + \varepsilon}", "n")
+    assert equation.count("\\varepsilon") == 1
     θ = torch.tensor(START)
     optimizer = torch.optim.Adamax([θ], lr=HYPER["η"], betas=(HYPER["μ"], HYPER["ν"]), eps=0.1)
     for t in range(1, T + 1):
         θ.grad = torch.tensor(gradient(θ.numpy(), t))
         optimizer.step()
-    path = carry_out(EQUATIONS["eq-adamax-torch"], **{"\\varepsilon": 0.1})
+    path = carry_out(equation, **{"\\varepsilon": 0.1})
     assert np.allclose(path[-1], θ.numpy(), rtol=1e-12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,9 +16,10 @@ from small_book import ROOT
 
 from nadam_ref.book.build import notebooks
 from nadam_ref.book.cells import quadratic
-from nadam_ref.rules import DIALECTS
+from nadam_ref.rules import DIALECTS, RULES
 
-NUMBER = "arrow => arrow.textContent.split(': ')[1].replaceAll('−', '-').split(', ').map(Number)"
+NUMBERS = "arrow => arrow.textContent.split(': ')[1]"
+POWER = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 
 class Play:
@@ -55,17 +57,31 @@ class Play:
         self.tab.mouse.up()
         self.settle()
 
+    @property
+    def shown(self) -> list[str]:
+        """The optimizers that are drawn."""
+        return [str(chip.get_attribute("data-name")) for chip in self.box.locator("[aria-pressed=true]").all()]
+
     def path(self, name: str) -> list[list[float]]:
         """θ_0 … θ_T of an optimizer."""
         flat = self.box.evaluate(f"(box) => [...box.widget.runs['{name}'].theta]")
         return [flat[k : k + 2] for k in range(0, len(flat), 2)]
+
+    def steps(self, name: str) -> list[tuple[float, float]]:
+        """θ_t − θ_{t−1} for t = 1, 2, …"""
+        return [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(self.path(name))]
+
+    def take_apart(self, name: str) -> None:
+        self.box.locator('[data-select="of"]').select_option(name)
+        self.settle()
 
     def loss(self, name: str, t: int) -> float:
         return float(self.box.evaluate(f"(box) => box.widget.runs['{name}'].loss[{t}]"))
 
     def arrow(self, part: str) -> list[float]:
         """What is written beside an arrow of the step that is taken apart."""
-        return list(self.box.locator(f'[data-arrow="{part}"]').evaluate(NUMBER))
+        text = self.box.locator(f'[data-arrow="{part}"]').evaluate(NUMBERS)
+        return [float(x.replace("−", "-").replace("·10", "e").translate(POWER)) for x in text.split(", ")]
 
     def outs(self) -> tuple[int, int]:
         """Arrows at the edge, where something leaves the picture for good: of the plane and of the losses."""
@@ -119,7 +135,13 @@ TRIED = {
     "01_gradient_descent": ["fig-try-descent"],
     "02_momentum": ["fig-try-momentum", "fig-momentum-phases"],
     "03_nesterov": ["fig-try-nesterov", "fig-phases"],
+    "04_adagrad": ["fig-try-adagrad"],
+    "05_rmsprop_maxprop": ["fig-try-norms"],
+    "06_adam": ["fig-try-adam"],
+    "07_adamax": ["fig-try-adamax"],
     "08_nadam": ["fig-try-nadam"],
+    "09_nadamax": ["fig-try-nadamax"],
+    "10_one_update": ["fig-try-all"],
 }
 
 
@@ -189,7 +211,7 @@ def test_chapter_2_the_bar_and_the_wedge(play: Any) -> None:
 def test_chapter_3_when_the_gradient_turns(play: Any) -> None:
     with play("03_nesterov", "fig-try-nesterov") as it:
         for name, turns in (("NAG", 2), ("Momentum", 3)):
-            it.box.locator('[data-select="of"]').select_option(name)
+            it.take_apart(name)
             for t in range(1, turns + 1):
                 it.step_to(t)
                 momentum, gradient = it.arrow("momentum")[1], it.arrow("gradient")[1]
@@ -222,6 +244,106 @@ def test_chapter_8_each_dialect_takes_another_step(play: Any) -> None:
             it.settle()
             steps[dialect] = (*it.arrow("momentum"), *it.arrow("gradient"))
         assert len(set(steps.values())) == len(DIALECTS)
+
+
+def test_chapter_4_ten_times_the_rate(play: Any) -> None:
+    with play("04_adagrad", "fig-try-adagrad") as it:
+        assert it.box.locator("[data-name]").count() == 2
+        before = it.loss("AdaGrad", 60)
+        it.slide("lrn", 1)
+        lengths = [abs(step[1]) for step in it.steps("AdaGrad")]
+        assert it.steps("AdaGrad")[0] == pytest.approx((1, -1))
+        assert it.path("AdaGrad")[1][1] < 0  # across the floor
+        assert all(b < a for a, b in itertools.pairwise(lengths[:20]))
+        assert it.loss("AdaGrad", 20) < 1e-6 < before
+        assert it.outs() == (0, 0)
+        it.slide("lr", 0.3)
+        assert it.outs() == (1, 1)
+        assert it.loss("GD", 60) > 1e6
+
+
+def test_chapter_5_a_short_memory_and_one_without_end(play: Any) -> None:
+    with play("05_rmsprop_maxprop", "fig-try-norms") as it:
+        adagrad = it.path("AdaGrad")
+        it.slide("nu", 0.5)
+        for name in ("RMSProp", "MaxProp"):
+            for i in (0, 1):
+                last = [θ[i] for θ in it.path(name)[-11:]]
+                assert all(a * b < 0 for a, b in itertools.pairwise(last))
+                assert [abs(b - a) for a, b in itertools.pairwise(last)] == pytest.approx([0.1] * 10, rel=0.1)
+        it.slide("nu", 0.9999)
+        first, second, third = sorted(("AdaGrad", "RMSProp", "MaxProp"), key=lambda name: it.loss(name, 60))
+        assert (first, second, third) == ("RMSProp", "MaxProp", "AdaGrad")
+        for name in ("RMSProp", "MaxProp"):
+            assert max(abs(x) for step in it.steps(name)[-10:] for x in step) < 2e-3
+        for i in (0, 1):  # gradient descent keeps a constant share of the distance
+            shares = [b[i] / a[i] for a, b in itertools.pairwise(it.path("MaxProp"))]
+            assert shares == pytest.approx([shares[0]] * 60, rel=0.01)
+        assert it.path("AdaGrad") == adagrad
+
+
+def test_chapter_6_where_the_gradient_is_large(play: Any) -> None:
+    with play("06_adam", "fig-try-adam") as it:
+        assert it.box.locator("[data-name='AdaMax']").count() == 0
+        arrives = {
+            name: next(t for t, θ in enumerate(it.path(name)) if abs(θ[0] - 3) + abs(θ[1] - 0.5) < 0.1)
+            for name in ("Momentum", "Adam", "RMSProp")
+        }
+        assert min(arrives, key=lambda name: arrives[name]) == "Momentum"
+        it.box.locator(".play-plane").scroll_into_view_if_needed()
+        plane = it.box.locator(".play-plane").bounding_box()
+        ring = it.box.locator(".play-ring").first.bounding_box()
+        corner = (plane["x"] + 0.93 * plane["width"], plane["y"] + 0.85 * plane["height"])
+        it.drag(".play-ring", (corner[0] - ring["x"], corner[1] - ring["y"]))
+        at = it.path("Adam")[0]
+        assert at[0] > 3.5
+        assert at[1] < -1.4
+        assert it.outs()[0] == 1
+        assert not it.loss("Momentum", 60) < 1e6
+        for name in ("RMSProp", "Adam"):
+            assert [abs(x) for x in it.steps(name)[0]] == pytest.approx([0.08, 0.08], rel=1e-3)
+            assert it.loss(name, 300) < it.loss(name, 0) / 100
+        it.take_apart("Adam")
+        it.step_to(1)
+        assert [abs(x) for x in it.arrow("whole")] == pytest.approx([0.08, 0.08], rel=0.01)
+
+
+def test_chapter_7_what_the_wall_leaves_behind(play: Any) -> None:
+    with play("07_adamax", "fig-try-adamax") as it:
+        lengths = {}
+        it.step_to(60)
+        for name in ("Adam", "AdaMax"):
+            it.take_apart(name)
+            lengths[name] = math.hypot(*it.arrow("whole"))
+        assert lengths["AdaMax"] < 0.75 * lengths["Adam"]
+        before = {name: it.loss(name, 300) for name in lengths}
+        it.slide("nu", 0.9)
+        for name, loss in before.items():
+            assert it.loss(name, 300) < loss / 4
+
+
+def test_chapter_9_the_overshoot(play: Any) -> None:
+    with play("09_nadamax", "fig-try-nadamax") as it:
+        it.slide("lrn", 0.02)
+        apart = [math.dist(a, b) for a, b in zip(it.path("AdaMax"), it.path("NadaMax"), strict=True)]
+        assert max(apart) < 0.03
+        for rate in (0.05, 0.1, 0.2, 0.3, 0.5):
+            it.slide("lrn", rate)
+            past = {name: (max(θ[0] for θ in it.path(name)), -min(θ[1] for θ in it.path(name))) for name in it.shown}
+            for plain, ahead in zip(past["AdaMax"], past["NadaMax"], strict=True):
+                assert plain > ahead > 0
+
+
+def test_chapter_10_which_numbers_are_zero(play: Any) -> None:
+    with play("10_one_update", "fig-try-all") as it:
+        assert it.shown == list(RULES)
+        for name, rule in RULES.items():
+            it.take_apart(name)
+            a, c = (it.box.locator(f'[data-number="{key}"]').text_content() for key in "ac")
+            assert (a == "0") == (rule.momentum == "none")
+            assert (c == "0") == (rule.momentum != "none" and not rule.nesterov)
+            if name != "AdaGrad":
+                assert it.loss(name, 120) < 1e-3  # in one of the two minima
 
 
 @pytest.mark.parametrize(("chapter", "name"), [("02_momentum", "fig-momentum-phases"), ("03_nesterov", "fig-phases")])

@@ -45,6 +45,10 @@ PENS = (("#8A2F00", "^"), ("#0072B2", "s"), ("#00795A", "o"), ("#A0568A", "D"), 
 #: Curvatures of the ravine, the quadratic on which the chapters compare paths.
 RAVINE = np.array([1.0, 20.0])
 
+#: Where methods with a norm start in the ravine. On its diagonal their two coordinates would mirror each other, and all
+#: their paths would lie on one line.
+OFF_DIAGONAL = (-1.2, 0.5)
+
 STYLE = Path(__file__).with_name("book.mplstyle")
 
 
@@ -437,7 +441,7 @@ def multipliers(by_label: Mapping[str, Array]) -> Picture:
 
 def landing() -> Picture:
     """The picture of the landing page and the README: five methods in the ravine, from one start."""
-    start, T = np.array([-1.2, 1.2]), 60
+    start, T = OFF_DIAGONAL, 60
     by_label = {
         "GD": paper.path(paper.gradient_descent, start, ravine_gradient, T, η=0.09),
         "Momentum": paper.path(paper.momentum, start, ravine_gradient, T, η=0.03, μ=0.8),
@@ -445,7 +449,7 @@ def landing() -> Picture:
         "Adam": paper.path(paper.adam, start, ravine_gradient, T, η=0.1, μ=0.9, ν=0.99),
         "Nadam": paper.path(paper.nadam_constant, start, ravine_gradient, T, η=0.1, μ=0.9, ν=0.99),
     }
-    return paths(by_label, xlim=(-1.35, 0.6), ylim=(-1.35, 1.35))
+    return paths(by_label, xlim=(-1.35, 0.6), ylim=(-0.7, 0.7))
 
 
 def main(target: Path) -> None:

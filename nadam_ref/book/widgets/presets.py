@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ... import paper
 from ...rules import DIALECTS, RULES
 from ..cells import figures
-from ..cells.figures import Point
+from ..cells.figures import OFF_DIAGONAL, Point
 from .surfaces import SURFACES
 
 Array = NDArray[np.float64]
@@ -49,17 +49,20 @@ def on(surface: str, *show: str, **settings: Any) -> State:
 PRESETS: dict[str, tuple[str, State]] = {
     "landing": (
         "Five optimizers in a ravine: their paths over its contours, and the loss at each step",
-        on("ravine", "GD", "Momentum", "NAG", "Adam", "Nadam", of="NAG", mu=0.8),
+        on("ravine", "GD", "Momentum", "NAG", "Adam", "Nadam", of="NAG", mu=0.8, start=OFF_DIAGONAL),
     ),
     "descent": ("Gradient descent in a ravine", on("ravine", "GD")),
     "momentum": ("Gradient descent and momentum in a ravine", on("ravine", "GD", "Momentum", mu=0.8)),
     "nesterov": ("Classical and Nesterov momentum in a ravine", on("ravine", "Momentum", "NAG", mu=0.8)),
-    "adagrad": ("Gradient descent and AdaGrad in a ravine", on("ravine", "GD", "AdaGrad", lrn=0.4)),
-    "norms": ("AdaGrad, RMSProp and MaxProp in a ravine", on("ravine", "AdaGrad", "MaxProp", "RMSProp")),
+    "adagrad": ("Gradient descent and AdaGrad in a ravine", on("ravine", "GD", "AdaGrad", start=OFF_DIAGONAL)),
+    "norms": (
+        "AdaGrad, RMSProp and MaxProp in a ravine",
+        on("ravine", "AdaGrad", "RMSProp", "MaxProp", start=OFF_DIAGONAL),
+    ),
     "adam": ("Momentum, RMSProp and Adam on Beale's function", on("beale", "Momentum", "RMSProp", "Adam")),
     "adamax": ("Adam and AdaMax on Rosenbrock's function", on("rosenbrock", "Adam", "AdaMax")),
     "nadam": ("Adam and Nadam on Rosenbrock's function", on("rosenbrock", "Adam", "Nadam", psi=0.004)),
-    "nadamax": ("AdaMax and NadaMax on Rosenbrock's function", on("rosenbrock", "AdaMax", "NadaMax")),
+    "nadamax": ("AdaMax and NadaMax in a ravine", on("ravine", "AdaMax", "NadaMax", start=OFF_DIAGONAL)),
     "all": ("All ten optimizers on a saddle", on("saddle", *RULES, of="Nadam")),
 }
 
@@ -83,6 +86,11 @@ PARTS = {
     "descent": Parts(("GD",), ("lr",), "none"),
     "momentum": Parts(("GD", "Momentum"), ("lr", "mu"), "arrows"),
     "nesterov": Parts(("GD", "Momentum", "NAG"), ("lr", "mu"), "arrows"),
+    "adagrad": Parts(("GD", "AdaGrad"), ("lr", "lrn"), "none"),
+    "norms": Parts(("AdaGrad", "RMSProp", "MaxProp"), ("lrn", "nu"), "none"),
+    "adam": Parts(tuple(RULES)[:7], step="arrows"),
+    "adamax": Parts(tuple(RULES)[:8], step="arrows"),
+    "nadamax": Parts(step="arrows"),
 }
 
 

@@ -38,9 +38,13 @@
   // In few letters, for a legend.
   const brief = (x) => show(x, x !== 0 && (x < 1e-3 || x >= 1e4) ? 1 : 2);
 
-  // θ ← …, with the letters of the one update that a rule uses; plainly, with those of the rule itself.
+  // θ ← …, with the letters of the one update that a rule uses; plainly, with those of the rule's own chapter.
   function formula(rule, plain) {
-    if (plain) return `θ ← θ − η ${rule.momentum === "none" ? "g" : rule.nesterov ? "(μ m + g)" : "m"}`;
+    if (plain) {
+      const [of, ahead] = { none: ["g"], sum: ["m", "(μ m + g)"], mean: ["m̂", "m̄"] }[rule.momentum];
+      const below = { none: "", sum: " / (√n + ε)", rms: " / (√n̂ + ε)", max: " / (n + ε)" }[rule.norm];
+      return `θ ← θ − η ${rule.nesterov ? ahead : of}${below}`;
+    }
     const top = rule.momentum === "none" ? "g" : rule.nesterov ? "(a m + c g)" : "a m";
     const under = { none: "", sum: " / (√n + ε)", rms: " / (d √n + ε)", max: " / (n + ε)" }[rule.norm];
     return `θ ← θ − η ${top}${under}`;
@@ -51,26 +55,31 @@
   const select = (key, said, table) => `<select data-select="${key}" aria-label="${said}">${options(table)}</select>`;
   const button = (does, text) => `<button type="button" data-do="${does}">${text}</button>`;
 
-  // The rules by momentum (rows) and norm (columns), as switches that are the legend too; in one row if none has a norm.
+  // The rules by momentum (rows) and norm (columns), as switches that are the legend too; in one line if they have only
+  // one momentum or one norm.
   function chooser(rules) {
-    const few = Object.values(rules).every(({ norm }) => norm === "none");
+    const rowOf = (rule) => (rule.nesterov ? 2 : rule.momentum === "none" ? 0 : 1);
+    const columnOf = ({ norm }) => Object.keys(COLUMNS).indexOf(norm);
+    const few = [rowOf, columnOf].some((of) => new Set(Object.values(rules).map(of)).size === 1);
     const area = (i, j) => `--row: ${i}; --column: ${j}`;
     const chips = Object.entries(rules).map(([name, look]) => {
-      const row = look.nesterov ? 2 : look.momentum === "none" ? 0 : 1, column = Object.keys(COLUMNS).indexOf(look.norm);
+      const row = rowOf(look), column = columnOf(look);
       const line = `<path class="play-line" d="M1 6H25" stroke-dasharray="${dashes(look)}"/>`;
       const dot = `<path class="play-mark" d="${mark(look.marker, HALF[look.marker], 13, 6)}"/>`;
       return `<button type="button" class="play-chip" data-name="${name}" aria-pressed="false"
         style="--look: ${look.colour}; ${area(row + 2, column + 2)}"><b>${name}</b>${sample(line + dot)}<i></i></button>`;
     });
     const heads = Object.values(COLUMNS).map((text, k) => `<span style="${area(1, k + 2)}">${text}</span>`);
-    const sides = ROWS.map((text, k) => `<span class="play-side" style="${area(k + 2, 1)}">${text}</span>`);
+    const used = ROWS.slice(0, 1 + Math.max(...Object.values(rules).map(rowOf)));
+    const sides = used.map((text, k) => `<span class="play-side" style="${area(k + 2, 1)}">${text}</span>`);
     const all = (few ? chips : [...heads, ...sides, ...chips]).join("");
     return `<div class="play-chooser${few ? " play-few" : ""}" role="group" aria-label="Optimizers shown">${all}</div>`;
   }
 
   function slider(key, told) {
     const [letter, norm, said, stops] = SLIDERS[key];
-    const hint = key === "lr" && !told.sliders.includes("lrn") ? "learning rate" : norm;
+    const both = ["lr", "lrn"].every((rate) => told.sliders.includes(rate));
+    const hint = key.startsWith("lr") && !both ? "learning rate" : norm;
     return `<label class="play-row"><span>${letter} <small>${hint}</small></span><input type="range" data-slide="${key}"
       aria-label="${said}" min="0" max="${stops.length - 1}"><output></output></label>`;
   }

@@ -152,9 +152,11 @@
       const read = { mu: rule.momentum !== "none", nu: rule.norm === "rms" || rule.norm === "max" };
       for (const key of Object.keys(NUMBERS)) put("number", key, t > 0 && (read[key] ?? true) ? show(six[key]) : "–");
       const fresh = rule.momentum === "mean" ? "a (1−μ) g" : "a g";
+      const whole = rule.norm === "none" && rule.momentum !== "mean"; // else an arrow has more factors than these
       const names = plain ? {
-        momentum: rule.momentum === "none" ? "no momentum" : `momentum${rule.nesterov ? " of the next step" : ""}, −η μ m`,
-        gradient: "gradient, −η g",
+        momentum: rule.momentum === "none" ? "no momentum"
+          : `momentum${rule.nesterov ? " of the next step" : ""}${whole ? ", −η μ m" : ""}`,
+        gradient: `gradient${whole ? ", −η g" : ""}`,
         whole: "step",
       } : {
         momentum: rule.nesterov ? "look-ahead, a m" : rule.momentum === "none" ? "no momentum" : "momentum, a μ m",
