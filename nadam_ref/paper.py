@@ -620,7 +620,7 @@ def note_nadam(
     α: float = 1e-3,
     β: float = 0.9,
 ) -> Path:
-    """The note's Nadam; what is wrong with it is an exercise, chapter 13 of the book."""
+    """The note's Nadam. To find its mistakes is an exercise of the book."""
     v = np.zeros_like(θ)
     for t in count(1):
         g = grad(θ - β * v, t)
@@ -639,7 +639,7 @@ def note_adamax(
     β: float = 0.9,
     β2: float = 0.999,
 ) -> Path:
-    """The note's Nadam with the max norm; as `note_nadam`."""
+    """The note's Nadam with the max norm."""
     v, s = np.zeros_like(θ), np.zeros_like(θ)
     for t in count(1):
         g = grad(θ - β * v, t)

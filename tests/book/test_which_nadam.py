@@ -53,14 +53,16 @@ def test_what_is_installed_here_runs_what_the_table_says(target: str) -> None:
     assert found.split(", ")[0] == STEPPED[target][0]
 
 
-def test_every_dialect_has_its_user_and_its_use() -> None:
+def test_every_dialect_has_its_user_and_most_have_a_use() -> None:
     five = set(DIALECTS) - {"interpolated"}
     assert {dialect.strip("`") for _, dialect, _ in rows("tab-who")} == five
-    assert set(DIALECTS) <= {name for _, use in rows("tab-advice") for name in re.findall(r"`(\w+)`", use)}
+    advised = {name for _, use in rows("tab-advice") for name in re.findall(r"`(\w+)`", use)}
+    assert {"constant", "iclr", "cs229", "interpolated"} == advised & set(DIALECTS)
 
 
 def test_what_the_page_identifies(page: dict[str, Any]) -> None:
-    assert [finding.dialect for finding in page["findings"]] == ["cs229", "Adam", "choi"]
+    assert page["found"].dialect == "cs229"
+    assert page["found"].distances["cs229"] < 1e-8
 
 
 def test_the_tenth_step_of_one_is_more_than_twice_that_of_another(page: dict[str, Any]) -> None:

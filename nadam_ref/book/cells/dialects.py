@@ -13,7 +13,7 @@ from ...experiments.statistics.intervals import t_interval
 from ...experiments.verdicts.report import percent
 from ...rules import DIALECTS, RULES, scalars
 from . import show
-from .figures import Array, Picture, look
+from .figures import Array, Picture, look, plain
 
 __all__ = ["BOXES", "effects", "four_curves", "helps", "history", "memory", "step_lengths", "two_by_two", "weights"]
 
@@ -100,6 +100,7 @@ def four_curves(
             figure.data |= {f"{title}: {label}, {end}": values for end, values in ends.items()}
             last[f"{title}: {label}"] = y.mean(1)[-1]
         ax.set(title=title, yscale="log", ylabel=ylabel)
+    plain(axes[0].yaxis)
     axes[-1].set_xlabel("step")
     axes[0].legend(fontsize=9)
     figure.note = note
