@@ -620,11 +620,12 @@ def note_nadam(
     α: float = 1e-3,
     β: float = 0.9,
 ) -> Path:
-    """The note's Nadam: v where s belongs, so √s can be NaN; no corrections."""
+    """The note's Nadam. To find its mistakes is an exercise of the book."""
     v = np.zeros_like(θ)
     for t in count(1):
         g = grad(θ - β * v, t)
-        v, s = β * v + (1 - β) * g, β * v + (1 - β) * g**2
+        s = β * v + (1 - β) * g**2
+        v = β * v + (1 - β) * g
         with np.errstate(invalid="ignore"):
             θ = θ - α / np.sqrt(s) * v
         yield θ
@@ -638,7 +639,7 @@ def note_adamax(
     β: float = 0.9,
     β2: float = 0.999,
 ) -> Path:
-    """The note's AdaMax form of Nadam: a root over the max norm."""
+    """The note's Nadam with the max norm."""
     v, s = np.zeros_like(θ), np.zeros_like(θ)
     for t in count(1):
         g = grad(θ - β * v, t)

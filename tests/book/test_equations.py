@@ -16,7 +16,7 @@ from nadam_ref import paper
 from nadam_ref.book.cells import figures, quadratic
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004}
+HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004, "γ": 0.3}
 T = 25
 START = np.array([0.7, -1.3, 2.0])
 A = np.diag([0.5, 1.0, 2.0])
@@ -46,6 +46,7 @@ def environment(t, env, psi=HYPER["ψ"]):
     env["P_{t}"] = env.get("P_{t}", 1.0) * here
     env |= {"P_{t+1}": env["P_{t}"] * ahead, "\\mu_{t}": here, "\\mu_{t+1}": ahead, "t": float(t)}
     env |= {"\\mu": HYPER["μ"], "\\nu": HYPER["ν"], "\\eta": HYPER["η"], "\\varepsilon": HYPER["ε"]}
+    env |= {"\\gamma": HYPER["γ"]}
     env |= {"\\nabla f": partial(gradient, t=t)}
     return env
 
@@ -82,6 +83,7 @@ UPDATES = {
     "eq-nadamax": (paper.nadamax, "ημνεψ"),
     "eq-nadam-iclr-printed": (paper.nadam_iclr_printed, "ημνεψ"),
     "eq-nadam": (paper.nadam, "ημνεψ"),
+    "eq-quasi-hyperbolic": (paper.nadam_interpolated, "ημνεγ"),
 }
 OTHERS = {"eq-one-update", "eq-adam-p", "eq-five-nadams"}
 
@@ -431,8 +433,8 @@ def test_torchs_adamax_has_epsilon_inside_the_maximum():
 
 
 def five_nadams():
-    """Each row of the chapter's table: the dialect's ρ, a, c and μ_t as they are printed."""
-    path = next(path for path in NOTEBOOKS if path.stem == "11_which_nadam")
+    """Each row of the table of chapter 12: the dialect's ρ, a, c and μ_t as they are printed."""
+    path = next(path for path in NOTEBOOKS if path.stem == "12_two_rules")
     cells = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     text = next(text for text in cells if ":name: tab-five-nadams" in text)
     table = text.partition(":name: tab-five-nadams")[2].partition(":::")[0]
@@ -524,6 +526,22 @@ def test_the_nadam_to_copy_is_the_packages():
             p.grad = torch.cos(3 * p.detach() + step)
         one.step(), other.step()
     torch.testing.assert_close(tiny, ours, rtol=1e-12, atol=1e-14)
+
+
+def test_the_reports_direction_is_quasi_hyperbolic():
+    """m̄ of the report's box over its length is the printed mixture, with the printed share of the gradient."""
+    left, right = EQUATIONS["eq-report-direction"].split("=")
+    _, share = EQUATIONS["eq-report-share"].split("=")
+    path = paper.path(paper.nadam, [0.0], lambda θ, t: np.array([np.cos(t)]), T, η=1.0, μ=HYPER["μ"], ν=0.0, ε=0.0)
+    m, env = 0.0, {}
+    for t, step in enumerate(-np.diff(path[:, 0]), 1):
+        environment(t, env)
+        g = np.cos(t)
+        m = HYPER["μ"] * m + (1 - HYPER["μ"]) * g
+        latex.execute(EQUATIONS["eq-report-length"], env)
+        env |= {"m_{t}": m, "g_{t}": g, "\\bar m_{t}": step * abs(g)}  # with ν = 0 the norm is |g|
+        env["\\gamma_{t}"] = latex.Parser(share, env).value()
+        assert latex.Parser(right, env).value() == pytest.approx(latex.Parser(left, env).value(), rel=1e-11)
 
 
 def test_the_shortfall_of_the_accidental_warm_up():
