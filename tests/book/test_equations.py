@@ -359,6 +359,37 @@ def test_the_weight_that_a_mean_has_gathered():
         assert value(expected, μ=0.95, t=float(t), g=3.0) == pytest.approx(m, rel=1e-13)
 
 
+def summed(latex_text, g, **env):
+    """An expression with a sum over i = 1 … t of terms in g_i, for t = len(g)."""
+    head, terms = latex_text.replace("|g_i|", "\\lvert g_i \\rvert").split("\\sum_{i=1}^{t}")
+    each = [value(terms, i=float(i), t=float(len(g)), **{"g_{i}": x}, **env) for i, x in enumerate(g, 1)]
+    return value(head, **env) * sum(each)
+
+
+def test_averages_as_weighted_sums():
+    g, ν, p = np.random.default_rng(0).normal(size=12), {"\\nu": 0.98}, 3.0
+    m = steps_of(partial(paper.momentum_mean, corrected=False), g, μ=0.95)[-1]
+    assert summed(EQUATIONS["eq-adam-weights"].split("=", 1)[1], g, μ=0.95) == pytest.approx(m, rel=1e-12)
+    n = 0.0
+    for x in g:
+        n = 0.98**p * n + (1 - 0.98**p) * abs(x) ** p
+    assert summed(EQUATIONS["eq-adamax-sum"].split("=", 1)[1], g, p=p, **ν) == pytest.approx(n, rel=1e-12)
+
+    largest = EQUATIONS["eq-adamax-limit"].split("\\max_{i \\le t}")[1].replace("|g_i|", "\\lvert g_i \\rvert")
+    sizes = [value(largest, i=float(i), t=12.0, **{"g_{i}": x}, **ν) for i, x in enumerate(g, 1)]
+    assert g[-1] / max(sizes) == pytest.approx(steps_of(paper.adamax, g, μ=0.0, ν=0.98, ε=0.0)[-1], rel=1e-12)
+
+
+def test_the_mean_step_on_a_noisy_gradient():
+    _, between, right = re.split(r"\\approx|=", EQUATIONS["eq-adam-snr"])
+    rng = np.random.default_rng(0)
+    for s, σ in ((1.0, 0.5), (0.4, 2.0)):
+        expected = value(right, s=s, **{"\\sigma": σ})
+        assert value(between, s=s, **{"\\sigma": σ}) == pytest.approx(expected, rel=1e-14)
+        steps = steps_of(paper.adam, rng.normal(s, σ, size=40_000), μ=0.9, ν=0.999)
+        assert steps[5_000:].mean() == pytest.approx(expected, rel=0.06)
+
+
 def test_corrected_rmsprop_that_never_forgets_is_adagrad_with_a_growing_rate():
     g = np.random.default_rng(0).normal(size=50)
     t = np.arange(1, 51)

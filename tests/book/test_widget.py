@@ -216,6 +216,14 @@ def test_a_preset_starts_in_the_window_and_goes_down(name: str) -> None:
         assert surface.f(path[-1]) < 0.5 * surface.f(path[0])
 
 
+@pytest.mark.parametrize("name", [name for name, (_, state) in PRESETS.items() if state.surface == "ravine"])
+def test_no_path_in_the_ravine_is_a_straight_line(name: str) -> None:
+    """As all paths of methods with a norm are from the ravine's diagonal: there their coordinates mirror each other."""
+    for optimizer, path in presets.paths(PRESETS[name][1]).items():
+        away = path - path[0]
+        assert np.linalg.svd(away, compute_uv=False)[1] > 0.1, optimizer
+
+
 def test_looks_are_those_of_the_figures() -> None:
     told = presets.knowledge()["rules"]
     assert {(r["colour"], r["marker"]) for r in told.values()} == {

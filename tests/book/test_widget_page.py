@@ -218,8 +218,8 @@ def test_the_start_follows_the_arrow_keys(visit: Open) -> None:
     for key in ("ArrowRight", "ArrowDown", "Shift+ArrowDown"):
         page.tab.keyboard.press(key)
     page.settle()
-    assert page.state["start"] == pytest.approx([-1.1, 1.09])
-    assert page.tab.evaluate("() => document.activeElement.getAttribute('aria-label')").startswith("Start, −1.1, 1.09.")
+    assert page.state["start"] == pytest.approx([-1.1, 0.39])
+    assert page.tab.evaluate("() => document.activeElement.getAttribute('aria-label')").startswith("Start, −1.1, 0.39.")
 
 
 def test_the_keyboard_reaches_every_control(visit: Open) -> None:
