@@ -131,7 +131,7 @@ def two_by_two(losses: Mapping[tuple[bool, bool], Array], *, name: str, caption:
         for scheduled, word in ((False, "constant"), (True, "scheduled"))
     ]
     rows.append(["the schedule changes", change["schedule, no look-ahead"], change["schedule, look-ahead"], ""])
-    heads = ["", "no look-ahead", "look-ahead", "the look-ahead changes"]
+    heads = ["μ", "no look-ahead", "look-ahead", "the look-ahead changes"]
     return show.table(heads, rows, name=name, caption=caption, note=note)
 
 
