@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import matplotlib as mpl
+import pytest
 from small_book import ROOT
 
 from nadam_ref.book.build import notebooks
+from nadam_ref.book.cells import recorded
+from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs.record import Record
 
 
 def prose(name: str) -> str:
@@ -32,3 +38,14 @@ def carried_out(name: str, *without: str) -> Iterator[dict[str, Any]]:
                 exec(cell.source, module.__dict__)
     yield module.__dict__
     sys.modules["__main__"] = before
+
+
+def change_known(
+    place: Path, monkeypatch: pytest.MonkeyPatch, run: Record, curve: str, last: float, **metrics: float
+) -> None:
+    """Let the book's results have another last value on a curve of a known run, and other metrics."""
+    curves = {**run.curves, curve: [*run.curves[curve][:-1], last]}
+    changed = dataclasses.replace(run, curves=curves, metrics={**run.metrics, **metrics})
+    others = [r for r in pack.read(ROOT / "book" / "results" / "known") if r.spec.id != run.spec.id]
+    pack.write(place / "known", [*others, changed])
+    monkeypatch.setattr(recorded, "folder", lambda name: place / name)

@@ -11,13 +11,12 @@ import constructed
 import numpy as np
 import pytest
 import torch
-from small_book import ROOT
+from chapters import change_known
 
 from nadam_ref.book.cells import autoencoder, recorded
 from nadam_ref.book.cells.recorded import Recorded
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.reproductions import REPRODUCTIONS
-from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.runs.train import Training
 
@@ -102,11 +101,7 @@ def test_our_repetition_ends_below_jones_and_the_page_says_by_how_much() -> None
 
 def test_another_known_run_changes_sentence_and_figure(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = autoencoder.known()
-    curves = {**before.curves, "dev_loss": [*before.curves["dev_loss"][:-1], 0.02]}
-    changed = dataclasses.replace(before, curves=curves, metrics={**before.metrics, "dev_loss": 0.02})
-    others = [r for r in pack.read(ROOT / "book" / "results" / "known") if r.spec.id != before.spec.id]
-    pack.write(tmp_path / "known", [*others, changed])
-    monkeypatch.setattr(recorded, "folder", lambda name: tmp_path / name)
+    change_known(tmp_path, monkeypatch, before, "dev_loss", 0.02, dev_loss=0.02)
     after = autoencoder.known()
     assert "0.02000 where his prints 0.01784 (+12.1 %)" in autoencoder.undercut(after).data
     assert autoencoder.jones(after).data["ours, development loss"][-1] == 0.02

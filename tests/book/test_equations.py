@@ -522,22 +522,14 @@ def test_the_length_of_a_step_on_a_constant_gradient(dialect, box):
         assert env["s_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
 
 
-def test_the_length_of_the_reports_step_on_a_constant_gradient():
-    lengths = -np.diff(paper.path(paper.nadam, [0.0], lambda θ, t: np.ones(1), T, η=1.0, μ=HYPER["μ"], ε=0.0)[:, 0])
+@pytest.mark.parametrize(("label", "box"), [("report", paper.nadam), ("iclr", paper.nadam_iclr)])
+def test_the_length_that_chapter_8_displays(label, box):
+    settings = {key: HYPER[key] for key in "μψ"}
+    lengths = -np.diff(paper.path(partial(box, **settings), [0.0], lambda θ, t: np.ones(1), T, η=1.0, ε=0.0)[:, 0])
     env = {}
     for t in range(1, T + 1):
         environment(t, env)
-        latex.execute(EQUATIONS["eq-report-length"], env)
-        assert env["r_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
-
-
-def test_the_length_of_iclrs_steps():
-    box = partial(paper.nadam_iclr, **{key: HYPER[key] for key in "μψ"})
-    lengths = -np.diff(paper.path(box, [0.0], lambda θ, t: np.ones(1), T, η=1.0, ε=0.0)[:, 0])
-    env = {}
-    for t in range(1, T + 1):
-        environment(t, env)
-        latex.execute(EQUATIONS["eq-iclr-length"], env)
+        latex.execute(EQUATIONS[f"eq-{label}-length"], env)
         assert env["r_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_book import ROOT
+from chapters import change_known
 
-from nadam_ref.book.cells import language_model, recorded
+from nadam_ref.book.cells import language_model
 from nadam_ref.book.cells.recorded import Recorded
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.published import reported
-from nadam_ref.experiments.runs import pack, train
+from nadam_ref.experiments.runs import train
 from nadam_ref.experiments.runs.train import Training
 from nadam_ref.experiments.tasks import TASKS
 from nadam_ref.rules import RULES
@@ -39,11 +39,7 @@ def test_the_report_s_numbers_are_all_below_the_tutorial_s_and_ours_is_near_it()
 
 def test_another_known_run_changes_sentence_and_figures(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = language_model.known()
-    curves = {**before.curves, "dev_perplexity": [*before.curves["dev_perplexity"][:-1], 90.0]}
-    changed = dataclasses.replace(before, curves=curves, metrics={**before.metrics, "test_perplexity": 130.0})
-    others = [r for r in pack.read(ROOT / "book" / "results" / "known") if r.spec.id != before.spec.id]
-    pack.write(tmp_path / "known", [*others, changed])
-    monkeypatch.setattr(recorded, "folder", lambda name: tmp_path / name)
+    change_known(tmp_path, monkeypatch, before, "dev_perplexity", 90.0, test_perplexity=130.0)
     after, nothing = language_model.known(), Recorded("language_model", "paper", [], None)
     assert "ends at 130.0 (+12.2 %)" in language_model.baseline(after).data
     assert language_model.mismatch(after).data["our repetition"][0] == 130.0

@@ -259,10 +259,10 @@ def jones(record: Record) -> Picture:
     figure = Picture(figsize=(WIDTH, 3.2))
     ax = figure.subplots()
     for name, ink in (("train_loss", "#0072B2"), ("dev_loss", CODE)):
-        for who, values, line in (("Jones", his[name], (0, (4, 2))), ("ours", ours[name], "-")):
+        for label, values, line in (("Jones", his[name], (0, (4, 2))), ("ours", ours[name], "-")):
             epochs = np.arange(1, len(values) + 1)
-            ax.plot(epochs, values, linestyle=line, color=ink, label=f"{who}, {_spoken(name)}")
-            figure.data |= {"epoch": epochs.astype(float), f"{who}, {_spoken(name)}": np.array(values)}
+            ax.plot(epochs, values, linestyle=line, color=ink, label=f"{label}, {_spoken(name)}")
+            figure.data |= {"epoch": epochs.astype(float), f"{label}, {_spoken(name)}": np.array(values)}
     ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log", xticks=range(0, len(epochs) + 1, 5))
     plain(ax.yaxis)
     ax.legend(fontsize=9)
