@@ -92,7 +92,7 @@ class FlatState:
             if _addresses(self.params) != self._at:
                 return None
             at = _addresses(grads)
-        except (KeyError, RuntimeError):  # state without a name; swapped for a tensor that has no address
+        except (KeyError, RuntimeError, TypeError):  # state without a name; a tensor without address; no tensor
             return None
         if at != self._grads:
             if not is_memory(*grads):

@@ -402,6 +402,20 @@ def test_a_flattened_step_is_one_span() -> None:
     assert len(table_of(optimizer)) == 1
 
 
+@pytest.mark.parametrize(
+    "other", [torch.Tensor.clone, torch.Tensor.item, lambda x: None], ids=["clone", "float", "None"]
+)
+def test_equal_state_that_is_not_the_kept_object_is_noticed(other: Any) -> None:
+    """The kept state and the one that there is are compared by lists, which take equal objects for the same."""
+    net = network()
+    optimizer = nadam_ref.Nadam(net.parameters(), fused=True)
+    learn(net, optimizer)
+    assert table_of(optimizer) is not None
+    state = optimizer.state[net[0].weight]
+    state["step"] = other(state["step"])
+    assert table_of(optimizer) is None
+
+
 def test_flatten_keeps_parameters_values_gradients_and_ties() -> None:
     net = network()
     net[0].twin = net[2]
