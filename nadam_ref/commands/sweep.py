@@ -20,7 +20,8 @@ def add(commands: Any) -> None:
     """Add the command to those of the parser."""
     parser = commands.add_parser("sweep", help="run a profile of the protocol; what is there is not run again")
     parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small or paper")
-    parser.add_argument("--task", action="append", metavar="NAME", help="may be repeated (default: all tasks)")
+    several = "may be repeated (default: all tasks that have the profile)"
+    parser.add_argument("--task", action="append", metavar="NAME", help=several)
     parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")
     add_store(parser)
     parser.add_argument("--workers", type=positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
@@ -51,7 +52,7 @@ def _sweep(args: argparse.Namespace) -> int:
     from ..experiments.runs.sweep import Control, executor, sweep
     from ..experiments.runs.train import check_device
 
-    names = args.task or list(load().tasks)
+    names = args.task or load().having(args.profile)
     for task in names:
         check_device(args.device, args.profile, task)
     plans = [

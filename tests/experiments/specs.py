@@ -13,7 +13,13 @@ from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters
 from nadam_ref.experiments.tasks import TASKS
 
 #: Each task's data that need no download.
-EMBEDDED = {"images": "digits", "autoencoder": "digits", "word2vec": "clusters", "language_model": "chain"}
+EMBEDDED = {
+    "images": "digits",
+    "autoencoder": "digits",
+    "word2vec": "clusters",
+    "language_model": "chain",
+    "digits": "digits",
+}
 
 
 def spec(

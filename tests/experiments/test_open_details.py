@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from nadam_ref.experiments.open_details import CERTAINTY, Detail, details
-from nadam_ref.experiments.tasks import TASKS
+from nadam_ref.experiments.protocol.definition import load
 
 
 def test_every_task_has_its_open_details_once() -> None:
     counts = collections.Counter((row.task, row.detail) for row in details())
     assert set(counts.values()) == {1}
-    assert {task for task, _ in counts} == set(TASKS)
+    assert {task for task, _ in counts} == set(load().having("paper"))
     assert {row.certainty for row in details()} == set(CERTAINTY) - {"secondary"}  # which the errata use
 
 

@@ -12,11 +12,10 @@ import pytest
 import torch
 from specs import EMBEDDED
 
+from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.train import run
 from nadam_ref.experiments.tasks import TASKS, Task
-
-PROFILES = ["smoke", "live", "small", "paper"]
 
 every_task = pytest.mark.parametrize("name", TASKS)
 
@@ -31,7 +30,7 @@ def test_a_task_takes_what_the_interface_lists(name: Any) -> None:
     for function, declared in inspect.getmembers(Task, inspect.isfunction):
         expected = list(inspect.signature(declared).parameters)[1:]  # without self
         assert list(inspect.signature(getattr(task, function)).parameters) == expected, function
-    assert type(task.VERSION) is int and list(task.SIZES) == PROFILES
+    assert type(task.VERSION) is int and list(task.SIZES) == list(load().task(name).profiles)
 
 
 @every_task
@@ -39,7 +38,7 @@ def test_sizes_grow_and_come_back_from_a_spec(name: Any) -> None:
     sizes = TASKS[name].SIZES
     whole = TASKS[name].load(EMBEDDED[name], None)
     counts = []
-    for size in (sizes["smoke"], sizes["live"]):
+    for size in list(sizes.values())[:2]:
         params = TASKS[name].init(whole, size, generators()[0], torch.float32)
         counts.append(sum(p.numel() for p in params.values()))
         assert type(size)(**dataclasses.asdict(size)) == size

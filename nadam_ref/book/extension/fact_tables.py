@@ -82,9 +82,9 @@ def _sizes() -> Markdown:
     rows = []
     for task, whole in load().tasks.items():
         momentum = whole.arms["Momentum"].hyperparameters
-        for profile in PROFILES:
+        for profile in (name for name in PROFILES if name in whole.profiles):
             for data, plan in whole.profile(profile).data.items():
-                μ = paper.schedule(momentum["momentum"], plan.steps, momentum["momentum_decay"])
+                μ = paper.schedule(momentum["momentum"], plan.steps, momentum.get("momentum_decay"))
                 numbers = [f"{plan.steps:,}", plan.batch, f"{runs(task, profile):,}", f"{μ:.3f}"]
                 rows.append([_words(task), f"`{profile}`", data, *numbers])
     header = ["task", "profile", "data", "steps", "batch", "runs, about", r"last $\mu_t$"]
@@ -96,7 +96,7 @@ def _seeds() -> Markdown:
     rows = []
     for profile in PROFILES:
         alike: dict[tuple[Any, ...], list[str]] = {}
-        for task in load().tasks:
+        for task in load().having(profile):
             plan = profile_of(task, profile)
             alike.setdefault((plan.most, _span(plan.tuning), _span(plan.reporting)), []).append(_words(task))
         rows += [[f"`{profile}`", ", ".join(tasks), *numbers] for numbers, tasks in alike.items()]
@@ -130,7 +130,7 @@ def _arm(name: str, arm: ArmPlan, row_lazy: bool) -> list[str]:
 
 def _rates() -> Markdown:
     """The rate at which each family's search begins, for each task; those of `live` are the same for all tasks."""
-    begins = {_words(task): profile_of(task, "paper").middle for task in load().tasks}
+    begins = {_words(name): task.middle for name, task in load().tasks.items()}
     families = list(begins[_words(REPORT)])
     begins["all, in `live`"] = profile_of(REPORT, "live").middle
     rows = [[name, *(_rate(at[x]) if x in at else "" for x in families)] for name, at in begins.items()]
@@ -167,7 +167,8 @@ def _confound() -> Markdown:
 
 def _fingerprints() -> Markdown:
     rows = [
-        [_words(task), *(f"`{profile_of(task, profile).sha256[:12]}`" for profile in PROFILES)] for task in load().tasks
+        [_words(name), *(f"`{task.profiles[x].sha256[:12]}`" if x in task.profiles else "" for x in PROFILES)]
+        for name, task in load().tasks.items()
     ]
     caption = "The first twelve digits of the sha256 of what the protocol says on each profile of each task."
     return _table(["task", *(f"`{name}`" for name in PROFILES)], rows, "llll", "fingerprints", caption)
@@ -301,12 +302,13 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "arms-report": partial(_arms, REPORT, "The arms of word2vec, images and the language model."),
     "arms-words": partial(_arms, WORDS_OWN, "Further arms of word2vec.", without=REPORT),
     "arms-autoencoder": partial(_arms, "autoencoder", "The arms of the autoencoder."),
+    "arms-digits": partial(_arms, "digits", "The arms of the small network of the chapters."),
     "rates": _rates,
     "claims-primary": _primary,
     "claims-exploratory": _exploratory,
     "confound": _confound,
     "fingerprints": _fingerprints,
-    **{f"open-details-{task}": partial(_open_details, task) for task in load().tasks},
+    **{f"open-details-{task}": partial(_open_details, task) for task in load().having("paper")},
     "answer": lambda: str(answer.short(answer.lines()).data),
     "reported": _reported,
     "reported-rates": _reported_rates,

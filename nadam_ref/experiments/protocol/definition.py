@@ -129,6 +129,11 @@ class Protocol:
         """A task's part. Raises `ProtocolError` for a task that the protocol does not have."""
         return _choice("task", name, self.tasks)
 
+    def having(self, profile: str) -> list[str]:
+        """The tasks that have a profile. Raises `ProtocolError` where none has."""
+        _choice("profile", profile, {name: task for task in self.tasks.values() for name in task.profiles})
+        return [name for name, task in self.tasks.items() if profile in task.profiles]
+
 
 def _choice(kind: str, name: str, choices: Mapping[str, T]) -> T:
     if name not in choices:

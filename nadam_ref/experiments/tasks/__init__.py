@@ -2,6 +2,7 @@
 
 from .autoencoder import Autoencoder
 from .base import Batch, Params, State, Task, chosen, model_of, pick, scatter
+from .digits import Digits
 from .images import Images
 from .language_model import LanguageModel
 from .word2vec import Word2vec
@@ -13,4 +14,5 @@ TASKS: dict[str, Task] = {
     "autoencoder": Autoencoder(),
     "word2vec": Word2vec(),
     "language_model": LanguageModel(),
+    "digits": Digits(),
 }

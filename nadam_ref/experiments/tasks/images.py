@@ -5,6 +5,8 @@ It follows TensorFlow's tutorial `convolutional.py` of the time, at several size
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -99,12 +101,15 @@ class Images(ImageTask):
     @torch.no_grad()
     def evaluate(self, params: Params, data: ImageData, split: str) -> dict[str, Tensor]:
         """Mean cross-entropy (`loss`, no dropout, no L2) and `accuracy` on a part of the data."""
-        bias = params["output.bias"]
-        total = torch.zeros((), dtype=torch.float64, device=bias.device)
-        right, count = torch.zeros_like(total), 0
-        for inputs, labels in self.blocks(data, split, bias):
-            scores = self.logits(params, inputs)
-            total = total + F.cross_entropy(scores, labels, reduction="sum")
-            right = right + (scores.argmax(1) == labels).sum()
-            count += len(labels)
-        return {"loss": total / count, "accuracy": right / count}
+        blocks = self.blocks(data, split, params["output.bias"])
+        return classified((self.logits(params, inputs), labels) for inputs, labels in blocks)
+
+
+def classified(blocks: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Mean cross-entropy (`loss`) and `accuracy` over blocks of class scores `[N, classes]` and labels `[N]`."""
+    losses, hits, count = list[Tensor](), list[Tensor](), 0
+    for scores, labels in blocks:
+        losses.append(F.cross_entropy(scores, labels, reduction="sum").double())
+        hits.append((scores.argmax(1) == labels).sum().double())
+        count += len(labels)
+    return {"loss": functools.reduce(torch.add, losses) / count, "accuracy": functools.reduce(torch.add, hits) / count}

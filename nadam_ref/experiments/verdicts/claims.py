@@ -107,7 +107,7 @@ def _content() -> Mapping[str, Any]:
 def read(text: str) -> Mapping[str, Any]:
     """The content of a claims file. Raises `ClaimError` for an arm that the protocol does not have."""
     content: Mapping[str, Any] = yaml.safe_load(text)
-    known = {name for plan in load().tasks.values() for name in plan.arms}
+    known = {name for task in load().having("paper") for name in load().task(task).arms}
     named = [name for pair in content["primary"]["pairs"] for name in pair]
     for entry in content["exploratory"]:
         named += [name for pair in _pairs(entry) for name in pair]
