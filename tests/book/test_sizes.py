@@ -1,0 +1,39 @@
+"""A figure of the smaller size is folded where the papers' size is there, and only there."""
+
+from __future__ import annotations
+
+from docutils import nodes
+from docutils.utils import new_document
+
+from nadam_ref.book.extension.sizes import fold
+
+
+def page(*names: str) -> nodes.document:
+    doctree = new_document("page")
+    for name in names:
+        figure = nodes.figure("", nodes.image(uri=f"{name}.svg"), names=[name], ids=[name])
+        doctree += [figure, nodes.container(classes=["cite-row"]), nodes.paragraph(text=f"after {name}")]
+    return doctree
+
+
+def shown(doctree: nodes.document) -> list[str]:
+    return [node.astext() if isinstance(node, (nodes.raw, nodes.paragraph)) else node.tagname for node in doctree]
+
+
+def test_the_smaller_size_is_folded_with_its_row_and_loaded_late() -> None:
+    doctree = page("fig-words-dots-paper", "fig-words-dots-small")
+    fold(doctree, {"fig-words-dots-small": (21, 4)})
+    assert shown(doctree) == [
+        *("figure", "container", "after fig-words-dots-paper"),
+        '<details class="other-size"><summary>The same at a smaller size: Fig. 21.4</summary>',
+        *("figure", "container", "</details>", "after fig-words-dots-small"),
+    ]
+    late = {image["uri"]: image.get("loading") for image in doctree.findall(nodes.image)}
+    assert late == {"fig-words-dots-paper.svg": None, "fig-words-dots-small.svg": "lazy"}
+
+
+def test_a_size_alone_is_open_and_so_are_verdicts() -> None:
+    doctree = page("fig-words-dots-small", "fig-words-verdict-paper", "fig-words-verdict-small")
+    before = shown(doctree)
+    fold(doctree, {})
+    assert shown(doctree) == before
