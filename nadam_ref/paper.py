@@ -1,7 +1,7 @@
 """The paper's boxes, line by line as printed, in NumPy float64: the oracle that everything else is tested against.
 
 A box is a generator. It takes the starting parameters θ and a function `grad(θ, t)`, and yields θ after each step
-t = 1, 2, …, for ever, or after those that its `clock` gives; `path` collects T of them. Names are the paper's:
+t = 1, 2, …, forever, or after those that its `clock` gives; `path` collects T of them. Names are the paper's:
 θ parameters, g gradient, m momentum vector, n norm accumulator, η learning rate, μ momentum constant, μ_t its
 schedule, ν decay of n, ε. P_t = ∏_{i≤t} μ_i.
 ψ = 1/250 is the schedule's speed; None means that μ_t = μ at every step.

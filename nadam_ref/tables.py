@@ -26,7 +26,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of cells under a heading, which is for people; `about` tells code what the rows are about."""
+    """Rows of cells under a heading, which is for people; `about` is for code, and says what the rows are about."""
 
     rows: Sequence[Sequence[str]]
     heading: str = ""

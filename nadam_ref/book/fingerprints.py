@@ -41,7 +41,7 @@ def package_hash(package: Path | None = None) -> str:
 
 
 def surroundings(root: Path) -> dict[str, Any]:
-    """What every notebook's results depend on: the package, the data at hand, the recorded runs, the libraries.
+    """What every notebook's results depend on: the package, the data that are there, the recorded runs, the libraries.
 
     Of the person's environment variables a chapter sees none that is not here, see `execute.kernel_environment`.
     """

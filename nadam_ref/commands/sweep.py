@@ -174,7 +174,7 @@ class _Bar:
         self.bar.refresh()
 
     def show(self, done: int, total: int, record: Any) -> None:
-        """Count a record in, as `sweep` tells them."""
+        """Count a record in, as `sweep` reports them."""
         from ..experiments.protocol.planning import arm
         from ..experiments.runs.record import FAILED
 

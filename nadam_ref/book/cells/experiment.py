@@ -94,7 +94,7 @@ def _text(*lines: str) -> Markdown:
 
 
 def sentence(v: Verdict) -> str:
-    """A verdict as a sentence: the pair, how much they differ, and what that is held to be."""
+    """A verdict as a sentence: the pair, how much they differ, and which verdict that is."""
     pair = f"{v.side.first} against {v.side.second}"
     if v.comparison is None:
         return f"**{pair}**: not run."

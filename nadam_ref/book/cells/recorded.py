@@ -147,7 +147,7 @@ def note(by_task: Evidence) -> str:
 
 
 def table(by_task: Evidence, name: str) -> Markdown:
-    """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of the task at hand."""
+    """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of one task."""
     ((task, arms),) = by_task.items()
     content = TABLES[name](by_task)
     rows = [

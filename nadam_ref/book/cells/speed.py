@@ -80,7 +80,7 @@ class Recorded:
 
 
 def load(name: str) -> Recorded:
-    """The recorded `nadam-ref bench NAME`, as `bench.report` writes it. Raises `DataError` where it is not at hand."""
+    """The recorded `nadam-ref bench NAME`, as `bench.report` writes it. Raises `DataError` where it is not there."""
     content = json.loads((folder("bench") / f"{name}.json").read_text(encoding="utf-8"))
     return Recorded(
         [Result(**x) for x in content["results"]],

@@ -88,7 +88,7 @@ def _sizes() -> Markdown:
                 numbers = [f"{plan.steps:,}", plan.batch, f"{runs(task, profile):,}", f"{μ:.3f}"]
                 rows.append([_words(task), f"`{profile}`", data, *numbers])
     header = ["task", "profile", "data", "steps", "batch", "runs, about", r"last $\mu_t$"]
-    caption = "What is run. Of several data sets the first that is at hand is taken."
+    caption = "What is run. Of several data sets, the first that is available is taken."
     return _table(header, rows, "lllrrrr", "sizes", caption)
 
 

@@ -32,7 +32,7 @@ class Facts(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """The block's Markdown, as if it stood on the page."""
+        """The block's Markdown, as if it were written on the page."""
         (name,) = self.arguments
         if name not in fact_tables.BLOCKS:
             raise self.error(f"no block is called {name!r}; there are: {', '.join(fact_tables.BLOCKS)}")

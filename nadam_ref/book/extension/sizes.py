@@ -1,7 +1,7 @@
 """Experiments at two sizes: where a figure is there at the papers' size, the same one at a smaller size is folded.
 
-So a chapter is as long, and as heavy to load, as with one size. What is folded is loaded when it is opened. The verdicts
-stay open.
+So a chapter is as long, and as heavy to load, as with one size. What is folded is loaded when it is
+opened. The verdicts stay open.
 """
 
 from __future__ import annotations

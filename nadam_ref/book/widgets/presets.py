@@ -1,4 +1,4 @@
-"""What a widget begins with, as the page tells it to the browser, and the same paths in Python."""
+"""What a widget begins with, as the page hands it to the browser, and the same paths in Python."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def state(name: str) -> State:
 
 
 def first_available(*wanted: str) -> str:
-    """The first of these data sets that is at hand, skipping only those that are wholly absent.
+    """The first of these data sets that is available, skipping only those that are wholly absent.
 
     Raises `DataError` for a damaged or incomplete one, and where `NADAM_REF_DATA` names no folder, so that a
     mistyped path or a half copy is never taken for a wish to use the embedded data.

@@ -39,7 +39,7 @@ class Store:
                 write_whole(self.path(record.spec), record.to_json())
             except OSError as error:
                 raise RecordError(
-                    f"cannot write to the store {self.folder}: {error.strerror}; mend that and give the same command "
+                    f"cannot write to the store {self.folder}: {error.strerror}; fix that and give the same command "
                     "again, what is finished is kept"
                 ) from error
         elif record.status in FAILED or record.spec.device != "cpu":

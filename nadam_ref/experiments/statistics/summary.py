@@ -23,7 +23,7 @@ LISTED = 12
 
 
 class RunsError(NadamRefError):
-    """The runs at hand do not make a table. The message says why and what to do."""
+    """These runs do not make a table. The message says why and what to do."""
 
 
 class MissingRunsError(RunsError):

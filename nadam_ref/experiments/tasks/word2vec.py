@@ -206,7 +206,7 @@ def negatives(words: int, count: int, batches: int, generator: Generator) -> tup
 
 
 def _first_occurrences(drawn: Int64) -> npt.NDArray[np.bool_]:
-    """Where a number has not stood before in its row."""
+    """Where a number is new in its row."""
     places = drawn.shape[1]
     ordered = np.sort(drawn * places + np.arange(places), axis=1)  # by number, then by place
     number, place = np.divmod(ordered, places)

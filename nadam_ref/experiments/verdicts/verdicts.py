@@ -1,4 +1,4 @@
-"""What our runs say of each claim, by rules fixed beforehand, and what the replication may then be called.
+"""What our runs say of each claim, by rules fixed in advance, and what the replication may then be called.
 
 A claim is about log(metric) over seeds that are paired: both methods start from the same initialization and see the
 same data. A claim of several comparisons holds if each of them does.
@@ -271,7 +271,7 @@ def _depends_on_rate(kind: Kind, comparison: Comparison, elsewhere: Mapping[str,
 
 
 def title(verdicts: Sequence[Verdict]) -> str:
-    """What the replication is called, by the rule fixed beforehand; empty until the whole primary family was run."""
+    """What the replication is called, by the rule fixed in advance; empty until the whole primary family was run."""
     kinds = [verdict.kind for verdict in verdicts if verdict.claim.primary]
     most = verdict_rules().most
     if "Not run" in kinds:
