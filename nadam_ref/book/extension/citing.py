@@ -130,7 +130,7 @@ def _offer(app: Sphinx, page: str, figure: nodes.Element, name: str, narrow: str
 
 
 def _name_toggles(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Say on the toggle above a cell's code which figure or table it makes; a cell that makes none says it itself."""
+    """Say on a toggle which figure or table it opens or makes; a cell whose code makes none has a name of its own."""
     for toggle in doctree.findall(HideCodeCellNode):
         of_cell = toggle.parent.findall(lambda node: isinstance(node, nodes.figure | nodes.table))
         made = [
@@ -138,7 +138,9 @@ def _name_toggles(app: Sphinx, doctree: nodes.document, page: str) -> None:
             for node in of_cell
             if node["ids"] and (number := _number(app, page, kind := _kind(node), node["ids"][0]))
         ]
-        if made and toggle["prompt_show"] == app.config.nb_code_prompt_show:
+        if "above-input" not in toggle["classes"]:
+            toggle["prompt_show"] = f"Show {' and '.join(made)}"
+        elif made and toggle["prompt_show"] == app.config.nb_code_prompt_show:
             toggle["prompt_show"] += f" for {' and '.join(made)}"
         toggle["prompt_hide"] = toggle["prompt_show"].replace("Show", "Hide", 1)
 

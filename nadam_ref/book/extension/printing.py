@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -15,7 +16,7 @@ EDGE = "font: 8pt system-ui, sans-serif; color: #57606a"
 
 def _edges(app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     book = f"{app.config.project}, version {nadam_ref.__version__}"
-    title = re.sub(r"<[^>]+>", "", context.get("title") or "")
+    title = unescape(re.sub(r"<[^>]+>", "", context.get("title") or ""))
     corners = {
         "top-left": title if title == app.config.project else f"{app.config.project} · {title}",
         "top-right": _address(app, page),
