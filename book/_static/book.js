@@ -34,6 +34,25 @@ function nameColumns() {
   }
 }
 
+// On a phone a listing is wider than the screen: it is folded, under the name of what it defines or its first line.
+function foldListings() {
+  const phone = matchMedia("(max-width: 600px)");
+  const listings = document.querySelectorAll(".bd-article :is(.cell_input, .cell_output div.highlight-python)");
+  const folds = [...listings].filter((listing) => !listing.closest("details")).map((listing) => {
+    const fold = document.createElement("details");
+    const code = listing.querySelector("pre").textContent.trim();
+    const name = code.match(/^(?:def|class) (\w+)/m)?.[1] ?? code.split("\n", 1)[0];
+    fold.className = "listing";
+    fold.append(Object.assign(document.createElement("summary"), {textContent: `Show the code: ${name}`}));
+    listing.replaceWith(fold);
+    fold.append(listing);
+    return fold;
+  });
+  const fit = () => folds.forEach((fold) => (fold.open = !phone.matches));
+  phone.addEventListener("change", fit);
+  fit();
+}
+
 // Paper is light. A reader's dark page comes back afterwards.
 function printLight() {
   const root = document.documentElement;
@@ -49,6 +68,7 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
 
 document.addEventListener("DOMContentLoaded", () => {
   nameParts();
+  foldListings();
   reachScrollers();
   printLight();
   addEventListener("resize", reachScrollers);

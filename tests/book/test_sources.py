@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import nbformat
@@ -14,6 +15,8 @@ from nadam_ref.book.build import notebooks, pages
 TOC = ROOT / "book" / "_toc.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LINES = 30
+#: The modules that only draw, print and tabulate.
+CELLS = {path.stem for path in (ROOT / "nadam_ref" / "book" / "cells").glob("*.py")}
 #: What makes a notebook run where nothing but Jupyter is there, as on Colab.
 INSTALL = """
 import importlib.util
@@ -65,6 +68,61 @@ def test_the_package_is_installed_before_it_is_imported_and_by_the_same_cell_eve
     assert install.source == INSTALL.format(address=address).strip()
     assert install.metadata.tags == ["remove-cell"]
     assert not [cell.id for cell in rest if cell.cell_type == "code" and "pip install" in cell.source]
+
+
+def code_cells(path: Path) -> list[tuple[str, set[str], str]]:
+    """The source of each cell of code, its tags, and what its toggle says; text between cells is an empty source."""
+    return [
+        (cell.source, set(cell.metadata.get("tags", [])), cell.metadata.get("mystnb", {}).get("code_prompt_show", ""))
+        if cell.cell_type == "code"
+        else ("", set(), "")
+        for cell in notebooks.read(path).cells
+    ]
+
+
+def only_shows(source: str) -> bool:
+    """Whether code does nothing but call what the book draws, prints and tabulates with, or names what it drew."""
+
+    def shows(x: ast.expr) -> bool:
+        if isinstance(x, ast.IfExp):
+            return shows(x.body)
+        return isinstance(x, ast.Name) or (
+            isinstance(x, ast.Call) and isinstance(x.func, ast.Attribute) and getattr(x.func.value, "id", "") in CELLS
+        )
+
+    return all(
+        isinstance(x, ast.Import | ast.ImportFrom) or (isinstance(x, ast.Expr) and shows(x.value))
+        for x in ast.parse(source).body
+    )
+
+
+@each
+def test_what_only_shows_something_has_no_code_on_the_page(path: Path) -> None:
+    for source, tags, _ in code_cells(path):
+        if source and not tags & {"remove-input", "remove-cell"}:
+            assert not only_shows(source), source
+
+
+@each
+def test_code_behind_a_toggle_is_named_and_not_beside_another(path: Path) -> None:
+    """By the figure or table it makes, which the page does by itself; else the cell says what its code is."""
+    before: set[str] = set()
+    for (source, tags, name), cell in zip(code_cells(path), notebooks.read(path).cells, strict=True):
+        if "hide-input" in tags:
+            numbered = "figure" in cell.metadata.get("mystnb", {}) or 'name="tab-' in source
+            assert numbered != name.startswith("Show the code: "), source
+            assert "hide-input" not in before, source
+        assert "hide-cell" not in tags, source
+        assert "hide-output" not in tags or "remove-input" in tags, source
+        before = tags
+
+
+def test_the_rule_for_code_on_the_page_can_tell() -> None:
+    assert only_shows("from nadam_ref.book.cells import show\nshow.source(paper.adam)")
+    assert only_shows("recorded.table(small.evidence, 'luck') if small.evidence else None")
+    assert not only_shows("x = 1\nshow.table(['x'], [[x]])")
+    assert not only_shows("θ = paper.path(paper.adam, start, gradient, 60)")
+    assert {"show", "figures", "experiment", "speed"} <= CELLS
 
 
 def test_traps_of_the_configuration() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
@@ -17,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -29,7 +31,8 @@ from . import quadratic
 Array = NDArray[np.float64]
 Point = tuple[float, float]
 
-#: Hue and marker say the norm; shade and line say the momentum (none, plain, nesterov): no look rests on colour alone.
+#: Hue and marker say the norm; shade, line and the marker's filling say the momentum (none, plain, nesterov): no look
+#: rests on colour alone, and in the dark, where shades come close to each other, lines and fillings remain.
 COLOURS = {
     "none": ("#3E8EC9", "#1F6FB0", "#0B3C6F"),
     "sum": ("#A0568A", "#A0568A", "#A0568A"),
@@ -37,6 +40,7 @@ COLOURS = {
     "max": ("#2C9A70", "#00795A", "#004D38"),
 }
 LINES = ((0, (1, 1.2)), (0, (5, 2)), "-")
+FILLINGS = ("none", "bottom", "full")
 MARKERS = {"none": "o", "sum": "D", "rms": "s", "max": "^"}
 
 #: Ink and marker of the dialects of Nadam, and of lines that are no optimizers.
@@ -51,12 +55,16 @@ OFF_DIAGONAL = (-1.2, 0.5)
 
 STYLE = Path(__file__).with_name("book.mplstyle")
 
+#: Inches. A figure of this width fills a phone, and its letters are still to be read.
+PHONE_WIDTH = 5.0
+
 
 class Picture(Figure):
     """A matplotlib figure that shows itself in a notebook as SVG, with the same bytes every time.
 
     `data`: the numbers that it draws, as columns by name, which may differ in length.
     `alt`: what these numbers show, in words; on the page it follows the cell's own ``image.alt``.
+    `by_column`: on a phone the panels are read column by column, not row by row.
     `note`: where the numbers come from (profile, data, seeds, machine); empty where they follow from formulas alone.
 
     In an executed notebook it carries, beside the SVG, what a reader of the page may download.
@@ -67,6 +75,43 @@ class Picture(Figure):
         self.data: dict[str, Array] = {}
         self.alt = ""
         self.note = ""
+        self.by_column = False
+        self.named: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def for_phones(self) -> Picture | None:
+        """A copy whose panels lie below each other, as wide as a phone; None where this one is no wider.
+
+        They come in the order in which they are read: row by row, or column by column where `by_column` says so.
+        """
+        if self.get_figwidth() <= PHONE_WIDTH:
+            return None
+        copy: Picture = pickle.loads(pickle.dumps(self))
+        places = {ax: spec for ax in copy.axes if (spec := ax.get_subplotspec()) is not None}
+        panels = sorted(places, key=lambda ax: places[ax].colspan.start) if self.by_column else list(places)
+        tallest, heights = 0.6 if len(panels) > 1 else 0.75, []
+        for spec in map(places.__getitem__, panels):
+            box = spec.get_position(self)
+            natural = box.height * self.get_figheight() / (box.width * self.get_figwidth())
+            heights.append(PHONE_WIDTH * min(natural, tallest))
+        grid = copy.add_gridspec(len(panels), 1, height_ratios=heights)
+        for i, ax in enumerate(panels):
+            ax.set_subplotspec(grid[i])
+            leader = next(other for other in panels if places[other].rowspan == places[ax].rowspan)
+            ax.set_ylabel(ax.get_ylabel() or leader.get_ylabel())
+            if leader is not ax:
+                ax.tick_params(labelleft=True)
+        copy.set_size_inches(PHONE_WIDTH, 0.6 + sum(heights))
+        if copy.named:
+            copy.legends.clear()
+            (handles, labels), options = copy.named
+            options["ncols"] = min(options["ncols"], 3 if max(map(len, labels)) <= 9 else 2)
+            copy.legend(handles, labels, **options)
+        return copy
+
+    def legend(self, *args: Any, **options: Any) -> Legend:
+        """As matplotlib's, and kept to be made again `for_phones`."""
+        self.named = (args, options)
+        return super().legend(*args, **options)
 
     def _repr_svg_(self) -> str:
         buffer = io.StringIO()
@@ -81,6 +126,8 @@ class Picture(Figure):
             "png": self._encoded(format="png", dpi=200, facecolor="white", metadata={"Software": None}),
             "pdf": self._encoded(format="pdf", metadata={"CreationDate": None}),
         }
+        if phone := self.for_phones():
+            cargo["phone"] = phone._repr_svg_()
         return {"image/svg+xml": self._repr_svg_(), CARGO: cargo}
 
     def _encoded(self, **options: Any) -> str:
@@ -138,7 +185,13 @@ def look(name: str) -> dict[str, Any]:
         return {"color": ink, "marker": marker}
     rule = RULES[name]
     kind = 2 if rule.nesterov else int(rule.momentum != "none")
-    return {"color": COLOURS[rule.norm][kind], "linestyle": LINES[kind], "marker": MARKERS[rule.norm]}
+    return {
+        "color": COLOURS[rule.norm][kind],
+        "linestyle": LINES[kind],
+        "marker": MARKERS[rule.norm],
+        "fillstyle": FILLINGS[kind],
+        "markerfacecoloralt": "none",
+    }
 
 
 #: Mantissas of ticks on a logarithmic axis, the closest first, and how many ticks an axis may have.
@@ -159,8 +212,12 @@ def plain(axis: Axis) -> None:
 
     subs = next((subs for subs in MANTISSAS if seen(subs) <= MOST_TICKS), MANTISSAS[-1])
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.3g}" if x < 1000 else f"{x:,.0f}"))
+    axis.set_major_formatter(FuncFormatter(_plainly))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plainly(x: float, _place: int) -> str:
+    return f"{x:,.3g}" if x < 1000 else f"{x:,.0f}"
 
 
 def _style(i: int, label: str) -> dict[str, Any]:
@@ -320,6 +377,7 @@ def phases(names: Sequence[str], *, η: float, μ: float, κ: float, T: int = 40
     The bar of the setting reaches from the smallest curvature, 1, to the largest, κ; a thin one is at the best setting.
     """
     figure = Picture(figsize=(1.4 + 2.8 * len(names), 5.4))
+    figure.by_column = True
     grid = np.meshgrid(np.geomspace(*PHASES, 500), np.linspace(0, 0.999, 300))
     ends = np.array([η, η * κ])
     axes = figure.subplots(2, len(names), height_ratios=(5, 2), sharey="row", squeeze=False)

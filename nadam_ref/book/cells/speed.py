@@ -336,7 +336,7 @@ def roofline(run: Recorded, what: str = "resnet50") -> Picture:
     figure.data |= {"roof operations/byte": x, "roof GFLOP/s": roof / 1e9}
     for rule in RULES:
         by_path = run.of(what, rule)
-        style: dict[str, Any] = {**look(rule), "linestyle": ""}
+        style: dict[str, Any] = {**look(rule), "linestyle": "", "fillstyle": "full"}
         for path in (p for p in ("fused", "torch") if p in by_path):
             height = _height(by_path[path]) / 1e9
             fill: dict[str, Any] = {"label": rule} if path == "fused" else {"markerfacecolor": "none"}

@@ -109,6 +109,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("nadam_ref.book.extension.facts")
     app.setup_extension("nadam_ref.book.extension.typography")
     app.setup_extension("nadam_ref.book.extension.sizes")
+    app.setup_extension("nadam_ref.book.extension.printing")
     app.add_directive("cite-this-book", CiteThisBook)
     app.setup_extension("nadam_ref.book.widgets.directive")
     app.setup_extension("sphinx.ext.viewcode")

@@ -1,4 +1,4 @@
-"""Under each figure and named table of a page: where it comes from, how to cite it, and its files.
+"""Under each figure and named table of a page, in one folded line: where it comes from, its files, how to cite it.
 
 The notebook carries the numbers; what changes with each commit is added here, so that a commit makes no notebook stale.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
@@ -28,8 +29,10 @@ from ..light import light
 from . import citation, downloads
 
 FOLDER = "_downloads"
-#: Provenance note for tables written by hand.
-WRITTEN = "Compiled for this book"
+#: Beside `FOLDER`'s files, a figure as a phone shows it.
+PHONE = "phone.svg"
+#: What a figure's caption begins with, and a table's.
+SHORT = {"figure": "Fig.", "table": "Table"}
 logger = logging.getLogger(__name__)
 
 
@@ -107,21 +110,85 @@ def _cite(app: Sphinx, doctree: nodes.document, page: str) -> None:
             logger.warning(text, item.name, location=page)
             continue
         place.parent.insert(place.parent.index(place) + 1, _row(app, page, item, place["ids"][0]))
+        if narrow := item.cargo.get("phone"):
+            _offer(app, page, place, item.name, narrow)
+    _name_toggles(app, doctree, page)
+
+
+def _offer(app: Sphinx, page: str, figure: nodes.Element, name: str, narrow: str) -> None:
+    """Let a phone load the figure's drawing for it in place of the wide one."""
+    path = Path(app.outdir) / FOLDER / f"{name}.{PHONE}"
+    write_whole(path, light(narrow))
+    image = next(figure.findall(nodes.image))
+    source = f'<picture><source media="(max-width: 600px)" srcset="{_address(page, path.name)}">'
+    at = image.parent.index(image)
+    image.parent[at : at + 1] = [
+        nodes.raw("", source, format="html"),
+        image,
+        nodes.raw("", "</picture>", format="html"),
+    ]
+
+
+def _name_toggles(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Say on a toggle which figure or table it opens or makes; a cell whose code makes none has a name of its own."""
+    for toggle in doctree.findall(HideCodeCellNode):
+        of_cell = toggle.parent.findall(lambda node: isinstance(node, nodes.figure | nodes.table))
+        made = [
+            f"{SHORT[kind]} {number}"
+            for node in of_cell
+            if node["ids"] and (number := _number(app, page, kind := _kind(node), node["ids"][0]))
+        ]
+        if "above-input" not in toggle["classes"]:
+            toggle["prompt_show"] = f"Show {' and '.join(made)}"
+        elif made and toggle["prompt_show"] == app.config.nb_code_prompt_show:
+            toggle["prompt_show"] += f" for {' and '.join(made)}"
+        toggle["prompt_hide"] = toggle["prompt_show"].replace("Show", "Hide", 1)
+
+
+def _kind(node: nodes.Node) -> str:
+    return "table" if isinstance(node, nodes.table) else "figure"
+
+
+def _number(app: Sphinx, page: str, kind: str, anchor: str) -> str:
+    """The number of a figure or table on its page, "8.2"; empty where it has none."""
+    return ".".join(map(str, app.env.toc_fignumbers.get(page, {}).get(kind, {}).get(anchor, ())))
+
+
+def _address(page: str, name: str) -> str:
+    """Where a page finds one of `FOLDER`'s files."""
+    return f"{'../' * page.count('/')}{FOLDER}/{name}"
+
+
+def visit_toggle(self: Any, node: nodes.Element) -> None:
+    """As myst-nb writes it, with what is written on it as its name."""
+    shown, hidden = escape(node["prompt_show"]), escape(node["prompt_hide"])
+    self.body.append(
+        f'<details class="admonition hide {" ".join(node["classes"])}"><summary>'
+        f'<p class="collapsed admonition-title">{shown}</p><p class="expanded admonition-title">{hidden}</p></summary>'
+    )
+
+
+def depart_toggle(self: Any, _node: nodes.Element) -> None:
+    """The end of what it opens."""
+    self.body.append("</details>\n")
 
 
 def written(places: Mapping[str, nodes.Element], carried: Container[str]) -> Iterator[Item]:
-    """What the page itself says: its named tables, and figures whose directive left them their `cargo`."""
+    """What the page itself makes of data: tables with a `note` that says so, figures whose directive left them `cargo`.
+
+    A table of text, written by hand, is no more to be downloaded than the text around it.
+    """
     for name, node in places.items():
         if name in carried:
             continue
         caption = next(
             (_markdown(part) for part in node.children if isinstance(part, (nodes.title, nodes.caption))), ""
         )
-        if isinstance(node, nodes.table) and name.startswith("tab-"):
+        if isinstance(node, nodes.table) and name.startswith("tab-") and "note" in node:
             entries = [list(row.findall(nodes.entry)) for row in node.findall(nodes.row)]
             align = "".join("r" if "text-right" in entry["classes"] else "l" for entry in entries[0])
             rows = [[_markdown(entry) for entry in row] for row in entries]
-            yield Item("table", name, caption, {"rows": rows, "align": align, "note": node.get("note", WRITTEN)})
+            yield Item("table", name, caption, {"rows": rows, "align": align, "note": node["note"]})
         elif "cargo" in node:
             yield Item("figure", name, caption, node["cargo"], node["svg"])
 
@@ -136,11 +203,10 @@ def _markdown(node: nodes.Node) -> str:
 
 
 def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:
-    """The row under a figure or table; its files are written beside the pages."""
+    """The line under a figure or table, folded; its files are written beside the pages."""
     book, version = app.config.nadam_ref_citation, nadam_ref.__version__
     commit = app.config.nadam_ref_commit
-    number = ".".join(map(str, app.env.toc_fignumbers.get(page, {}).get(item.kind, {}).get(anchor, ())))
-    label = f"{item.kind.capitalize()} {number}".strip()
+    label = f"{item.kind.capitalize()} {_number(app, page, item.kind, anchor)}".strip()
     url = address(app, page, anchor)
     made = f"nadam-ref {version}, {commit or 'commit unknown (made outside a git checkout)'}"
     provenance = f"{item.cargo['note'] or 'Computed on this page'} · {made}"
@@ -157,14 +223,13 @@ def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:
     for suffix, content in files(item, facts).items():
         name = f"{item.name}.{suffix}"
         write_whole(Path(app.outdir) / FOLDER / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
-        target = f"{'../' * page.count('/')}{FOLDER}/{name}"
         kind = {"tex": "LaTeX"}.get(suffix, suffix.upper())
-        links.append(f'<a href="{target}" download aria-label="{label} as {kind}">{kind}</a>')
+        links.append(f'<a href="{_address(page, name)}" download aria-label="{label} as {kind}">{kind}</a>')
     entry = citation.bibtex_of(item.name, label, item.caption, url, commit, book, version)
     opening = (
+        f'<details class="cite"><summary>Source, data, cite<span class="visually-hidden">: {label}</span></summary>'
         f'<p class="provenance">{escape(facts["Provenance"])}</p>'
         f'<p class="files"><span>Download</span> {" ".join(links)}</p>'
-        f'<details class="cite"><summary>Cite<span class="visually-hidden"> {label}</span></summary>'
     )
     return nodes.container(
         "",
@@ -207,6 +272,7 @@ def connect(app: Sphinx) -> None:
     app.add_config_value("nadam_ref_citation", {}, "")  # the content of CITATION.cff
     app.add_config_value("nadam_ref_commit", "", "")
     app.connect("config-inited", _ask_once)
+    app.add_node(HideCodeCellNode, override=True, html=(visit_toggle, depart_toggle))
     app.connect("source-read", _unload)
     app.connect("doctree-resolved", _check_images)
     app.connect("doctree-resolved", _cite)
