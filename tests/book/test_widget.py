@@ -17,7 +17,7 @@ from docutils.parsers.rst import DirectiveError
 from nadam_ref import paper
 from nadam_ref.book import widgets
 from nadam_ref.book.cells import figures
-from nadam_ref.book.widgets import presets
+from nadam_ref.book.widgets import noise, presets
 from nadam_ref.book.widgets.directive import Optimizers, Phases
 from nadam_ref.book.widgets.presets import PARTS, PRESETS, State
 from nadam_ref.book.widgets.surfaces import SURFACES
@@ -37,7 +37,7 @@ console.log(JSON.stringify(jobs.map((job) => {
   const made = nadamCore.run({ ...job, steps });
   const arrows = steps.map((_, k) => nadamCore.anatomy(made, k + 1));
   return {
-    path: bits(made.theta), loss: bits(made.loss), steps,
+    path: bits(made.theta), loss: bits(made.loss), steps, best: job.search ? nadamCore.bestRate({ ...job, steps }) : 0,
     scalars: steps.map((_, k) => nadamCore.scalars(made, k + 1)),
     arrows,
   };
@@ -89,6 +89,7 @@ def job(name: str, state: State, **more: Any) -> dict[str, Any]:
     return {
         **{"rule": dataclasses.asdict(RULES[name]), "dialect": state.dialect, "T": STEPS, "hyper": hyper},
         **{"kind": dataclasses.asdict(DIALECTS[state.dialect]), "surface": state.surface, "start": state.start},
+        **{"turn": state.turn, "centre": SURFACES[state.surface].centre, "noise": state.noise, "seed": state.seed},
         **more,
     }
 
@@ -187,6 +188,113 @@ def test_the_arrows_of_a_step_lead_from_one_point_to_the_next(surface: str) -> N
                 assert arrows["momentum"] == [0, 0]
 
 
+def test_turned_and_noisy_it_is_python_but_for_rounding() -> None:
+    """Steps that do not amplify a rounding error: with a norm, a gradient near zero would."""
+    wanted = [
+        (name, base("ravine", turn=turn, noise=0.3, seed=seed))
+        for name in RULES
+        for turn, seed in ((0, 1), (35, 2), (90, 3))
+    ]
+    for (name, state), found in zip(wanted, run(wanted, given=True), strict=True):
+        path = presets.paths(dataclasses.replace(state, show=(name,)), STEPS)[name]
+        np.testing.assert_allclose(found["path"], path, rtol=1e-10, atol=1e-12, err_msg=f"{name} {state}")
+        loss = SURFACES["ravine"].turned(state.turn).f(path)
+        np.testing.assert_allclose(found["loss"], loss, rtol=1e-9, atol=1e-20, err_msg=f"{name} {state}")
+
+
+@each_surface
+def test_a_quarter_turn_of_the_surface_is_a_quarter_turn_of_the_path(surface: str) -> None:
+    """Every method treats the two axes alike, so a turned start on the turned surface gives the turned path."""
+    plain = base(surface)
+    centre = np.array(SURFACES[surface].centre)
+    x, y = np.array(plain.start) - centre
+    turned = dataclasses.replace(plain, start=(float(centre[0] - y), float(centre[1] + x)), turn=90)
+    for name in RULES:
+        one, other = (presets.paths(dataclasses.replace(s, show=(name,)), 20)[name] - centre for s in (plain, turned))
+        np.testing.assert_allclose(other, np.stack([-one[:, 1], one[:, 0]], axis=-1), rtol=1e-6, atol=1e-9)
+
+
+@each_surface
+def test_a_turned_surface_keeps_its_minima_and_has_the_gradient_of_its_values(surface: str) -> None:
+    it, h = SURFACES[surface].turned(25), 1e-6
+    for point in np.random.default_rng(1).uniform(-1.5, 1.5, (20, 2)):
+        slope = [(it.f(point + h * e) - it.f(point - h * e)) / (2 * h) for e in np.eye(2)]
+        np.testing.assert_allclose(it.gradient(point), slope, rtol=1e-5, atol=1e-5)
+    for minimum in it.minima:
+        assert it.f(np.array(minimum)) == pytest.approx(0, abs=1e-20)
+
+
+NORMALS = """
+const wanted = JSON.parse(require("fs").readFileSync(0, "utf8"));
+console.log(JSON.stringify(wanted.map(([seed, t]) => nadamCore.normals(seed, t))));
+"""
+
+
+def test_the_noise_is_one_in_both_languages() -> None:
+    wanted = [(seed, t) for seed in (1, 2, 77, 999_999) for t in range(1, 301)]
+    found = node("core", NORMALS, text=json.dumps(wanted))
+    np.testing.assert_allclose(found, [noise.normals(*at) for at in wanted], rtol=1e-12, atol=1e-14)
+
+
+def test_the_noise_is_normal_and_independent_from_step_to_step() -> None:
+    drawn = np.array([[noise.normals(seed, t) for t in range(1, 301)] for seed in range(1, 101)])
+    stats = pytest.importorskip("scipy.stats")
+    assert stats.kstest(drawn.ravel(), "norm").pvalue > 0.01
+    for one, other in (
+        (drawn[..., 0], drawn[..., 1]),
+        (drawn[:, 1:, 0], drawn[:, :-1, 0]),
+        (drawn[1:], drawn[:-1]),
+        (drawn[..., 0] ** 2, drawn[..., 1] ** 2),
+    ):
+        size = one.size
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 3.5 / np.sqrt(size)
+
+
+def test_gradient_descent_ends_on_the_floor_that_chapter_1_derives() -> None:
+    """ησ²/(4 − 2ηλ) in each coordinate."""
+    state = presets.on("ravine", "GD", lr=0.05, noise=0.4)
+    ends = [presets.paths(dataclasses.replace(state, seed=seed), 400)["GD"][200:] for seed in range(1, 31)]
+    floor = sum(0.05 * 0.4**2 / (4 - 2 * 0.05 * λ) for λ in figures.RAVINE)
+    assert SURFACES["ravine"].f(np.array(ends)).mean() == pytest.approx(floor, rel=0.1)
+
+
+SEARCHED = [
+    presets.on("ravine", *RULES, start=figures.OFF_DIAGONAL, mu=0.8),
+    presets.on("ravine", *RULES, turn=40, psi=0.004, dialect="keras3"),
+    presets.on("ravine", *RULES, noise=0.5, seed=4),
+    presets.on("rosenbrock", "GD", "Momentum", "AdaMax"),
+    presets.on("saddle", "GD", "AdaGrad", "Adam", noise=0.1),
+]
+
+
+@pytest.mark.parametrize("state", SEARCHED, ids=lambda state: f"{state.surface}-{state.turn}-{state.noise}")
+def test_the_best_rates_are_pythons(state: State) -> None:
+    T = SURFACES[state.surface].steps
+    jobs = [job(name, state, search=True, T=T) for name in state.show]
+    found = {name: one["best"] for name, one in zip(state.show, node("core", RUN, text=json.dumps(jobs)), strict=True)}
+    assert found == presets.best_rates(state)
+
+
+def test_gradient_descents_best_rate_is_that_of_the_closed_form() -> None:
+    """Its loss falls at every step, so what counts is ½ Σ λ (1 − ηλ)^2t θ₀² where the last tenth begins."""
+    state = presets.on("ravine", "GD")
+    rates = np.array([10 ** (k / 40) for k in range(-160, 41)])[:, None]
+    left = (1 - rates * figures.RAVINE) ** 55 * np.array(state.start)
+    best = rates[(figures.RAVINE * left**2).sum(axis=1).argmin(), 0]
+    assert presets.best_rates(state)["GD"] == pytest.approx(best, rel=5e-3)
+
+
+def test_no_rate_nearby_ends_lower_than_the_best() -> None:
+    state = presets.on("ravine", "Momentum", "RMSProp", "Nadam", start=figures.OFF_DIAGONAL)
+    for name, rate in presets.best_rates(state).items():
+
+        def end(η: float, name: str = name) -> float:
+            changed = dataclasses.replace(state, show=(name,), lr=η, lrn=η)
+            return float(SURFACES["ravine"].f(presets.paths(changed)[name][-6:]).max())
+
+        assert end(rate) <= min(end(rate * by) for by in (0.5, 0.8, 0.9, 1.1, 1.25, 2)) or end(rate) < presets.ARRIVED
+
+
 def test_the_gradient_arrow_of_a_rule_without_norm_is_its_rate_times_the_gradient() -> None:
     wanted = [(name, base("ravine")) for name in ("GD", "Momentum", "NAG")]
     for (_, state), found in zip(wanted, run(wanted, given=False), strict=True):
@@ -225,13 +333,13 @@ def test_no_path_in_the_ravine_is_a_straight_line(name: str) -> None:
 
 
 def test_looks_are_those_of_the_figures() -> None:
-    told = presets.knowledge()["rules"]
-    assert {(r["colour"], r["marker"]) for r in told.values()} == {
+    given = presets.knowledge()["rules"]
+    assert {(r["colour"], r["marker"]) for r in given.values()} == {
         (figures.look(name)["color"], figures.look(name)["marker"]) for name in RULES
     }
-    assert told["NAG"]["dash"] == ()
-    assert told["GD"]["dash"] == (1, 1.2)
-    assert math.isclose(told["Adam"]["dash"][0], 5)
+    assert given["NAG"]["dash"] == ()
+    assert given["GD"]["dash"] == (1, 1.2)
+    assert math.isclose(given["Adam"]["dash"][0], 5)
     json.dumps(presets.knowledge(), allow_nan=False)
 
 
@@ -266,10 +374,10 @@ def test_a_wrong_name_is_refused_with_the_right_ones(options: dict[str, str], me
 def test_a_preset_shows_nothing_that_it_leaves_out(name: str) -> None:
     _, state = PRESETS[name]
     parts = PARTS[name]
-    told = presets.knowledge(parts)
-    assert set(state.show) <= set(told["rules"]) == set(parts.rules)
-    assert all(rule["norm"] == "none" for rule in told["rules"].values()) or "lrn" in told["sliders"]
-    assert "mu" in told["sliders"] or all(rule["momentum"] == "none" for rule in told["rules"].values())
+    given = presets.knowledge(parts)
+    assert set(state.show) <= set(given["rules"]) == set(parts.rules)
+    assert all(rule["norm"] == "none" for rule in given["rules"].values()) or "lrn" in given["sliders"]
+    assert "mu" in given["sliders"] or all(rule["momentum"] == "none" for rule in given["rules"].values())
     for left_out in set(RULES) - set(parts.rules):
         with pytest.raises(DirectiveError) as failure:
             asked_for(preset=name, show=f"{parts.rules[0]}, {left_out}")
@@ -285,16 +393,17 @@ def test_there_is_no_phase_diagram_of_other_rules() -> None:
 
 
 STATES = """
-const told = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const other = { ...told.preset, surface: "beale", show: ["GD", "NadaMax"], start: [-0.25, 1e-3], psi: 0.004, t: 7 };
-const written = nadamState.write(other, told);
-console.log(JSON.stringify([written, other, nadamState.read(written, told), nadamState.read("#w=else", told)]));
+const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const other = { ...given.preset, surface: "beale", show: ["GD", "NadaMax"], start: [-0.25, 1e-3], psi: 0.004, t: 7,
+  turn: 45, noise: 0.5, seed: 12, best: true };
+const written = nadamState.write(other, given);
+console.log(JSON.stringify([written, other, nadamState.read(written, given), nadamState.read("#w=else", given)]));
 """
 
 
 def test_a_fragment_can_be_read_by_people_and_by_the_widget() -> None:
-    told = {**presets.knowledge(), "name": "fig-play", "preset": vars(PRESETS["landing"][1])}
-    written, state, read, of_another = node("state", STATES, text=json.dumps(told))
+    given = {**presets.knowledge(), "name": "fig-play", "preset": vars(PRESETS["landing"][1])}
+    written, state, read, of_another = node("state", STATES, text=json.dumps(given))
     assert written.startswith("#w=fig-play&f=beale&show=GD,NadaMax&start=-0.25,0.001&lr=0.03&")
     assert read == state
     assert of_another is None

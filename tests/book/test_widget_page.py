@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from browser import AXE, COLOURS_ONLY, RUN_AXE, opened
 from small_book import Built
 
 from nadam_ref.book.widgets import presets
@@ -98,8 +104,16 @@ def fragment(state: State) -> str:
         **{"f": state.surface, "show": ",".join(state.show), "start": f"{state.start[0]},{state.start[1]}"},
         **{"lr": state.lr, "lrn": state.lrn, "mu": state.mu, "nu": state.nu, "dialect": state.dialect},
         **{"psi": "none" if state.psi is None else state.psi, "of": state.of, "t": state.t},
+        **{"turn": state.turn, "noise": state.noise, "seed": state.seed, "best": str(state.best).lower()},
     }
     return "#w=fig-play&" + "&".join(f"{key}={value}" for key, value in parts.items())
+
+
+def rate_of(state: State, name: str) -> float:
+    """η of an optimizer that is shown."""
+    if state.best:
+        return presets.best_rates(state)[name]
+    return state.lr if RULES[name].norm == "none" else state.lrn
 
 
 def six(state: State) -> dict[str, float | None]:
@@ -107,7 +121,7 @@ def six(state: State) -> dict[str, float | None]:
     rule, kind, product = RULES[state.of], DIALECTS[state.dialect], 1.0
     dialects = rule.nesterov and rule.momentum == "mean"
     psi = kind.momentum_decay if dialects and not kind.free_schedule else state.psi
-    rate = state.lr if rule.norm == "none" else state.lrn
+    rate = rate_of(state, state.of)
     options = {"momentum_decay": psi, "bias_correction": True, "dialect": state.dialect}
     for t in range(1, state.t + 1):
         found, product = scalars(rule, t, product, lr=rate, mu=state.mu, nu=state.nu, **options)
@@ -117,22 +131,42 @@ def six(state: State) -> dict[str, float | None]:
     return {key: None if unread.get(key) else value for key, value in wanted.items()}
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a plain web server of a folder."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 STATES = [
     presets.on("ravine", *RULES, of="NAG", t=7),
     presets.on("rosenbrock", "GD", "Adam", "Nadam", dialect="cs229", psi=0.004, t=90),
     presets.on("beale", "AdaGrad", "RMSProp", "NadaMax", dialect="choi", t=33, mu=0.95, nu=0.999),
     presets.on("saddle", "MaxProp", "AdaMax", "Adam", psi=0.004, t=64),
+    presets.on("ravine", *RULES, t=40, turn=35, noise=0.5, seed=3),
+    presets.on("ravine", "GD", "Momentum", "RMSProp", "Adam", "Nadam", t=40, turn=45, noise=0.2, best=True),
 ]
 
 
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.surface)
+@pytest.mark.parametrize("state", STATES, ids=lambda state: f"{state.surface}-{state.turn}-{state.best}")
 def test_what_it_says_is_what_python_says(visit: Open, state: State) -> None:
     page = visit(fragment(state))
     assert page.step == state.t
     for name, path in presets.paths(state).items():
-        loss = float(SURFACES[state.surface].f(path)[state.t])
+        loss = float(SURFACES[state.surface].turned(state.turn).f(path)[state.t])
         digits = 1 if loss < 1e-3 or loss >= 1e4 else 2
         assert number(page.loss(name)) == rounded(loss, digits), name
+        rate = page.text(f'[data-name="{name}"] small')
+        assert rate == "" if not state.best else number(rate.removeprefix("η ")) == rate_of(state, name)
     for key, value in six(state).items():
         said = page.text(f'[data-number="{key}"]')
         assert said == "–" if value is None else number(said) == rounded(value, 4), key
@@ -175,6 +209,8 @@ def test_who_prefers_no_motion_steps(visit: Open) -> None:
     page.press("back")
     page.press("back")
     assert page.step == LANDING.t - 1
+    assert page.widget.locator("[data-scrub]").get_attribute("aria-valuetext") == f"{LANDING.t - 1} of 60"
+    assert page.widget.locator("[data-scrub]").get_attribute("aria-valuetext") == f"{LANDING.t - 1} of 60"
     page.widget.locator("[data-scrub]").focus()
     page.tab.keyboard.press("End")
     page.settle()
@@ -272,8 +308,13 @@ def test_a_link_restores_the_state(visit: Open) -> None:
     page.widget.locator('[data-select="psi"]').select_option("0.004")
     page.widget.locator('[data-name="NadaMax"]').click()
     page.press("step")
+    page.widget.locator('[data-slide="turn"]').fill("6")
+    page.widget.locator('[data-slide="noise"]').fill("4")
+    page.press("seed")
+    page.press("best")
     page.press("link")
     kept = page.state
+    assert (kept["turn"], kept["noise"], kept["seed"], kept["best"]) == (30, 0.1, 2, True)
     assert kept["dialect"] == "keras3"
     link = page.tab.url.partition("#")[2]
     again = visit(f"#{link}")
@@ -283,11 +324,46 @@ def test_a_link_restores_the_state(visit: Open) -> None:
     again.tab.wait_for_function("() => document.querySelector('#fig-play .play-step').textContent === '5 / 300'")
 
 
+def test_moving_a_rate_ends_the_best_ones(visit: Open) -> None:
+    page = visit()
+    page.press("best")
+    button = page.widget.locator('[data-do="best"]')
+    assert button.get_attribute("aria-pressed") == "true"
+    shown = page.widget.locator('[data-slide="lr"] + output')
+    assert shown.text_content() == "best"
+    assert page.text('[data-name="GD"] small') == f"η {presets.best_rates(LANDING)['GD']}"
+    page.widget.locator('[data-slide="mu"]').fill("5")
+    page.settle()
+    assert page.state["best"]  # and follows what else is moved
+    moved = State(**{**vars(LANDING), "mu": page.state["mu"]})
+    assert page.text('[data-name="NAG"] small') == f"η {presets.best_rates(moved)['NAG']}"
+    page.widget.locator('[data-slide="lrn"]').focus()
+    page.tab.keyboard.press("ArrowRight")
+    page.settle()
+    assert not page.state["best"]
+    assert float(shown.text_content()) == LANDING.lr
+    assert page.text('[data-name="GD"] small') == ""
+    assert button.get_attribute("aria-pressed") == "false"
+
+
+def test_new_noise_is_offered_where_there_is_some(visit: Open) -> None:
+    page = visit()
+    button = page.widget.locator('[data-do="seed"]')
+    assert not button.is_visible()
+    page.widget.locator('[data-slide="noise"]').fill("5")
+    page.settle()
+    before = page.loss("GD")
+    page.press("seed")
+    assert page.state["seed"] == 2
+    assert page.loss("GD") != before
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "#w=fig-play",
         "#w=fig-play&f=plain&show=SGD&start=1,&lr=-1&mu=NaN&dialect=x&psi=&of=&t=1e9",
+        "#w=fig-play&turn=91&noise=-1&seed=a&best=toString",
         "#w=other&t=9",
         "#%",
     ],
@@ -304,6 +380,100 @@ def test_who_listens_hears_the_losses_once_it_rests(visit: Open) -> None:
     page.tab.wait_for_function("() => document.querySelector('#fig-play [role=status]').textContent")
     losses = ", ".join(f"{name} {page.loss(name)}" for name in LANDING.show)
     assert said.text_content() == f"Step {LANDING.t + 3}. Loss: {losses}."
+
+
+def test_what_is_embedded_elsewhere_is_the_widget_as_it_is_here(browser: Any, built: Built) -> None:
+    console: list[str] = []
+    asked: list[str] = []
+    with (
+        served(built.html) as address,
+        closing(browser.new_context(color_scheme="dark", reduced_motion="reduce")) as it,
+    ):
+        it.on("request", lambda r: asked.append(r.url))
+        here = it.new_page()
+        here.goto(f"{address}/book/index.html")
+        widget = here.locator("#fig-play .play")
+        widget.locator('[data-name="AdaMax"]').click()
+        widget.locator('[data-slide="turn"]').fill("9")
+        for name in ("best", "step", "embed"):
+            widget.locator(f'[data-do="{name}"]').click()
+        field = widget.locator(".play-embed")
+        snippet = field.input_value()
+        assert field.evaluate("(e) => e.value.slice(e.selectionStart, e.selectionEnd)") == snippet
+        wanted = widget.evaluate("(box) => [box.widget.state, box.widget.rates]")
+        widget.locator('[data-do="embed"]').click()
+        assert not field.is_visible()
+
+        elsewhere = it.new_page()
+        elsewhere.on("console", lambda line: console.append(line.text))
+        elsewhere.on("pageerror", lambda error: console.append(str(error)))
+        elsewhere.set_content(f"<!doctype html><title>Elsewhere</title><p>{'An article. ' * 99}</p>{snippet}")
+        frame = elsewhere.locator("iframe")
+        assert frame.get_attribute("src").startswith(f"{address}/embed/optimizers.html#w=alone&")
+        assert "Five optimizers" in frame.get_attribute("title")
+        assert frame.get_attribute("loading") == "lazy"
+        inside = elsewhere.frame_locator("iframe")
+        assert inside.locator(".play").evaluate("(box) => [box.widget.state, box.widget.rates]") == wanted
+        assert inside.locator('[data-do="embed"]').count() == 0
+        root = inside.locator("html")
+        assert root.evaluate("(e) => e.scrollHeight <= window.innerHeight + 1 && e.scrollWidth <= window.innerWidth")
+        assert root.get_attribute("data-theme") == "dark"
+        credit = inside.locator("footer a").first
+        assert credit.evaluate("(a) => a.href") == f"{address}/index.html"
+        assert credit.get_attribute("target") == "_top"
+        assert elsewhere.evaluate("() => window.scrollY") == 0
+    assert console == []
+    assert {url for url in asked if not url.startswith((address, "data:", "blob:"))} == set()
+
+
+@pytest.mark.parametrize("name", ["descent", "nobody", "constructor"])
+def test_the_page_alone_has_the_parts_of_its_preset(browser: Any, built: Built, name: str) -> None:
+    with opened(browser, f"{(built.html / 'embed' / 'optimizers.html').as_uri()}#w=alone&p={name}") as (tab, seen):
+        sliders = [e.get_attribute("data-slide") for e in tab.locator("[data-slide]").all()]
+        assert sliders == list(presets.PARTS.get(name, presets.WHOLE).sliders)
+        assert tab.evaluate("() => document.querySelector('.play').widget.state.t") == 4 if name == "descent" else 20
+        tab.evaluate(AXE)
+        assert tab.evaluate(RUN_AXE, {}) == []
+        darken_alone(tab)
+        assert tab.evaluate(RUN_AXE, COLOURS_ONLY) == []
+        assert (seen.console, seen.asked) == ([], [])
+
+
+def darken_alone(tab: Any) -> None:
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+
+
+#: How much lighter or darker than the page the sample of each unselected optimizer is.
+CONTRASTS = """(box) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+  const light = (...colours) => {
+    canvas.globalAlpha = 1;
+    for (const [colour, alpha] of colours) {
+      Object.assign(canvas, { fillStyle: colour, globalAlpha: alpha });
+      canvas.fillRect(0, 0, 1, 1);
+    }
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((x) => x / 255)
+      .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = [getComputedStyle(document.body).backgroundColor, 1];
+  return [...box.querySelectorAll('.play-chip[aria-pressed="false"] .play-sample')].map((sample) => {
+    const ink = getComputedStyle(sample.querySelector(".play-line")).stroke, { opacity } = getComputedStyle(sample);
+    const [dark, bright] = [light(ground), light(ground, [ink, Number(opacity)])].sort((a, b) => a - b);
+    return (bright + 0.05) / (dark + 0.05);
+  });
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_samples_of_what_is_not_shown_can_be_seen(visit: Open, theme: str) -> None:
+    page = visit()
+    page.tab.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+    page.widget.locator('[data-name="Momentum"]').click()
+    found = page.widget.evaluate(CONTRASTS)
+    assert len(found) == len(RULES) - len(LANDING.show) + 1
+    assert min(found) >= 3
 
 
 def test_without_javascript_and_on_paper_there_is_a_picture(visit: Open) -> None:

@@ -18,13 +18,14 @@ from ..cargo import CARGO
 from ..cells import figures
 from ..fingerprints import sha256
 from ..light import light
+from .alone import WIDGET, page
 from .presets import PARTS, PRESETS, WHOLE, State, knowledge, picture
 from .surfaces import SURFACES
 
 STATIC = Path(__file__).parent / "static"
 #: By the kind of node: the scripts of a page that has one, in their order, and the program that starts in it.
 SCRIPTS = {
-    "optimizers": ("core", "state", "draw", "page", "plots", "widget"),
+    "optimizers": WIDGET,
     "phases": ("draw", "page", "quadratic", "phases"),
 }
 PROGRAMS = {"optimizers": "nadamWidget", "phases": "nadamPhases"}
@@ -59,10 +60,11 @@ class Optimizers(SphinxDirective):
         alt = self.options.get("alt", alt)
         figures.use_style()
         name = self.options.get("name", f"optimizers-{self.env.new_serialno('optimizers')}")
+        parts = self.options.get("preset", "landing")
         widget = optimizers(
             data={
-                **knowledge(PARTS.get(self.options.get("preset", "landing"), WHOLE)),
-                **{"name": name, "preset": vars(state), "autoplay": "autoplay" in self.options},
+                **knowledge(PARTS.get(parts, WHOLE)),
+                **{"name": name, "parts": parts, "preset": vars(state), "autoplay": "autoplay" in self.options},
             },
             label=alt,
             height=self.options.get("height", 320),
@@ -146,7 +148,7 @@ def visit_html(self: Any, node: nodes.Element) -> None:
     height = f"--play-height: {node['height']}px"
     program = PROGRAMS[type(node).__name__]
     self.body.append(
-        f'<div class="play" role="group" aria-label="{label}" style="{height}" data-told="{data}"></div>'
+        f'<div class="play" role="group" aria-label="{label}" style="{height}" data-given="{data}"></div>'
         f"<script>window.{program}?.start(document.currentScript.previousElementSibling)</script>\n"
     )
 
@@ -166,6 +168,14 @@ def _load(app: Sphinx, _page: str, _template: str, _context: dict[str, Any], doc
         app.add_js_file(f"optimizers/{script}.js")
 
 
+def _alone(app: Sphinx, failure: Exception | None) -> None:
+    """The page that others embed, beside those of the book."""
+    if failure is None and app.builder.format == "html":
+        path = Path(app.outdir) / "embed" / "optimizers.html"
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, page(app.config.project))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     for node, name, directive in ((optimizers, "optimizers", Optimizers), (phases, "phases", Phases)):
@@ -173,4 +183,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_directive(name, directive)
     app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(STATIC)))
     app.connect("html-page-context", _load)
+    app.connect("build-finished", _alone)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from ... import paper
 from ...rules import DIALECTS, RULES
 from ..cells import figures
 from ..cells.figures import OFF_DIAGONAL, Point
-from .surfaces import SURFACES
+from .noise import normals
+from .surfaces import SURFACES, Surface
 
 Array = NDArray[np.float64]
 
@@ -24,7 +25,9 @@ class State:
 
     `lr` is η of GD, Momentum and NAG, `lrn` that of the rules with a norm. `psi` is the speed of the schedule of μ, or
     None: μ is constant; `dialect` is that of Nadam and NadaMax, and may fix its own. `of` is the optimizer that is
-    taken apart, at step `t`.
+    taken apart, at step `t`. The surface is turned by `turn` degrees about its minimum. `noise` is the standard
+    deviation of what each component of a gradient is off by, at each step the same for every method, from `seed`.
+    With `best`, each method has a rate of its own, from `best_rates`, instead of `lr` or `lrn`.
     """
 
     surface: str
@@ -38,6 +41,10 @@ class State:
     nu: float = 0.99
     dialect: str = "iclr"
     psi: float | None = None
+    turn: int = 0
+    noise: float = 0.0
+    seed: int = 1
+    best: bool = False
 
 
 def on(surface: str, *show: str, **settings: Any) -> State:
@@ -72,37 +79,93 @@ class Parts:
     """What of the widget is on the page: no more than the reader has met.
 
     `sliders` are those of `static/optimizers/page.js`. `step` is how a step is taken apart: not at all (``none``), as
-    ``arrows``, or as arrows and the six numbers of the one update (``numbers``), with dialects and schedules.
+    ``arrows``, or as arrows and the six numbers of the one update (``numbers``), with dialects and schedules. `best`:
+    a button gives each method its best rate.
     """
 
     rules: tuple[str, ...] = tuple(RULES)
-    sliders: tuple[str, ...] = ("lr", "lrn", "mu", "nu")
+    sliders: tuple[str, ...] = ("lr", "lrn", "mu", "nu", "turn", "noise")
     step: str = "numbers"
+    best: bool = True
 
 
 WHOLE = Parts()
+SETTINGS = WHOLE.sliders[:4]
 #: By preset, where it is less than the whole.
 PARTS = {
-    "descent": Parts(("GD",), ("lr",), "none"),
-    "momentum": Parts(("GD", "Momentum"), ("lr", "mu"), "arrows"),
+    "descent": Parts(("GD",), ("lr", "noise"), "none", best=False),
+    "momentum": Parts(("GD", "Momentum"), ("lr", "mu", "noise"), "arrows"),
     "nesterov": Parts(("GD", "Momentum", "NAG"), ("lr", "mu"), "arrows"),
-    "adagrad": Parts(("GD", "AdaGrad"), ("lr", "lrn"), "none"),
+    "adagrad": Parts(("GD", "AdaGrad"), ("lr", "lrn", "turn"), "none"),
     "norms": Parts(("AdaGrad", "RMSProp", "MaxProp"), ("lrn", "nu"), "none"),
     "adam": Parts(tuple(RULES)[:7], step="arrows"),
-    "adamax": Parts(tuple(RULES)[:8], step="arrows"),
-    "nadamax": Parts(step="arrows"),
+    "adamax": Parts(tuple(RULES)[:8], SETTINGS, "arrows"),
+    "nadamax": Parts(sliders=SETTINGS, step="arrows"),
 }
 
 
 def paths(state: State, steps: int | None = None) -> dict[str, Array]:
     """θ_0 … θ_T, [T+1, 2] float64, of each optimizer that is shown, from the paper's boxes. T is the surface's own."""
-    surface = SURFACES[state.surface]
+    surface = SURFACES[state.surface].turned(state.turn)
     T = surface.steps if steps is None else steps
+    best = best_rates(state) if state.best else {}
+    return {name: _path(name, state, surface, T, best.get(name)) for name in state.show}
+
+
+def _path(
+    name: str, state: State, surface: Surface, T: int, η: Any = None, seeds: Sequence[int] | None = None
+) -> Array:
+    """A path at the state's rate, or at `η`; for `seeds` and rates η of shape [R, 1] as many, [T+1, seeds, R, 2]."""
+    start: Any = state.start if seeds is None else np.broadcast_to(state.start, (len(seeds), len(η), 2))
+
+    def gradient(θ: Array, t: int) -> Array:
+        g = surface.gradient(θ, t)
+        if state.noise == 0:
+            return g
+        if seeds is None:
+            return g + state.noise * np.array(normals(state.seed, t))
+        return g + state.noise * np.array([normals(seed, t) for seed in seeds])[:, None]
+
+    settings = _settings(name, state) | ({} if η is None else {"η": η})
     with np.errstate(over="ignore", invalid="ignore"):
-        return {
-            name: paper.path(_box(name, state), state.start, surface.gradient, T, **_settings(name, state))
-            for name in state.show
-        }
+        return paper.path(_box(name, state), start, gradient, T, **settings)
+
+
+#: Rates are tried at fortieths of a decade: first at every fifth, from 10⁻⁴ to 10, then at those around the best.
+FINE, COARSE = 40, 5
+#: Over how many seeds the loss is averaged where there is noise.
+SEEDS = 5
+#: A loss below this counts as this: such differences are rounding.
+ARRIVED = 1e-24
+
+
+def best_rates(state: State) -> dict[str, float]:
+    """Of each optimizer that is shown, the learning rate with which it ends lowest; the smaller of two that are equal.
+
+    What counts is the highest loss within the last tenth of the surface's steps, so that a swing's passage through the
+    minimum is no success; with noise, its mean over `SEEDS` seeds. ``static/optimizers/core.js`` does the same.
+    """
+    surface = SURFACES[state.surface].turned(state.turn)
+    return {name: _best_rate(name, state, surface) for name in state.show}
+
+
+def _best_rate(name: str, state: State, surface: Surface) -> float:
+    seeds = range(state.seed, state.seed + (SEEDS if state.noise else 1))
+
+    def lowest(places: Sequence[int]) -> int:
+        rates = np.array([rate_at(k) for k in places])[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = surface.f(_path(name, state, surface, surface.steps, rates, seeds)[-(surface.steps // 10) :])
+            score = ends.max(axis=0).mean(axis=0)
+        return places[int(np.where(np.isnan(score), np.inf, np.maximum(score, ARRIVED)).argmin())]
+
+    near = lowest(range(-4 * FINE, FINE + 1, COARSE))
+    return rate_at(lowest(range(near - COARSE + 1, near + COARSE)))
+
+
+def rate_at(place: int) -> float:
+    """The rate 10^(place/40), to three digits."""
+    return float(f"{10 ** (place / FINE):.2e}")
 
 
 def _box(name: str, state: State) -> Callable[..., Any]:
@@ -136,16 +199,17 @@ def _settings(name: str, state: State) -> dict[str, Any]:
 
 def picture(state: State) -> figures.Picture:
     """What the widget shows, for paper and for browsers without JavaScript."""
-    surface = SURFACES[state.surface]
+    surface = SURFACES[state.surface].turned(state.turn)
     return figures.paths(paths(state), f=surface.f, xlim=surface.xlim, ylim=surface.ylim, minima=surface.minima)
 
 
 def knowledge(parts: Parts = WHOLE) -> dict[str, Any]:
     """What the browser gets to know of rules, looks, dialects and surfaces, which are defined in Python alone."""
-    shown = ("title", "formula", "xlim", "ylim", "levels", "minima", "steps", "begin")
+    shown = ("title", "formula", "xlim", "ylim", "levels", "minima", "centre", "steps", "begin")
     return {
         "sliders": parts.sliders,
         "step": parts.step,
+        "best": parts.best,
         "rules": {name: {**asdict(RULES[name]), **_look(name)} for name in parts.rules},
         "dialects": {name: asdict(dialect) for name, dialect in DIALECTS.items()},
         "surfaces": {name: {key: getattr(surface, key) for key in shown} for name, surface in SURFACES.items()},

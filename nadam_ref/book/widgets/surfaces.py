@@ -7,7 +7,7 @@ powers are written as products, because the two languages round them differently
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Surface:
 
     `begin`: a start, a step and learning rates (as in `presets.State`) that suit it. `steps`: how many are taken.
 
-    `f` takes θ of shape [..., 2]; `gradient` takes θ of shape [2], and a step number that it does not read.
+    `f` and `gradient` take θ of shape [..., 2], `gradient` also a step number that it does not read.
     """
 
     f: Callable[[Array], Array]
@@ -41,6 +41,30 @@ class Surface:
     steps: int
     begin: Mapping[str, Any]
 
+    @property
+    def centre(self) -> Point:
+        """The point that it is turned about: its minimum, or the middle of its minima."""
+        x, y = np.mean(self.minima, axis=0)
+        return float(x), float(y)
+
+    def turned(self, degrees: float) -> Surface:
+        """The surface turned about its centre, counterclockwise, in the same window."""
+        if degrees == 0:
+            return self
+        c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        turn, centre = np.array([[c, -s], [s, c]]), np.array(self.centre)
+
+        def back(θ: Array) -> Array:
+            moved: Array = centre + (θ - centre) @ turn
+            return moved
+
+        return replace(
+            self,
+            f=lambda θ: self.f(back(θ)),
+            gradient=lambda θ, t=0: self.gradient(back(θ)) @ turn.T,
+            minima=tuple((float(x), float(y)) for x, y in centre + (np.array(self.minima) - centre) @ turn.T),
+        )
+
 
 def rosenbrock(θ: Array) -> Array:
     """f(θ) = (1 − θ₁)² + 100 (θ₂ − θ₁²)²."""
@@ -52,9 +76,9 @@ def rosenbrock(θ: Array) -> Array:
 
 def rosenbrock_gradient(θ: Array, t: int = 0) -> Array:
     """The gradient of `rosenbrock`."""
-    x, y = θ
+    x, y = θ[..., 0], θ[..., 1]
     u = y - x * x
-    return np.array([-2 * (1 - x) - 400 * x * u, 200 * u])
+    return np.stack([-2 * (1 - x) - 400 * x * u, 200 * u], axis=-1)
 
 
 def beale(θ: Array) -> Array:
@@ -67,11 +91,11 @@ def beale(θ: Array) -> Array:
 
 def beale_gradient(θ: Array, t: int = 0) -> Array:
     """The gradient of `beale`."""
-    x, y = θ
+    x, y = θ[..., 0], θ[..., 1]
     p, q, r = 1.5 - x + x * y, 2.25 - x + x * y * y, 2.625 - x + x * y * y * y
     along_x = 2 * p * (y - 1) + 2 * q * (y * y - 1) + 2 * r * (y * y * y - 1)
     along_y = 2 * p * x + 4 * q * x * y + 6 * r * x * y * y
-    return np.array([along_x, along_y])
+    return np.stack([along_x, along_y], axis=-1)
 
 
 def saddle(θ: Array) -> Array:
@@ -84,8 +108,8 @@ def saddle(θ: Array) -> Array:
 
 def saddle_gradient(θ: Array, t: int = 0) -> Array:
     """The gradient of `saddle`."""
-    x, y = θ
-    return np.array([x, (y * y - 1) * y])
+    x, y = θ[..., 0], θ[..., 1]
+    return np.stack([x, (y * y - 1) * y], axis=-1)
 
 
 def _tuples(value: Any) -> Any:

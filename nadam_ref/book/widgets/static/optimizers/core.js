@@ -1,4 +1,5 @@
-// The ten optimizers: no page, no drawing. Given the numbers of each step, equal to nadam_ref/paper.py to the last bit.
+// The ten optimizers: no page, no drawing. Given the numbers of each step, equal to nadam_ref/paper.py to the last bit,
+// as long as nothing is turned and nothing noisy.
 "use strict";
 
 (function (root) {
@@ -39,6 +40,34 @@
       gradient: (x, y) => [x, (y * y - 1) * y],
     },
   };
+
+  // A surface turned by some degrees about its centre, as Surface.turned in surfaces.py; `there` takes a point along.
+  function turned(surface, degrees, [a, b]) {
+    const { f, gradient } = surfaces[surface];
+    if (degrees === 0) return { f, gradient, there: (x, y) => [x, y] };
+    const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle);
+    const back = (x, y) => [a + ((x - a) * c + (y - b) * s), b + ((y - b) * c - (x - a) * s)];
+    return {
+      f: (x, y) => f(...back(x, y)),
+      gradient(x, y) {
+        const [u, v] = gradient(...back(x, y));
+        return [u * c - v * s, u * s + v * c];
+      },
+      there: (x, y) => [a + ((x - a) * c - (y - b) * s), b + ((y - b) * c + (x - a) * s)],
+    };
+  }
+
+  // Two standard normal numbers for a step, as noise.py.
+  function normals(seed, t) {
+    const scramble = (x) => {
+      x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
+      x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
+      return (x ^ (x >>> 16)) >>> 0;
+    };
+    const [first, second] = [0, 1].map((k) => (scramble(scramble(seed) + 2 * t + k) + 0.5) / 2 ** 32);
+    const radius = Math.sqrt(-2 * Math.log(first));
+    return [radius * Math.cos(2 * Math.PI * second), radius * Math.sin(2 * Math.PI * second)];
+  }
 
   // How fast μ_t rises: the dialect of Nadam and NadaMax may fix it. null: μ_t = μ.
   function speed(rule, kind, psi) {
@@ -96,8 +125,8 @@
   }
 
   // T steps from `start`. θ, g, m and the denominator of every step lie flat: step t, component i at 2t + i.
-  function run({ rule, dialect, kind, surface, start, steps, eps = 1e-8 }) {
-    const T = steps.length, { f, gradient } = surfaces[surface];
+  function run({ rule, dialect, kind, surface, turn, centre, noise, seed, start, steps, eps = 1e-8 }) {
+    const T = steps.length, { f, gradient } = turned(surface, turn, centre);
     const made = { rule, kind, steps, T, loss: new Float64Array(T + 1) };
     for (const name of ["theta", "g", "m", "under"]) made[name] = new Float64Array(2 * (T + 1));
     const n = [0, 0], kept = { none: () => 0, sum: () => 1, mean: (s) => 1 - s.mu }[rule.momentum];
@@ -106,6 +135,7 @@
     for (let t = 1; t <= T; t++) {
       const s = steps[t - 1], at = 2 * t;
       const grad = gradient(made.theta[at - 2], made.theta[at - 1]);
+      if (noise) normals(seed, t).forEach((z, i) => { grad[i] += noise * z; });
       for (let i = 0; i < 2; i++) {
         const g = grad[i];
         const m = s.mu * made.m[at - 2 + i] + kept(s) * g;
@@ -120,6 +150,30 @@
       made.loss[t] = f(made.theta[at], made.theta[at + 1]);
     }
     return made;
+  }
+
+  // The rate with which a rule ends lowest, as best_rates in presets.py. `job` is what `run` takes.
+  const FINE = 40, COARSE = 5, SEEDS = 5, ARRIVED = 1e-24;
+
+  function bestRate(job) {
+    const rateAt = (place) => Number((10 ** (place / FINE)).toPrecision(3));
+    const last = Math.floor(job.steps.length / 10), seeds = job.noise ? SEEDS : 1;
+    const score = (rate) => {
+      const steps = job.steps.map((step) => ({ ...step, eta: rate }));
+      let sum = 0;
+      for (let k = 0; k < seeds; k++) sum += Math.max(...run({ ...job, steps, seed: job.seed + k }).loss.slice(-last));
+      return Number.isNaN(sum) ? Infinity : Math.max(sum / seeds, ARRIVED);
+    };
+    const lowest = (from, to, by) => {
+      let found = from, least = Infinity;
+      for (let place = from; place <= to; place += by) {
+        const reached = score(rateAt(place));
+        if (reached < least) [found, least] = [place, reached];
+      }
+      return found;
+    };
+    const near = lowest(-4 * FINE, FINE, COARSE);
+    return rateAt(lowest(near - COARSE + 1, near + COARSE - 1, 1));
   }
 
   // The six numbers of step t: μ and ν of the recursions, and a, c, d, η of θ ← θ − η (a m + c g) / (d root(n) + ε).
@@ -150,5 +204,5 @@
     };
   }
 
-  root.nadamCore = { surfaces, numbers, run, scalars, anatomy };
+  root.nadamCore = { turned, normals, numbers, run, bestRate, scalars, anatomy };
 })(globalThis);

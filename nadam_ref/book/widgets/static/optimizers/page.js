@@ -10,6 +10,8 @@
     return [...found, +`1e${high}`];
   };
   const MU = [0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+  const TURN = Array.from({ length: 19 }, (_, k) => 5 * k);
+  const NOISE = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20];
   const NU = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999];
   // By the state's name: letter, hint, what a screen reader says, and the values at which the slider stops.
   const SLIDERS = {
@@ -17,6 +19,8 @@
     lrn: ["η", "with norm", "learning rate of the rules with a norm", decades(-3, 0)],
     mu: ["μ", "momentum", "momentum constant mu", MU],
     nu: ["ν", "norm", "decay of the norm, nu", NU],
+    turn: ["turn", "degrees", "degrees by which the function is turned about its minimum", TURN],
+    noise: ["σ", "noise", "standard deviation of the noise on each component of the gradient", NOISE],
   };
   const COLUMNS = { none: "no norm", sum: "sum of g²", rms: "mean of g²", max: "max of |g|" };
   const ROWS = ["no mo\u00admen\u00adtum", "classical", "Nesterov"];
@@ -67,7 +71,7 @@
       const line = `<path class="play-line" d="M1 6H25" stroke-dasharray="${dashes(look)}"/>`;
       const dot = `<path class="play-mark" d="${mark(look.marker, HALF[look.marker], 13, 6)}"/>`;
       return `<button type="button" class="play-chip" data-name="${name}" aria-pressed="false"
-        style="--look: ${look.colour}; ${area(row + 2, column + 2)}"><b>${name}</b>${sample(line + dot)}<i></i></button>`;
+        style="--look: ${look.colour}; ${area(row + 2, column + 2)}"><b>${name}</b>${sample(line + dot)}<i></i><small></small></button>`;
     });
     const heads = Object.values(COLUMNS).map((text, k) => `<span style="${area(1, k + 2)}">${text}</span>`);
     const used = ROWS.slice(0, 1 + Math.max(...Object.values(rules).map(rowOf)));
@@ -76,9 +80,9 @@
     return `<div class="play-chooser${few ? " play-few" : ""}" role="group" aria-label="Optimizers shown">${all}</div>`;
   }
 
-  function slider(key, told) {
+  function slider(key, given) {
     const [letter, norm, said, stops] = SLIDERS[key];
-    const both = ["lr", "lrn"].every((rate) => told.sliders.includes(rate));
+    const both = ["lr", "lrn"].every((rate) => given.sliders.includes(rate));
     const hint = key.startsWith("lr") && !both ? "learning rate" : norm;
     return `<label class="play-row"><span>${letter} <small>${hint}</small></span><input type="range" data-slide="${key}"
       aria-label="${said}" min="0" max="${stops.length - 1}"><output></output></label>`;
@@ -87,10 +91,20 @@
   const choice = (key, letter, hint, said, table) =>
     `<label class="play-row play-choice"><span>${letter} <small>${hint}</small></span>${select(key, said, table)}</label>`;
 
-  function page(told) {
-    const whole = told.step === "numbers";
-    const titles = Object.fromEntries(Object.entries(told.surfaces).map(([key, { title }]) => [key, title]));
-    const known = Object.fromEntries(Object.entries(told.dialects).map(([key, dialect]) => [key, dialect.label]));
+  const best = `<button type="button" data-do="best" aria-pressed="false">Each at its best η</button>`;
+
+  // Takes its place on the page, with what Python gave it.
+  function open(box, page) {
+    const given = JSON.parse(box.dataset.given);
+    box.innerHTML = page(given);
+    box.parentElement.classList.add("play-on");
+    return { box, given, find: (selector) => box.querySelector(selector) };
+  }
+
+  function page(given) {
+    const whole = given.step === "numbers", noisy = given.sliders.includes("noise");
+    const titles = Object.fromEntries(Object.entries(given.surfaces).map(([key, { title }]) => [key, title]));
+    const known = Object.fromEntries(Object.entries(given.dialects).map(([key, dialect]) => [key, dialect.label]));
     const numbers = Object.entries(NUMBERS).map(([key, letter]) => `<div><dt>${letter}</dt><dd data-number="${key}"></dd></div>`);
     const legend = ["momentum", "gradient", "whole"].map((key) => {
       const drawn = sample(`<path class="play-arrow play-${key}" d="${arrow([1, 6], [25, 6], 6)}"/>`);
@@ -102,16 +116,18 @@
       </div>
       <div class="play-bar">${button("play", "Play")}${button("back", "Back")}${button("step", "Step")}
         <input type="range" data-scrub min="0" aria-label="Step"><output class="play-step"></output>
-        ${button("reset", "Reset")}${button("link", "Link")}</div>
-      <div class="play-controls">${chooser(told.rules)}
-        <div>${choice("surface", "f", "function", "Function", titles)}${told.sliders.map((key) => slider(key, told)).join("")}</div>
+        ${button("reset", "Reset")}${button("link", "Link")}${given.alone ? "" : `<button type="button" data-do="embed" aria-expanded="false">Embed</button>`}</div>
+      <textarea class="play-embed" rows="4" readonly hidden aria-label="HTML that shows this widget on another page"></textarea>
+      <div class="play-controls">${chooser(given.rules)}
+        <div>${choice("surface", "f", "function", "Function", titles)}${given.sliders.map((key) => slider(key, given)).join("")}
+          <p class="play-more">${given.best ? best : ""}${noisy ? button("seed", "New noise") : ""}</p></div>
         ${whole ? choice("dialect", "Nadam", "as in", "Dialect of Nadam and NadaMax", known) : ""}
         ${whole ? choice("psi", "μ", "schedule", "Schedule of the momentum", SCHEDULES) : ""}</div>
-      <div class="play-anatomy"${told.step === "none" ? " hidden" : ""}><svg class="play-lens" aria-hidden="true"></svg><div>
+      <div class="play-anatomy"${given.step === "none" ? " hidden" : ""}><svg class="play-lens" aria-hidden="true"></svg><div>
         <p><span>One step of ${select("of", "Optimizer taken apart", {})}</span><span class="play-formula"></span></p>
         <dl${whole ? "" : " hidden"}>${numbers.join("")}</dl><ul>${legend.join("")}</ul></div></div>
       <p class="play-said" role="status"></p>`;
   }
 
-  root.nadamPage = { SLIDERS, NUMBERS, page, options, show, brief, formula, superscript };
+  root.nadamPage = { SLIDERS, NUMBERS, open, page, options, show, brief, formula, superscript };
 })(globalThis);

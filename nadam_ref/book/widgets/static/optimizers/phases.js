@@ -3,7 +3,7 @@
 
 (function (root) {
   const { make, set, say, scale, place, regions, closed } = root.nadamDraw;
-  const { show, superscript } = root.nadamPage;
+  const { open, show, superscript } = root.nadamPage;
   const { discriminant, factor, best, course } = root.nadamQuadratic;
 
   const LEVELS = [0.5, 0.7, 0.8, 0.9], CELLS = [220, 140];
@@ -34,13 +34,9 @@
 
   class Phases {
     constructor(box) {
-      this.box = box;
-      this.find = (selector) => box.querySelector(selector);
-      this.told = JSON.parse(box.dataset.told);
-      box.innerHTML = page(this.told);
-      box.parentElement.classList.add("play-on");
-      this.state = { ...this.told.preset };
-      this.planes = this.told.names.map((name) => this.plane(name));
+      Object.assign(this, open(box, page));
+      this.state = { ...this.given.preset };
+      this.planes = this.given.names.map((name) => this.plane(name));
       this.fit();
       this.listen();
       new ResizeObserver(() => this.fit()).observe(this.find(".phase-planes"));
@@ -48,7 +44,7 @@
 
     plane(name) {
       const within = this.find(`[data-phase="${name}"]`), svg = within.querySelector(".phase-plane");
-      const [low, high] = this.told.window.map(Math.log10);
+      const [low, high] = this.given.window.map(Math.log10);
       const on = (f) => (u, mu) => f(name, 10 ** u, mu);
       const map = regions(on(factor), [low, high], [0, 1], LEVELS, ...CELLS);
       const swings = regions(on((...at) => (factor(...at) < 1 ? Math.exp(discriminant(...at)) : 9)), [low, high], [0, 1], [1], ...CELLS);
@@ -120,7 +116,7 @@
     course({ name, trace }, X) {
       const width = trace.clientWidth, height = trace.clientHeight, far = 50 * height;
       const x = scale([0, T], [LEFT, width - 4]), y = scale([-1.15, 1.15], [height - 4, 4]);
-      set(trace, { viewBox: `0 0 ${width} ${height}`, style: `--look: ${this.told.looks[name].colour}` });
+      set(trace, { viewBox: `0 0 ${width} ${height}`, style: `--look: ${this.given.looks[name].colour}` });
       trace.replaceChildren();
       const write = (a, b, text, anchor) => { make("text", { x: a, y: b, "text-anchor": anchor }, trace).textContent = text; };
       make("path", { class: "play-grid", d: `M${LEFT} ${y(0).toFixed(1)}H${width - 4}` }, trace);
@@ -146,7 +142,7 @@
     }
 
     say() {
-      const rows = this.told.names.map((name) => `${name}: along ${this.cell(name, "along")}, across ${this.cell(name, "across")}`);
+      const rows = this.given.names.map((name) => `${name}: along ${this.cell(name, "along")}, across ${this.cell(name, "across")}`);
       this.find(".play-said").textContent = `η ${show(this.state.lr, 3)}, μ ${show(this.state.mu, 3)}. ${rows.join("; ")}.`;
     }
 
@@ -167,7 +163,7 @@
       const { box } = this;
       box.addEventListener("click", ({ target }) => {
         const name = target.closest("[data-best]")?.dataset.best;
-        if (name === "") this.change(this.told.preset);
+        if (name === "") this.change(this.given.preset);
         else if (name) this.change(best(name, this.state.kappa));
       });
       box.addEventListener("input", ({ target: { dataset: { slide }, value } }) => {

@@ -2,7 +2,7 @@
 "use strict";
 
 (function (root) {
-  const { scalars, anatomy, surfaces } = root.nadamCore;
+  const { scalars, anatomy, turned } = root.nadamCore;
   const { make, set, say, scale, place, regions, closed, Trace, arrow, dashes } = root.nadamDraw;
   const { NUMBERS, show, brief, formula, superscript } = root.nadamPage;
 
@@ -15,8 +15,8 @@
   };
 
   class Plots {
-    constructor(find, told) {
-      Object.assign(this, { find, told, lines: {} });
+    constructor(find, given) {
+      Object.assign(this, { find, given, lines: {} });
     }
 
     // Everything is drawn in CSS pixels, so that letters and lines keep their size.
@@ -30,21 +30,26 @@
     }
 
     // Contours, ticks, and the handle of the start.
-    ground({ surface }) {
-      const { svg, width, height } = this.plane, { xlim, ylim, levels, minima, formula: written } = this.told.surfaces[surface];
+    ground({ surface, turn }) {
+      const { svg, width, height } = this.plane, { xlim, ylim, levels, minima, centre, formula: written } = this.given.surfaces[surface];
+      const { f, there } = turned(surface, turn, centre);
       this.x = scale(xlim, [0, width]);
       this.y = scale(ylim, [height, 0]);
-      if (this.mapped !== surface) {
+      if (this.mapped !== surface + turn) {
         const heights = Array.from({ length: BANDS }, (_, k) => levels[0] * (levels[1] / levels[0]) ** (k / (BANDS - 1)));
-        this.map = regions(surfaces[surface].f, xlim, ylim, heights);
-        this.mapped = surface;
+        this.map = regions(f, xlim, ylim, heights);
+        this.mapped = surface + turn;
       }
       const focused = document.activeElement === this.handle && this.handle;
       svg.replaceChildren();
-      set(svg, { "aria-label": `Paths over the contours of ${written}` });
+      const more = turn ? `turned by ${turn}°` : "";
+      set(svg, { "aria-label": `Paths over the contours of ${[written, more].filter(Boolean).join(", ")}` });
       const land = make("g", { class: "play-land", "aria-hidden": "true" }, svg);
       for (const region of this.map) make("path", { d: closed(region, this.x, this.y), "fill-rule": "evenodd" }, land);
-      for (const [a, b] of minima) make("path", { class: "play-goal", d: `M${this.x(a) - 5} ${this.y(b)}h10m-5 -5v10` }, land);
+      for (const minimum of minima) {
+        const [a, b] = there(...minimum);
+        make("path", { class: "play-goal", d: `M${this.x(a) - 5} ${this.y(b)}h10m-5 -5v10` }, land);
+      }
       const ticks = make("g", { "aria-hidden": "true" }, svg);
       for (let a = Math.ceil(xlim[0]); a < xlim[1]; a++) {
         if (this.x(a) > 24 && this.x(a) < width - 34) write(ticks, this.x(a), height - 6, show(a), "middle");
@@ -55,6 +60,7 @@
       write(ticks, width - 6, height - 6, "θ₁", "end");
       write(ticks, 6, 16, "θ₂");
       write(ticks, width - 6, 16, written, "end");
+      write(ticks, width - 6, 32, more, "end");
       this.track = make("g", { "aria-hidden": "true" }, svg);
       this.arrows = make("g", { "aria-hidden": "true" }, svg);
       const said = { tabindex: 0, role: "button", "aria-roledescription": "point to drag" };
@@ -65,12 +71,12 @@
 
     // Every path and every loss, whole and faint.
     paths(state, runs) {
-      this.axes(state, runs);
+      this.axes(runs);
       this.track.replaceChildren();
       this.lines = {};
       let lost = 0;
       for (const [name, made] of Object.entries(runs)) {
-        const look = this.told.rules[name];
+        const look = this.given.rules[name];
         const on = (i, to) => Array.from({ length: made.T + 1 }, (_, t) => to(made.theta[2 * t + i]));
         const every = (marks) => Math.max(1, Math.round(made.T / marks)), steps = Array.from(made.loss, (_, t) => this.lx(t));
         const path = new Trace(on(0, this.x), on(1, this.y), 5 * this.plane.width, look.marker, every(MARKS.path));
@@ -107,9 +113,9 @@
       return { trace, drawn };
     }
 
-    axes({ surface, start }, runs) {
-      const { svg, width, height } = this.loss, T = this.told.surfaces[surface].steps;
-      const first = Math.max(surfaces[surface].f(...start), 1e-6), top = Math.ceil(Math.log10(first) + 0.3);
+    axes(runs) {
+      const { svg, width, height } = this.loss, [{ T, loss: [start] }] = Object.values(runs);
+      const first = Math.max(start, 1e-6), top = Math.ceil(Math.log10(first) + 0.3);
       let least = first;
       for (const { loss } of Object.values(runs)) for (const x of loss) if (x > 0 && x < least) least = x;
       const bottom = Math.max(Math.min(Math.floor(Math.log10(least)), top - 2), top - 20);
@@ -140,13 +146,13 @@
 
     // One step taken apart, in numbers, and as arrows: at their true length among the paths, and enlarged beside.
     dissect({ of }, made, t) {
-      if (this.told.step === "none") return;
-      const plain = this.told.step === "arrows";
+      if (this.given.step === "none") return;
+      const plain = this.given.step === "arrows";
       const { rule } = made, put = (kind, key, text) => say(this.find(`[data-${kind}="${key}"]`), text);
       say(this.find(".play-formula"), formula(rule, plain));
       for (const group of [this.arrows, this.lens.svg]) {
         group.replaceChildren();
-        set(group, { style: `--look: ${this.told.rules[of].colour}` });
+        set(group, { style: `--look: ${this.given.rules[of].colour}` });
       }
       const six = t > 0 ? scalars(made, t) : {};
       const read = { mu: rule.momentum !== "none", nu: rule.norm === "rms" || rule.norm === "max" };

@@ -7,11 +7,11 @@
   const among = (names) => (text) => (names.includes(text) ? text : undefined);
 
   // How each part is read; undefined where the text says nothing sensible.
-  function readers(told) {
+  function readers(given) {
     return {
-      f: ["surface", among(Object.keys(told.surfaces))],
+      f: ["surface", among(Object.keys(given.surfaces))],
       show: ["show", (text) => {
-        const names = Object.keys(told.rules).filter((name) => text.split(",").includes(name));
+        const names = Object.keys(given.rules).filter((name) => text.split(",").includes(name));
         return names.length ? names : undefined;
       }],
       start: ["start", (text) => {
@@ -22,27 +22,31 @@
       lrn: ["lrn", between(1e-6, 10)],
       mu: ["mu", between(0, 0.9999)],
       nu: ["nu", between(0, 0.99999)],
-      dialect: ["dialect", among(Object.keys(told.dialects))],
+      dialect: ["dialect", among(Object.keys(given.dialects))],
       psi: ["psi", (text) => (text === "none" ? null : between(0, 10)(text))],
-      of: ["of", among(Object.keys(told.rules))],
+      turn: ["turn", between(0, 90)],
+      noise: ["noise", between(0, 100)],
+      seed: ["seed", (text) => (/^\d{1,6}$/.test(text) ? Number(text) : undefined)],
+      best: ["best", (text) => (among(["true", "false"])(text) ? text === "true" : undefined)],
+      of: ["of", among(Object.keys(given.rules))],
       t: ["t", (text) => (/^\d{1,4}$/.test(text) ? Number(text) : undefined)],
     };
   }
 
-  function write(state, told) {
+  function write(state, given) {
     const text = (value) => (value === null ? "none" : [value].flat().join(","));
-    const parts = Object.entries(readers(told)).map(([key, [field]]) => `${key}=${text(state[field])}`);
-    return `#w=${encodeURIComponent(told.name)}&${parts.join("&")}`;
+    const parts = Object.entries(readers(given)).map(([key, [field]]) => `${key}=${text(state[field])}`);
+    return `#w=${encodeURIComponent(given.name)}&${parts.join("&")}`;
   }
 
   // The state that a fragment describes, or null if it is not for this widget. What it does not say, or says wrongly,
   // is as in the preset.
-  function read(hash, told) {
-    const said = new URLSearchParams(hash.replace(/^#/, ""));
-    if (said.get("w") !== told.name) return null;
-    const state = { ...told.preset };
-    for (const [key, [field, parse]] of Object.entries(readers(told))) {
-      const value = said.has(key) ? parse(said.get(key)) : undefined;
+  function read(hash, given) {
+    const parts = new URLSearchParams(hash.replace(/^#/, ""));
+    if (parts.get("w") !== given.name) return null;
+    const state = { ...given.preset };
+    for (const [key, [field, parse]] of Object.entries(readers(given))) {
+      const value = parts.has(key) ? parse(parts.get(key)) : undefined;
       if (value !== undefined) state[field] = value;
     }
     return state;

@@ -2,42 +2,48 @@
 "use strict";
 
 (function (root) {
-  const { numbers, run } = root.nadamCore;
+  const { numbers, run, bestRate } = root.nadamCore;
   const { say } = root.nadamDraw;
-  const { SLIDERS, page, options, brief } = root.nadamPage;
+  const { SLIDERS, open, page, options, brief, show } = root.nadamPage;
 
   const SECONDS = 6; // a whole run
+  const RATES = ["lr", "lrn"];
+  const ALONE = new URL("../../embed/optimizers.html", document.currentScript.src).href; // this widget on its own
+  const ROOM = 48; // for the credit line and margins there
   const still = matchMedia("(prefers-reduced-motion: reduce)");
 
   class Widget {
     constructor(box) {
-      this.box = box;
-      this.find = (selector) => box.querySelector(selector);
-      this.told = JSON.parse(box.dataset.told);
-      box.innerHTML = page(this.told);
-      box.parentElement.classList.add("play-on");
-      this.plots = new root.nadamPlots.Plots(this.find, this.told);
-      const restored = root.nadamState.read(location.hash, this.told);
-      this.state = restored ?? { ...this.told.preset };
+      Object.assign(this, open(box, page));
+      this.plots = new root.nadamPlots.Plots(this.find, this.given);
+      const restored = root.nadamState.read(location.hash, this.given);
+      this.state = restored ?? { ...this.given.preset };
       this.compute();
       this.fit();
       this.listen();
       new ResizeObserver(() => this.fit()).observe(this.find(".play-plots"));
-      if (restored) addEventListener("load", () => this.reveal());
-      else if (this.told.autoplay) this.playWhenSeen();
+      if (restored && !this.given.alone) addEventListener("load", () => this.reveal());
+      else if (this.given.autoplay) this.playWhenSeen();
     }
 
     get T() {
-      return this.told.surfaces[this.state.surface].steps;
+      return this.given.surfaces[this.state.surface].steps;
     }
 
     compute() {
-      const { state, told } = this, kind = told.dialects[state.dialect];
+      const { state, given } = this, kind = given.dialects[state.dialect];
       state.t = Math.min(state.t, this.T);
       if (!state.show.includes(state.of)) state.of = state.show.at(-1);
+      const { centre } = given.surfaces[state.surface];
+      this.rates = {};
       this.runs = Object.fromEntries(state.show.map((name) => {
-        const rule = told.rules[name], steps = numbers(rule, kind, state, this.T);
-        return [name, run({ ...state, rule, kind, steps })];
+        const rule = given.rules[name], job = { ...state, rule, kind, centre };
+        job.steps = numbers(rule, kind, state, this.T);
+        if (state.best) {
+          const rate = (this.rates[name] = bestRate(job));
+          job.steps = job.steps.map((step) => ({ ...step, eta: rate }));
+        }
+        return [name, run(job)];
       }));
       this.settings();
     }
@@ -48,15 +54,21 @@
       for (const input of this.box.querySelectorAll("[data-slide]")) {
         const stops = SLIDERS[input.dataset.slide][3], value = state[input.dataset.slide];
         const off = stops.map((stop) => Math.abs(stop - value));
+        const text = state.best && RATES.includes(input.dataset.slide) ? "best" : value;
         input.value = off.indexOf(Math.min(...off));
-        input.setAttribute("aria-valuetext", value);
-        input.nextElementSibling.textContent = value;
+        input.setAttribute("aria-valuetext", text);
+        input.nextElementSibling.textContent = text;
       }
+      this.find('[data-do="best"]')?.setAttribute("aria-pressed", state.best);
+      this.find('[data-do="seed"]')?.classList.toggle("play-idle", !state.noise);
       this.find('[data-select="of"]').innerHTML = options(Object.fromEntries(state.show.map((name) => [name, name])));
       for (const select of this.box.querySelectorAll("[data-select]")) select.value = state[select.dataset.select] ?? "none";
       for (const chip of this.box.querySelectorAll("[data-name]")) {
-        chip.setAttribute("aria-pressed", state.show.includes(chip.dataset.name));
+        const { name } = chip.dataset;
+        chip.setAttribute("aria-pressed", state.show.includes(name));
+        say(chip.querySelector("small"), name in this.rates ? `η ${show(this.rates[name], 3)}` : "");
       }
+      this.find(".play-chooser").classList.toggle("play-best", state.best);
       this.find("[data-scrub]").max = this.T;
     }
 
@@ -80,9 +92,11 @@
       this.plots.dissect(this.state, this.runs[this.state.of], whole);
       for (const chip of this.box.querySelectorAll("[data-name]")) {
         const made = this.runs[chip.dataset.name];
-        say(chip.lastElementChild, made ? brief(made.loss[whole]) : "");
+        say(chip.querySelector("i"), made ? brief(made.loss[whole]) : "");
       }
-      this.find("[data-scrub]").value = whole;
+      const scrub = this.find("[data-scrub]");
+      scrub.value = whole;
+      scrub.setAttribute("aria-valuetext", `${whole} of ${this.T}`);
       say(this.find(".play-step"), `${whole} / ${this.T}`);
     }
 
@@ -99,7 +113,7 @@
     }
 
     change(patch) {
-      const moved = "surface" in patch;
+      const moved = "surface" in patch || "turn" in patch;
       Object.assign(this.state, patch);
       this.compute();
       this.soon(moved ? "fit" : "draw");
@@ -155,23 +169,46 @@
       if (this.playing) return;
       this.saying = setTimeout(() => {
         const losses = Object.entries(this.runs).map(([name, { loss }]) => `${name} ${brief(loss[this.state.t])}`);
-        this.find(".play-said").textContent = text ?? `Step ${this.state.t}. Loss: ${losses.join(", ")}.`;
+        const rates = Object.entries(this.rates).map(([name, rate]) => `${name} ${show(rate, 3)}`);
+        const best = rates.length ? ` Best η: ${rates.join(", ")}.` : "";
+        this.find(".play-said").textContent = text ?? `Step ${this.state.t}. Loss: ${losses.join(", ")}.${best}`;
       }, 500);
     }
 
     // ---- the state as a link
 
-    async link() {
-      const button = this.find('[data-do="link"]');
-      history.replaceState(null, "", root.nadamState.write(this.state, this.told));
-      const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-      button.textContent = copied ? "Copied" : "In URL";
-      setTimeout(() => { button.textContent = "Link"; }, 1500);
-      this.say(copied ? "The link is copied." : "The link is in the address bar.");
+    link() {
+      history.replaceState(null, "", root.nadamState.write(this.state, this.given));
+      this.copy("link", location.href, "In URL", "The link is copied.", "The link is in the address bar.");
+    }
+
+    // An iframe of the page that has the widget alone, as wide as there is room and as high as the widget is now.
+    embed() {
+      const field = this.find(".play-embed"), { given } = this, shown = field.hidden;
+      field.hidden = true;
+      this.find('[data-do="embed"]').setAttribute("aria-expanded", shown);
+      if (!shown) return;
+      const state = root.nadamState.write(this.state, { ...given, name: "alone" });
+      const quoted = (text) => `"${text.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"`;
+      field.value = `<iframe src=${quoted(`${ALONE}${state}&p=${given.parts}`)}
+  title=${quoted(this.box.getAttribute("aria-label"))}
+  width="100%" height="${this.box.offsetHeight + ROOM}" loading="lazy" style="border: 0"></iframe>`;
+      field.hidden = false;
+      field.select();
+      this.copy("embed", field.value, "Embed", "The HTML is copied.", "The HTML is selected.");
+    }
+
+    // The button says for a moment whether it is done.
+    async copy(name, text, otherwise, done, failed) {
+      const button = this.find(`[data-do="${name}"]`), label = name[0].toUpperCase() + name.slice(1);
+      const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+      button.textContent = copied ? "Copied" : otherwise;
+      setTimeout(() => { button.textContent = label; }, 1500);
+      this.say(copied ? done : failed);
     }
 
     restore() {
-      const state = root.nadamState.read(location.hash, this.told);
+      const state = root.nadamState.read(location.hash, this.given);
       if (!state) return;
       this.pause();
       this.change(state);
@@ -186,12 +223,12 @@
 
     toggle(name) {
       const shown = this.state.show.includes(name);
-      const kept = Object.keys(this.told.rules).filter((n) => (n === name ? !shown : this.state.show.includes(n)));
+      const kept = Object.keys(this.given.rules).filter((n) => (n === name ? !shown : this.state.show.includes(n)));
       if (kept.length) this.change({ show: kept, of: shown ? this.state.of : name });
     }
 
     start(point) {
-      const { xlim, ylim } = this.told.surfaces[this.state.surface];
+      const { xlim, ylim } = this.given.surfaces[this.state.surface];
       const within = (x, [low, high]) => +Math.max(low, Math.min(high, x)).toFixed(2);
       this.change({ start: [within(point[0], xlim), within(point[1], ylim)] });
     }
@@ -205,9 +242,9 @@
 
     input({ target }) {
       const { slide, select } = target.dataset, { value } = target;
-      if (slide) this.change({ [slide]: SLIDERS[slide][3][value] });
+      if (slide) this.change({ [slide]: SLIDERS[slide][3][value], ...(RATES.includes(slide) ? { best: false } : {}) });
       else if (select === "psi") this.change({ psi: value === "none" ? null : Number(value) });
-      else if (select === "surface") this.change({ surface: value, ...this.told.surfaces[value].begin });
+      else if (select === "surface") this.change({ surface: value, ...this.given.surfaces[value].begin });
       else if (select) this.change({ [select]: value });
       else this.go(Number(value));
     }
@@ -217,8 +254,11 @@
         play: () => (this.playing ? this.pause() : this.play()),
         back: () => this.go(Math.ceil(this.state.t) - 1),
         step: () => this.go(Math.floor(this.state.t) + 1),
-        reset: () => { this.pause(); this.change(this.told.preset); },
+        reset: () => { this.pause(); this.change(this.given.preset); },
         link: () => { this.pause(); this.link(); },
+        embed: () => { this.pause(); this.embed(); },
+        best: () => this.change({ best: !this.state.best }),
+        seed: () => this.change({ seed: this.state.seed + 1 }),
       };
       const { box } = this, plane = this.find(".play-plane");
       for (const kind of ["pointerdown", "keydown"]) box.addEventListener(kind, () => { this.touched = true; });
