@@ -80,7 +80,7 @@ def test_the_entry_is_read_by_a_bibtex_parser(page: BeautifulSoup, name: str, la
     entry = parse_string(details.pre.text, "bibtex").entries[f"nadam_ref:{name}"]
     assert entry.fields["howpublished"].startswith(f"{label} of nadam-ref")
     assert entry.fields["version"] == nadam_ref.__version__
-    assert entry.fields["url"] == "https://github.com/nadam-ref/nadam-ref/blob/main/notebooks/01_first.ipynb"
+    assert entry.fields["url"] == f"https://nadam-ref.github.io/nadam-ref/notebooks/01_first.html#{name}"
     assert entry.fields["title"] == ("Two lines" if name.startswith("fig") else r"Losses at $\mu = 0.9$")
 
 
@@ -216,7 +216,7 @@ def test_git_is_asked_once_a_build_and_not_for_every_table(tmp_path: Path, monke
         srcdir=ROOT,
         outdir=tmp_path,
         env=SimpleNamespace(toc_fignumbers={}),
-        config=SimpleNamespace(html_baseurl="https://a.book"),
+        config=SimpleNamespace(html_baseurl="https://a.book/"),
     )
     asked = []
     monkeypatch.setattr(citation, "commit", lambda root: asked.append(root) or "commit abc")

@@ -17,7 +17,7 @@ from .experiment import GREY, WIDTH
 from .figures import Picture, look
 from .recorded import Recorded
 
-__all__ = ["Line", "between", "lines", "picture", "short"]
+__all__ = ["Line", "between", "first", "in_words", "lines", "picture", "short"]
 
 #: What the tasks are called in a sentence, and the chapters that show them.
 TASKS = {
@@ -74,18 +74,26 @@ def short(found: Sequence[Line]) -> Markdown:
     ran = [line for line in found if line.own is not None and line.own.interval is not None]
     if not ran:
         return Markdown("Nothing is recorded yet.")  # type: ignore[no-untyped-call]
-    paragraphs = [_count(ran), *(f"- {_line(line)}" for line in ran), "", *_why(ran), _lacking(found)]
+    opening = f"{first(found)} Each method has its own best rate:\n"
+    paragraphs = [opening, *(f"- {_line(line)}" for line in ran), "", *_why(ran), _lacking(found)]
     return Markdown("\n".join(paragraphs))  # type: ignore[no-untyped-call]
 
 
-def _count(ran: Sequence[Line]) -> str:
-    """How many of the tasks show a difference, in which direction."""
-    signs = [_sign(line.own) for line in ran]
+def first(found: Sequence[Line]) -> str:
+    """The answer in one sentence: how many of the tasks show a difference, in which direction."""
+    signs = [_sign(line.own) for line in found if line.own is not None and line.own.interval is not None]
+    if not signs:
+        return "Nothing is recorded yet."
     n, better, worse = len(signs), signs.count(-1), signs.count(1)
     open_ = n - better - worse
     text = f"On **{better} of {n}** recorded experiments Nadam ends lower than Adam by more than the luck of the seeds"
     text += f", on {worse} higher" if worse else ""
-    return f"{text}{f', and on {open_} the runs cannot tell' if open_ else ''}. Each method has its own best rate:\n"
+    return f"{text}{f', and on {open_} the runs cannot tell' if open_ else ''}."
+
+
+def in_words(line: Line) -> str:
+    """A task's difference, for people who do not see the figure."""
+    return f"{line.title}: {'not run' if line.own is None else _size(line.own)}."
 
 
 def _sign(x: Comparison | None) -> int:
@@ -154,7 +162,7 @@ def picture(found: Sequence[Line]) -> Picture:
     ax.set_xlabel("← Nadam is lower        Adam is lower →", fontsize=10)
     handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, fontsize=9)
-    figure.alt = " ".join(f"{line.title}: {'not run' if line.own is None else _size(line.own)}." for line in found)
+    figure.alt = " ".join(map(in_words, found))
     evidences = [line.it.evidence for line in found if line.it.evidence]
     figure.note = " · ".join(map(recorded.note, evidences))
     return figure

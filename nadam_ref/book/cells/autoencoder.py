@@ -1,4 +1,4 @@
-"""What chapter 24 shows of autoencoders: the task, a film of six methods, Jones's own run, and the printed rates."""
+"""What the chapter shows of autoencoders: the task, a film of six methods, Jones's own run, and the printed rates."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ def bricks(classical: str, nesterov: str, steps: int = 3, weights: bool = True) 
 
     With `weights` the terms are those of decaying means, μ_t m and (1 − μ_t) g; without, those of sums, μ m and g.
     """
-    figure = Picture(figsize=(7.0, 2.5))
-    ax = figure.subplots()
     names = list(_names(steps, weights))
     ends = np.concatenate([[0.0], np.cumsum([WIDTHS[i % 2] for i in range(len(names))])])
+    figure = Picture(figsize=(7.0 * ends[-1] / 7.9, 2.5))
+    ax = figure.subplots()
     for i, name in enumerate(names):
         part = "gradient" if i % 2 else "momentum"
         place = (ends[i] + 0.03, 0.0), WIDTHS[i % 2] - 0.06, 1.0

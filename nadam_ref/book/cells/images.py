@@ -1,4 +1,4 @@
-"""What chapter 22 shows beside what all experiments do: the network in one picture, and what was withdrawn."""
+"""What the chapter shows beside what all experiments do: the network in one picture, and what was withdrawn."""
 
 from __future__ import annotations
 

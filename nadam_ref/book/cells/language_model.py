@@ -1,4 +1,4 @@
-"""What chapter 23 shows of language models: two results that do not fit, the recipe epoch by epoch, and clipping."""
+"""What the chapter shows of language models: two results that do not fit, the recipe epoch by epoch, and clipping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What chapter 21 shows of word vectors that it trains: the objective in one picture, and rare and frequent words."""
+"""What the chapter shows of word vectors that it trains: the objective in one picture, and rare and frequent words."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _process_signature(
 
 def _configure(_app: Sphinx, config: Config) -> None:
     config.version = config.release = nadam_ref.__version__
-    config.html_theme_options.update(THEME)
+    config.html_theme_options.update(THEME, logo={"text": config.html_title})
 
 
 def _drop_thebe(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
@@ -107,6 +107,8 @@ def _module_of_source(app: Sphinx, module: str, _: str) -> str | None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.setup_extension("nadam_ref.book.extension.facts")
+    app.setup_extension("nadam_ref.book.extension.head")
+    app.setup_extension("nadam_ref.book.extension.numbers")
     app.setup_extension("nadam_ref.book.extension.typography")
     app.setup_extension("nadam_ref.book.extension.sizes")
     app.setup_extension("nadam_ref.book.extension.printing")

@@ -255,11 +255,8 @@ def files(item: Item, facts: downloads.Facts) -> dict[str, bytes]:
 
 
 def address(app: Sphinx, page: str, anchor: str) -> str:
-    """Where a figure or table is published: on the page if ``html.baseurl`` says where pages are, else its notebook."""
-    if app.config.html_baseurl:
-        return f"{app.config.html_baseurl.rstrip('/')}/{page}.html#{anchor}"
-    theme = app.config.html_theme_options
-    return f"{theme['repository_url']}/blob/{theme['repository_branch']}/{page}.ipynb"
+    """Where a figure or table is published."""
+    return f"{app.config.html_baseurl}{page}.html#{anchor}"
 
 
 def _ask_once(_app: Sphinx, config: Config) -> None:

@@ -26,10 +26,12 @@ from nadam_ref.experiments.runs import record as run_records
 from nadam_ref.experiments.statistics import intervals, significance
 from nadam_ref.experiments.verdicts import claims, seed_luck
 from nadam_ref.experiments.verdicts.report import percent
+from nadam_ref.rules import RULES
 
-from ..cells import answer, show
+from ..cells import answer, bricks, show
 from ..cells.figures import Picture
 from ..fingerprints import sha256
+from . import landing
 
 #: The sizes a reader may run; `smoke` is for the tests alone.
 PROFILES = ("live", "small", "paper")
@@ -294,6 +296,15 @@ def _optimizers() -> Markdown:
     return _table(header, rows, "lll", "optimizer-names", "The optimizers, and what others call them.")
 
 
+# ---------------------------------------------------------------- the answer
+
+
+@cache
+def lines() -> list[answer.Line]:
+    """Nadam against Adam; read once, because there are many runs."""
+    return answer.lines()
+
+
 # ---------------------------------------------------------------- what there is
 
 BLOCKS: dict[str, Callable[[], str | Markdown]] = {
@@ -309,7 +320,10 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "confound": _confound,
     "fingerprints": _fingerprints,
     **{f"open-details-{task}": partial(_open_details, task) for task in load().having("paper")},
-    "answer": lambda: str(answer.short(answer.lines()).data),
+    "status": lambda: landing.status(lines()),
+    "answer-first": lambda: answer.first(lines()),
+    "answer": lambda: str(answer.short(lines()).data),
+    "map": landing.rule_map,
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -341,7 +355,12 @@ def _seen(n: int) -> str:
     return f"{100 * math.expm1(least):.1f} %"
 
 
-PICTURES: dict[str, Callable[[], Picture]] = {"answer": lambda: answer.picture(answer.lines())}
+PICTURES: dict[str, Callable[[], Picture]] = {
+    "answer": lambda: answer.picture(lines()),
+    "answer-small": lambda: landing.forest(lines()),
+    "first-steps": landing.first_steps,
+    "bricks": lambda: bricks.bricks("Adam", "Nadam", steps=1),
+}
 
 NUMBERS: dict[str, Callable[[], str]] = {
     "protocol_version": lambda: str(load().version),
@@ -380,5 +399,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "warm_up_over": lambda: str(_within(paper.nadam)),
     "iclr_first": lambda: f"{_unit_steps(paper.nadam_iclr)[0]:.3f}",
     "iclr_over": lambda: str(_within(paper.nadam_iclr)),
+    "nadams": lambda: WORDS[len(landing.NADAMS)],
+    "rules": lambda: WORDS[len(RULES)],
     "last_index": lambda: f"{_last_index():.2%}".replace("%", " %"),
 }

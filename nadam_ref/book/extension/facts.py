@@ -2,11 +2,12 @@
 
 In a page, ```` ```{facts} claims ```` is a table, a list or sentences, ``{{ alpha }}`` a number within a sentence, and
 ```` ```{drawn} answer ```` a figure. `fact_tables` has them by name. A name that it does not have is a warning, and
-fails the build.
+fails the build. ```` ```{quoted} 12_two_rules tab-schedule-look-ahead ```` is a table that a chapter has computed.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..cargo import CARGO
 from ..cells import figures
 from ..cells.show import NamedTable
 from ..light import light
-from . import fact_tables
+from . import citing, fact_tables
 
 
 class Facts(SphinxDirective):
@@ -47,7 +48,10 @@ class Facts(SphinxDirective):
 
 
 class Drawn(SphinxDirective):
-    """``{drawn} NAME``: the picture of that name in `fact_tables.PICTURES`, with `name`, `caption` (MyST) and `alt`."""
+    """``{drawn} NAME``: the picture of that name in `fact_tables.PICTURES`, with `name`, `caption` (MyST) and `alt`.
+
+    Without name and caption it has no number, and nothing to cite: a picture beside the text that explains it.
+    """
 
     required_arguments = 1
     option_spec = {name: directives.unchanged_required for name in ("name", "caption", "alt")}  # noqa: RUF012
@@ -68,9 +72,29 @@ class Drawn(SphinxDirective):
         path.parent.mkdir(exist_ok=True)
         write_whole(path, light(figure["svg"]))
         figure += nodes.image(uri=address, alt=f"{self.options['alt']} {figure['cargo']['alt']}")
-        text, messages = self.state.inline_text(self.options["caption"], self.lineno)
-        figure += nodes.caption("", "", *text, *messages)
+        if "caption" in self.options:
+            text, messages = self.state.inline_text(self.options["caption"], self.lineno)
+            figure += nodes.caption("", "", *text, *messages)
         return [figure]
+
+
+class Quoted(SphinxDirective):
+    """``{quoted} CHAPTER NAME``: the rows of a table that a chapter has computed."""
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        """The table without number and caption; those are the chapter's."""
+        chapter, name = self.arguments
+        path = Path(self.env.srcdir) / "notebooks" / f"{chapter}.ipynb"
+        self.env.note_dependency(str(path))
+        carried = citing.items(json.loads(path.read_text(encoding="utf-8")))
+        rows = next((item.cargo["rows"] for item in carried if item.name == name), None)
+        if rows is None:
+            raise self.error(f"{chapter} has no table {name!r}")
+        header, *body = rows
+        lines = [header, ["--"] * len(header), *body]
+        return self.parse_text_to_nodes("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def _substitute(_app: Sphinx, config: Config) -> None:
@@ -82,5 +106,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("facts", Facts)
     app.add_directive("drawn", Drawn)
+    app.add_directive("quoted", Quoted)
     app.connect("config-inited", _substitute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

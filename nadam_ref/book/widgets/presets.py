@@ -58,6 +58,7 @@ PRESETS: dict[str, tuple[str, State]] = {
         "Five optimizers in a ravine: their paths over its contours, and the loss at each step",
         on("ravine", "GD", "Momentum", "NAG", "Adam", "Nadam", of="NAG", mu=0.8, start=OFF_DIAGONAL),
     ),
+    "front": ("Adam and Nadam in a ravine", on("ravine", "Adam", "Nadam", start=OFF_DIAGONAL)),
     "descent": ("Gradient descent in a ravine", on("ravine", "GD")),
     "momentum": ("Gradient descent and momentum in a ravine", on("ravine", "GD", "Momentum", mu=0.8)),
     "nesterov": ("Classical and Nesterov momentum in a ravine", on("ravine", "Momentum", "NAG", mu=0.8)),
@@ -93,6 +94,7 @@ WHOLE = Parts()
 SETTINGS = WHOLE.sliders[:4]
 #: By preset, where it is less than the whole.
 PARTS = {
+    "front": Parts(("Adam", "Nadam"), ("lrn",), "none"),
     "descent": Parts(("GD",), ("lr", "noise"), "none", best=False),
     "momentum": Parts(("GD", "Momentum"), ("lr", "mu", "noise"), "arrows"),
     "nesterov": Parts(("GD", "Momentum", "NAG"), ("lr", "mu"), "arrows"),
