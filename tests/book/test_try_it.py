@@ -71,6 +71,24 @@ class Play:
         """θ_t − θ_{t−1} for t = 1, 2, …"""
         return [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(self.path(name))]
 
+    def press(self, name: str) -> None:
+        self.box.locator(f'[data-do="{name}"]').click()
+        self.settle()
+
+    def start_at(self, x: float, y: float) -> None:
+        """Drag the start to a point of the plane."""
+        self.box.locator(".play-plane").scroll_into_view_if_needed()
+        place = """(box, [x, y]) => {
+          const { widget } = box, [a, b] = widget.state.start, { plots } = widget;
+          return [plots.x(x) - plots.x(a), plots.y(y) - plots.y(b)];
+        }"""
+        self.drag(".play-ring", tuple(self.box.evaluate(place, [x, y])))
+
+    def level(self, name: str, steps: int) -> float:
+        """The mean loss of the last `steps` steps."""
+        losses = self.box.evaluate(f"(box) => [...box.widget.runs['{name}'].loss.slice(-{steps})]")
+        return float(sum(losses) / steps)
+
     def take_apart(self, name: str) -> None:
         self.box.locator('[data-select="of"]').select_option(name)
         self.settle()
@@ -132,7 +150,7 @@ def play(browser: Any, whole_book: Path) -> Callable[[str, str], AbstractContext
 
 #: The widgets of these chapters' *Try it*s: each has its tests below.
 TRIED = {
-    "01_gradient_descent": ["fig-try-descent"],
+    "01_gradient_descent": ["fig-try-descent", "fig-try-noise"],
     "02_momentum": ["fig-try-momentum", "fig-momentum-phases"],
     "03_nesterov": ["fig-try-nesterov", "fig-phases"],
     "04_adagrad": ["fig-try-adagrad"],
@@ -172,6 +190,34 @@ def test_chapter_1_the_rate_and_the_floor(play: Any) -> None:
             it.slide("lr", rate)
             along = [θ[0] for θ in it.path("GD")]
             assert all(b / a > 0.9 - 1e-9 for a, b in itertools.pairwise(along))
+
+
+def test_chapter_1_the_floor_of_the_noise(play: Any) -> None:
+    with play("01_gradient_descent", "fig-try-noise") as it:
+
+        def levels() -> list[float]:
+            found = []
+            for _ in range(6):
+                it.press("seed")
+                found.append(it.level("GD", 20))
+            assert len(set(found)) == 6
+            return found
+
+        before = levels()
+        assert all(1e-3 < level < it.loss("GD", 0) / 50 for level in before)
+        it.slide("noise", 2)
+        noisy = levels()
+        assert min(noisy) > max(before)
+        it.slide("lr", 0.04)
+        assert sum(levels()) < sum(noisy) / 2
+
+
+def test_chapter_2_momentum_strays_further(play: Any) -> None:
+    with play("02_momentum", "fig-try-momentum") as it:
+        it.start_at(0, 0)
+        assert it.path("GD")[0] == pytest.approx([0, 0], abs=0.02)
+        it.slide("noise", 0.5)
+        assert it.level("Momentum", 40) > 2 * it.level("GD", 40)
 
 
 def test_chapter_2_less_and_more_momentum(play: Any) -> None:
@@ -262,6 +308,14 @@ def test_chapter_4_ten_times_the_rate(play: Any) -> None:
         assert it.loss("GD", 60) > 1e6
 
 
+def test_chapter_4_a_turned_ravine(play: Any) -> None:
+    with play("04_adagrad", "fig-try-adagrad") as it:
+        it.press("best")
+        assert it.loss("AdaGrad", 60) < 1e-15 < it.loss("GD", 60)
+        it.slide("turn", 45)
+        assert it.loss("AdaGrad", 60) > 3 * it.loss("GD", 60)
+
+
 def test_chapter_5_a_short_memory_and_one_without_end(play: Any) -> None:
     with play("05_rmsprop_maxprop", "fig-try-norms") as it:
         adagrad = it.path("AdaGrad")
@@ -306,6 +360,27 @@ def test_chapter_6_where_the_gradient_is_large(play: Any) -> None:
         it.take_apart("Adam")
         it.step_to(1)
         assert [abs(x) for x in it.arrow("whole")] == pytest.approx([0.08, 0.08], rel=0.01)
+
+
+def test_chapter_6_noise_is_averaged(play: Any) -> None:
+    with play("06_adam", "fig-try-adam") as it:
+        it.slide("noise", 0.5)
+        for _ in range(3):
+            lengths = {name: sum(math.hypot(*step) for step in it.steps(name)[-100:]) for name in ("RMSProp", "Adam")}
+            assert lengths["RMSProp"] > 3 * lengths["Adam"]
+            assert it.level("RMSProp", 30) > it.level("Adam", 30)
+            it.press("seed")
+
+
+def test_chapter_6_a_turned_ravine(play: Any) -> None:
+    with play("06_adam", "fig-try-adam") as it:
+        it.box.locator('[data-select="surface"]').select_option("ravine")
+        it.settle()
+        it.start_at(-1.2, 0.6)
+        before = {name: it.loss(name, 60) for name in ("RMSProp", "Adam")}
+        it.slide("turn", 45)
+        assert it.loss("RMSProp", 60) > 1e6 * before["RMSProp"]
+        assert it.loss("Adam", 60) > 2 * before["Adam"]
 
 
 def test_chapter_7_what_the_wall_leaves_behind(play: Any) -> None:

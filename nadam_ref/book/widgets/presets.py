@@ -60,6 +60,7 @@ PRESETS: dict[str, tuple[str, State]] = {
     ),
     "front": ("Adam and Nadam in a ravine", on("ravine", "Adam", "Nadam", start=OFF_DIAGONAL)),
     "descent": ("Gradient descent in a ravine", on("ravine", "GD")),
+    "noise": ("Gradient descent in a ravine, with noise", on("ravine", "GD", lr=0.08, noise=0.5)),
     "momentum": ("Gradient descent and momentum in a ravine", on("ravine", "GD", "Momentum", mu=0.8)),
     "nesterov": ("Classical and Nesterov momentum in a ravine", on("ravine", "Momentum", "NAG", mu=0.8)),
     "adagrad": ("Gradient descent and AdaGrad in a ravine", on("ravine", "GD", "AdaGrad", start=OFF_DIAGONAL)),
@@ -95,7 +96,8 @@ SETTINGS = WHOLE.sliders[:4]
 #: By preset, where it is less than the whole.
 PARTS = {
     "front": Parts(("Adam", "Nadam"), ("lrn",), "none"),
-    "descent": Parts(("GD",), ("lr", "noise"), "none", best=False),
+    "descent": Parts(("GD",), ("lr",), "none", best=False),
+    "noise": Parts(("GD",), ("lr", "noise"), "none", best=False),
     "momentum": Parts(("GD", "Momentum"), ("lr", "mu", "noise"), "arrows"),
     "nesterov": Parts(("GD", "Momentum", "NAG"), ("lr", "mu"), "arrows"),
     "adagrad": Parts(("GD", "AdaGrad"), ("lr", "lrn", "turn"), "none"),
@@ -133,7 +135,7 @@ def _path(
         return paper.path(_box(name, state), start, gradient, T, **settings)
 
 
-#: Rates are tried at fortieths of a decade: first at every fifth, from 10⁻⁴ to 10, then at those around the best.
+#: Rates are tried at fortieths of a decade: first at every fifth, from 10⁻⁴ to √10, then at those around the best.
 FINE, COARSE = 40, 5
 #: Over how many seeds the loss is averaged where there is noise.
 SEEDS = 5
@@ -161,7 +163,7 @@ def _best_rate(name: str, state: State, surface: Surface) -> float:
             score = ends.max(axis=0).mean(axis=0)
         return places[int(np.where(np.isnan(score), np.inf, np.maximum(score, ARRIVED)).argmin())]
 
-    near = lowest(range(-4 * FINE, FINE + 1, COARSE))
+    near = lowest(range(-4 * FINE, FINE // 2 + 1, COARSE))
     return rate_at(lowest(range(near - COARSE + 1, near + COARSE)))
 
 

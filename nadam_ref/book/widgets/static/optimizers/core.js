@@ -172,7 +172,7 @@
       }
       return found;
     };
-    const near = lowest(-4 * FINE, FINE, COARSE);
+    const near = lowest(-4 * FINE, FINE / 2, COARSE);
     return rateAt(lowest(near - COARSE + 1, near + COARSE - 1, 1));
   }
 
