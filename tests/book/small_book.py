@@ -21,6 +21,7 @@ REFERENCE = (
     "protocol",
     "papers",
     "open_details",
+    "equations",
     "glossary",
     "api",
     "contributors",

@@ -276,10 +276,22 @@ def test_the_language_model_s_rate_falls_as_the_tutorial_s_did() -> None:
 
 def test_every_open_detail_is_on_the_page_once() -> None:
     names = re.findall(r"\{facts\} (open-details-\w+)", PAGES["open_details"])
-    text = "\n".join(fact_tables.BLOCKS[name]() for name in names)
+    rows = [row for name in names for row in cells(name)]
+    assert [row[0].lower() for row in rows] == [
+        row.detail.lower() for name in names for row in open_details.details() if name == f"open-details-{row.task}"
+    ]
+    assert len(rows) == len(open_details.details())
+
+
+def test_every_open_detail_says_how_it_compares() -> None:
+    words = {"same": "the same", "different": "different", "unknown": "not known"}
     for row in open_details.details():
-        assert row.chosen in text
-    assert text.count("*The paper* (") == len(open_details.details())
+        (shown,) = (x for x in cells(f"open-details-{row.task}") if x[0].lower() == row.detail.lower())
+        assert shown[1].endswith(f"(*{row.certainty}*)")
+        assert shown[2].startswith(f"[{words[row.compared]}]{{.compared}}")
+        assert shown[2].endswith(f"*Why:* {row.why}.")
+    counts = [sum(row.compared == kind for row in open_details.details()) for kind in ("different", "same", "unknown")]
+    assert re.findall(r"\d+", fact_tables.NUMBERS["compared"]()) == list(map(str, counts))
 
 
 # ---------------------------------------------------------------- errata
