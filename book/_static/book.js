@@ -58,14 +58,14 @@ function filterRows() {
   const place = document.querySelector(".bd-article div.filter");
   if (!place) return;
   const rows = [...document.querySelectorAll("td .compared")].map((mark) => [mark.closest("tr"), mark.textContent]);
-  const kinds = ["all", ...new Set(rows.map(([, kind]) => kind))];
+  const kinds = ["All", ...new Set(rows.map(([, kind]) => kind))];
   const choices = kinds.map((kind) => {
-    const count = rows.filter(([, own]) => kind === "all" || own === kind).length;
+    const count = rows.filter(([, own]) => kind === "All" || own === kind).length;
     const label = document.createElement("label");
     const input = Object.assign(document.createElement("input"), {type: "radio", name: "compared"});
-    input.checked = kind === "all";
+    input.checked = kind === "All";
     input.addEventListener("change", () => {
-      for (const [row, own] of rows) row.hidden = kind !== "all" && own !== kind;
+      for (const [row, own] of rows) row.hidden = kind !== "All" && own !== kind;
     });
     label.append(input, ` ${kind} (${count})`);
     return label;

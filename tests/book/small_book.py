@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = (
     "run_it",
     "protocol",
+    "protocol_details",
     "papers",
     "open_details",
     "equations",

@@ -109,7 +109,7 @@ def test_update_equation_is_the_box(label):
 
 @pytest.mark.parametrize("label", UPDATES)
 def test_a_changed_equation_is_noticed(label):
-    """The comparison can fail: a sign turned over anywhere in the equation shows."""
+    # The comparison can fail: a sign turned over anywhere in the equation shows.
     box, names = UPDATES[label]
     body = EQUATIONS[label]
     for at in [

@@ -35,6 +35,7 @@ from nadam_ref.experiments.verdicts import claims, verdicts
 BOOK = ROOT / "book"
 EXPERIMENTS = ROOT / "nadam_ref" / "experiments"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in BOOK.glob("*.md")}
+PROTOCOL = PAGES["protocol"] + PAGES["protocol_details"]
 EVERYTHING = "\n".join(PAGES.values())
 
 
@@ -174,12 +175,12 @@ def _different(found: Iterable[Any]) -> list[Any]:
 
 
 def test_the_page_says_which_arms_are_run_and_reported_at_one_rate_only(protocol: dict[str, Any]) -> None:
-    assert "every arm but gradient descent and MaxProp is reported at up to three rates" in PAGES["protocol"]
+    assert "every arm but gradient descent and MaxProp is reported at up to three rates" in PROTOCOL
     for section in protocol["tasks"].values():
         assert set(section["arms"]) - set(section["compared"]) == {"GD", "MaxProp"} & set(section["arms"])
     for name in {name for section in protocol["tasks"].values() for name in section["arms"]}:
         of_rows = name.endswith(("-common", "-dense"))
-        assert of_rows or re.search(rf"\b{name}\b", PAGES["protocol"] + markdown("arms-report")), name
+        assert of_rows or re.search(rf"\b{name}\b", PROTOCOL + markdown("arms-report")), name
 
 
 def test_so_many_seeds_show_such_a_difference() -> None:
@@ -247,11 +248,11 @@ def test_the_titles_and_the_suffixes_are_those_that_are_given() -> None:
     source = (EXPERIMENTS / "verdicts" / "verdicts.py").read_text(encoding="utf-8")
     for title in ("[Re]", "[¬Re]", "[Re] (partial)"):
         assert f'return "{title}"' in source
-        assert f"- **{title}** " in PAGES["protocol"]
+        assert f"- **{title}** " in PROTOCOL
     suffixes = re.findall(r'suffixes(?:\.append\(| = \()"([^"]*)"', source)
     assert len(suffixes) == 4
     for suffix in suffixes:
-        assert re.search(rf"\*{suffix}\*", PAGES["protocol"])
+        assert re.search(rf"\*{suffix}\*", PROTOCOL)
 
 
 def test_the_degrees_of_certainty_are_all_explained() -> None:
@@ -284,7 +285,7 @@ def test_every_open_detail_is_on_the_page_once() -> None:
 
 
 def test_every_open_detail_says_how_it_compares() -> None:
-    words = {"same": "the same", "different": "different", "unknown": "not known"}
+    words = {"same": "The same", "different": "Different", "unknown": "Not known"}
     for row in open_details.details():
         (shown,) = (x for x in cells(f"open-details-{row.task}") if x[0].lower() == row.detail.lower())
         assert shown[1].endswith(f"(*{row.certainty}*)")

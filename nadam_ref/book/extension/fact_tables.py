@@ -180,7 +180,7 @@ def _fingerprints() -> Markdown:
 
 
 #: What a page says of `Detail.compared`, which book.js filters by.
-COMPARED = {"same": "the same", "different": "different", "unknown": "not known"}
+COMPARED = {"same": "The same", "different": "Different", "unknown": "Not known"}
 
 
 def _open_details(task: str) -> Markdown:
@@ -189,15 +189,14 @@ def _open_details(task: str) -> Markdown:
         for row in open_details.details()
         if row.task == task
     ]
-    caption = f"What is left open on {_words(task)}."
+    caption = f"Left open: {_words(task)}."
     return _table(["detail", "the paper", "here"], rows, "lll", f"open-{task.replace('_', '-')}", caption)
 
 
 def _chosen(row: open_details.Detail) -> str:
     """What was chosen, after the word that says how it compares; "the same" is not said twice."""
     chosen = row.chosen.removeprefix("the same").lstrip(",; ") if row.compared == "same" else row.chosen
-    parts = [f"[{COMPARED[row.compared]}]{{.compared}}", f"{chosen}." if chosen else "", f"*Why:* {row.why}."]
-    return " ".join(filter(None, parts))
+    return f"[{COMPARED[row.compared]}]{{.compared}}{f': {chosen}' if chosen else ''}. *Why:* {row.why}."
 
 
 def _compared() -> str:
