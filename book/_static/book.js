@@ -53,6 +53,28 @@ function foldListings() {
   fit();
 }
 
+// Above tables whose rows say how they compare: which of them to show. Without this script all of them are shown.
+function filterRows() {
+  const place = document.querySelector(".bd-article div.filter");
+  if (!place) return;
+  const rows = [...document.querySelectorAll("td .compared")].map((mark) => [mark.closest("tr"), mark.textContent]);
+  const kinds = ["All", ...new Set(rows.map(([, kind]) => kind))];
+  const choices = kinds.map((kind) => {
+    const count = rows.filter(([, own]) => kind === "All" || own === kind).length;
+    const label = document.createElement("label");
+    const input = Object.assign(document.createElement("input"), {type: "radio", name: "compared"});
+    input.checked = kind === "All";
+    input.addEventListener("change", () => {
+      for (const [row, own] of rows) row.hidden = kind !== "All" && own !== kind;
+    });
+    label.append(input, ` ${kind} (${count})`);
+    return label;
+  });
+  const field = document.createElement("fieldset");
+  field.append(Object.assign(document.createElement("legend"), {textContent: "Show"}), ...choices);
+  place.append(field);
+}
+
 // Paper is light. A reader's dark page comes back afterwards.
 function printLight() {
   const root = document.documentElement;
@@ -69,6 +91,7 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
 document.addEventListener("DOMContentLoaded", () => {
   nameParts();
   foldListings();
+  filterRows();
   reachScrollers();
   printLight();
   addEventListener("resize", reachScrollers);

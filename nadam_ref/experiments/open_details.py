@@ -12,11 +12,13 @@ import yaml
 
 #: How certain we are of what a paper says.
 CERTAINTY = ("found", "secondary", "inferred", "recalled", "silent")
+#: What was chosen here, beside the paper.
+COMPARED = ("same", "different", "unknown")
 
 
 @dataclass(frozen=True)
 class Detail:
-    """One open detail: what the paper says, how certain that is, what was chosen here and why.
+    """One open detail: what the paper says, how certain that is, what was chosen here, how the two compare, and why.
 
     `code` names constants of the task modules that carry the choice, with their values.
     """
@@ -26,14 +28,14 @@ class Detail:
     paper: str
     certainty: str
     chosen: str
+    compared: str
     why: str
     code: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.certainty not in CERTAINTY:
-            raise ValueError(
-                f"{self.task}, {self.detail}: certainty must be one of {', '.join(CERTAINTY)}, not {self.certainty!r}"
-            )
+        for name, known in (("certainty", CERTAINTY), ("compared", COMPARED)):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{self.task}, {self.detail}: {name} must be one of {', '.join(known)}, not {value!r}")
 
 
 @functools.cache

@@ -19,8 +19,10 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = (
     "run_it",
     "protocol",
+    "protocol_details",
     "papers",
     "open_details",
+    "equations",
     "glossary",
     "api",
     "contributors",

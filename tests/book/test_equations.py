@@ -14,6 +14,7 @@ import torch
 import nadam_ref
 from nadam_ref import paper
 from nadam_ref.book.cells import figures, quadratic
+from nadam_ref.book.extension import equations
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004, "γ": 0.3}
@@ -92,15 +93,23 @@ def test_every_displayed_update_is_tested():
     assert {label for label, body in EQUATIONS.items() if "\\leftarrow" in body} == set(UPDATES) | OTHERS
 
 
+def test_every_displayed_equation_has_a_test_that_says_what_it_compares():
+    source = Path(__file__).read_text(encoding="utf-8")
+    found = equations.checks(source)
+    assert set(found) == set(EQUATIONS) == set(equations.displayed(NOTEBOOKS[0].parents[1]))
+    assert [label for label, checks in found.items() for check in checks if not check.words.endswith(".")] == []
+
+
 @pytest.mark.parametrize("label", UPDATES)
 def test_update_equation_is_the_box(label):
+    """Carried out as it is printed, step by step; its path is that of the box."""
     box, names = UPDATES[label]
     assert np.allclose(carry_out(EQUATIONS[label]), printed(box, *names), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("label", UPDATES)
 def test_a_changed_equation_is_noticed(label):
-    """The comparison can fail: a sign turned over anywhere in the equation shows."""
+    # The comparison can fail: a sign turned over anywhere in the equation shows.
     box, names = UPDATES[label]
     body = EQUATIONS[label]
     for at in [
@@ -112,6 +121,7 @@ def test_a_changed_equation_is_noticed(label):
 
 
 def test_schedule():
+    """Its value at three steps is that of `paper.schedule`."""
     for t in (1, 250, 5000):
         env = {"\\mu": 0.99, "t": float(t)}
         latex.execute(EQUATIONS["eq-schedule"], env)
@@ -119,6 +129,7 @@ def test_schedule():
 
 
 def test_the_ravine_and_its_gradient():
+    """Its value is that of the figures' ravine, and its slopes, by central differences, are the figures' gradient."""
     (_, ravine), h = latex.assignments(EQUATIONS["eq-ravine"])[0], 1e-6
 
     def f(θ):
@@ -154,6 +165,7 @@ def value(latex_text, **env):
 
 
 def test_gradient_descents_factor_and_its_best_rate():
+    """Both sides are equal, and the best rate and factor are those that the figures use."""
     left, right = EQUATIONS["eq-gd-factor"].split("=")
     env = {"θ": 0.7, "η": 0.03, "λ": 20.0}
     assert value(left, g=20.0 * 0.7, **env) == pytest.approx(value(right, **env), rel=1e-15)
@@ -166,6 +178,7 @@ def test_gradient_descents_factor_and_its_best_rate():
 
 
 def test_the_floor_of_the_noise_is_where_the_variance_stays():
+    """The variance of a step, followed for 500 steps, ends there."""
     v, η, λ, s = 0.0, 0.03, 20.0, 0.5
     for _ in range(500):
         v = (1 - η * λ) ** 2 * v + η**2 * s**2
@@ -174,6 +187,7 @@ def test_the_floor_of_the_noise_is_where_the_variance_stays():
 
 
 def test_the_sum_of_equal_gradients_and_the_mean_as_a_part_of_the_sum():
+    """The sum after 400 equal gradients is the printed one, and both sides of the recursion are equal."""
     total = 0.0
     for _ in range(400):
         total = 0.8 * total + 3.0
@@ -184,6 +198,7 @@ def test_the_sum_of_equal_gradients_and_the_mean_as_a_part_of_the_sum():
 
 
 def test_the_roots_of_momentum_and_where_they_leave_the_circle():
+    """The roots of the recursion that the box's path obeys are its zeros; the limit is that of the figures."""
     _, polynomial = EQUATIONS["eq-momentum-roots"].split("=")
     for η, μ in ((0.03, 0.8), (0.2, 0.4), (0.001, 0.9)):
         path = paper.path(paper.momentum, 1.0, lambda θ, t: 7.0 * θ, 60, η=η, μ=μ)
@@ -196,6 +211,7 @@ def test_the_roots_of_momentum_and_where_they_leave_the_circle():
 
 
 def test_nag_as_one_recursion_its_limit_and_its_best_factor():
+    """The box's path obeys the recursion; limit and best factor are those of the figures."""
     _, recursion = latex.assignments(EQUATIONS["eq-nag-recursion"])[0]
     (older, old, new), λ = paper.path(paper.nag_lookahead, 1.0, lambda θ, t: 7.0 * θ, 2, η=0.01, μ=0.95), 7.0
     env = {"\\theta_{t}": old, "\\theta_{t-1}": older}
@@ -206,9 +222,9 @@ def test_nag_as_one_recursion_its_limit_and_its_best_factor():
     assert value(EQUATIONS["eq-nag-factor"], κ=20.0) == pytest.approx(quadratic.best("NAG", 20.0).factor)
 
 
-def nesterovs_momenta(T):
+def nesterovs_momenta(T, recursion=EQUATIONS["eq-nesterov-mu"]):
     """μ_1 … μ_T by the printed recursion, from a_1 = 1."""
-    (_, a_next), (_, mu_next) = latex.assignments(EQUATIONS["eq-nesterov-mu"])
+    (_, a_next), (_, mu_next) = latex.assignments(recursion)
     a, found = 1.0, [0.0]
     while len(found) < T:
         following = value(a_next, **{"a_{t}": a})
@@ -218,7 +234,8 @@ def nesterovs_momenta(T):
 
 
 def test_nesterovs_momentum_and_its_approximation():
-    momenta = nesterovs_momenta(1000)
+    """The momenta by the recursion rise from 0, and the approximation is within 0.003 of them from step 50 on."""
+    momenta = nesterovs_momenta(1000, EQUATIONS["eq-nesterov-mu"])
     assert momenta[:2] == [0, 0]
     assert all(a < b for a, b in itertools.pairwise(momenta[1:]))
     formula = EQUATIONS["eq-nesterov-schedule"].split("\\approx")[1]
@@ -227,7 +244,7 @@ def test_nesterovs_momentum_and_its_approximation():
 
 
 def test_the_guarantee_holds_and_is_not_idle():
-    """On convex functions with curvature up to 25, from 1.9; on Huber's the loss comes within a tenth of the bound."""
+    """It holds on four convex functions, and on Huber's the loss comes within a tenth of the bound."""
     shares = {}
     flat = 2e-4
     functions = {
@@ -251,7 +268,7 @@ def test_the_guarantee_holds_and_is_not_idle():
 
 
 def test_nadams_step_in_adam_is_iclrs_nadam():
-    """Put m̄ of the derivation where m̂ stood in Adam, as the text says: ICLR's Algorithm 2 without the extra ν."""
+    """Put into Adam as the text says, it gives ICLR's Algorithm 2 without the extra ν."""
     adam = EQUATIONS["eq-adam"]
     step = EQUATIONS["eq-nadam-mbar"].replace("m_t ", "m ").replace("m_t}", "m}").replace("g_t", "g")
     step = step.replace("\\bar m_t =", "\\bar m \\leftarrow").replace("\\bar m =", "\\bar m \\leftarrow")
@@ -261,7 +278,7 @@ def test_nadams_step_in_adam_is_iclrs_nadam():
 
 
 def test_nadamaxs_step_in_adamax_is_the_dialect_constant():
-    """The same in AdaMax, as chapter 9 says, with a constant μ."""
+    """Put into AdaMax as chapter 9 says, with a constant μ, it gives the dialect `constant`."""
     step = EQUATIONS["eq-nadam-mbar"].replace("m_t ", "m ").replace("m_t}", "m}").replace("g_t", "g")
     step = step.replace("\\bar m =", "\\bar m \\leftarrow").replace("\\bar m_t =", "\\bar m \\leftarrow")
     adamax = EQUATIONS["eq-adamax"]
@@ -272,6 +289,7 @@ def test_nadamaxs_step_in_adamax_is_the_dialect_constant():
 
 
 def test_adams_step_written_out():
+    """Both terms together are the corrected mean of a step."""
     env = environment(1, {}) | {"m_{t-1}": 0.3, "g_{t}": -0.8, "P_{t}": 0.4}
     latex.execute(EQUATIONS["eq-adam-expanded"], env)
     μ_t = env["\\mu_{t}"]
@@ -294,7 +312,17 @@ def test_the_shift_of_the_rewritten_nag():
     assert b == pytest.approx(step, rel=1e-14)
 
 
+def test_the_rewritten_nag_stores_the_look_ahead_point():
+    """Carried out along the path of `paper.nag_lookahead` it gives that of `paper.nag`."""
+    _, right = EQUATIONS["eq-shift"].split("=")
+    θ, rewritten = printed(paper.nag_lookahead, "η", "μ"), printed(paper.nag, "η", "μ")
+    for t, m in enumerate(-np.diff(θ, axis=0) / HYPER["η"], 1):
+        env = {"\\theta_{t}": θ[t], "m_{t}": m, "\\mu_{t+1}": HYPER["μ"], "\\eta": HYPER["η"]}
+        np.testing.assert_allclose(latex.Parser(right, env).value(), rewritten[t], rtol=1e-12)
+
+
 def test_the_one_update_with_its_three_norms():
+    """Carried out with each of its three norms; the paths are those of AdaGrad, RMSProp and MaxProp."""
     lines = [x.strip() for x in re.sub(r"\\(begin|end)\{aligned\}", "", EQUATIONS["eq-one-update"]).split("\\\\")]
     m_line, n_line, step = lines
     norms = [x.strip() for x in n_line.split("\\;")[1].split(", \\quad")]
@@ -324,6 +352,7 @@ def test_the_one_update_with_its_three_norms():
 
 @pytest.mark.parametrize(("p", "box", "ν", "rtol"), [(2, paper.adam, 0.98**2, 1e-12), (200, paper.adamax, 0.98, 0.02)])
 def test_the_power_p_runs_from_adam_to_adamax(p, box, ν, rtol):
+    """Carried out with p = 2 it is Adam, with p = 200 AdaMax to 2 %."""
     steps = np.diff(carry_out(EQUATIONS["eq-adam-p"], p=float(p)), axis=0)
     expected = np.diff(printed(box, *"ημε", ν=ν), axis=0)
     assert np.abs(steps - expected).max() < rtol * np.abs(expected).max()
@@ -336,6 +365,7 @@ def steps_of(box, gradients, *names, **settings):
 
 
 def test_how_far_adagrad_comes():
+    """Each summand is the length of the box's step, and after 10,000 steps the sum is right to 1 %."""
     left, right = EQUATIONS["eq-adagrad-distance"].split("\\approx")
     summand = re.fullmatch(r"\s*\\sum_\{i=1\}\^\{t\} (.*?)\s*", left)[1]
     steps = steps_of(paper.adagrad, np.ones(10_000), ε=0.0)
@@ -345,7 +375,7 @@ def test_how_far_adagrad_comes():
 
 
 def test_the_weight_that_a_mean_has_gathered():
-    """Term by term, and as n on the constant gradient 1; in chapter 6 the same of m."""
+    """Term by term, and as the mean of a constant gradient in the box."""
     left, right = EQUATIONS["eq-gathered"].split("=")
     kept, terms = re.fullmatch(r"\s*\((.*?)\)\\,\(1 \+ \\nu \+ \\dots \+ (.*?)\)\s*", left).groups()
     ν = {"\\nu": 0.98}
@@ -367,6 +397,7 @@ def summed(latex_text, g, **env):
 
 
 def test_averages_as_weighted_sums():
+    """The printed sum, or maximum, of twelve random gradients is the box's average of them."""
     g, ν, p = np.random.default_rng(0).normal(size=12), {"\\nu": 0.98}, 3.0
     m = steps_of(partial(paper.momentum_mean, corrected=False), g, μ=0.95)[-1]
     assert summed(EQUATIONS["eq-adam-weights"].split("=", 1)[1], g, μ=0.95) == pytest.approx(m, rel=1e-12)
@@ -381,6 +412,7 @@ def test_averages_as_weighted_sums():
 
 
 def test_the_mean_step_on_a_noisy_gradient():
+    """The mean of 35,000 steps of the box on noisy gradients is the printed one, to 6 %."""
     _, between, right = re.split(r"\\approx|=", EQUATIONS["eq-adam-snr"])
     rng = np.random.default_rng(0)
     for s, σ in ((1.0, 0.5), (0.4, 2.0)):
@@ -398,12 +430,14 @@ def test_corrected_rmsprop_that_never_forgets_is_adagrad_with_a_growing_rate():
 
 
 def test_how_the_weight_of_the_zero_shrinks():
+    """Both sides are equal."""
     left, right = EQUATIONS["eq-adam-distance"].split("=")
     env = {"\\mu_{t}": 0.7, "m": 0.4}
     assert value(left, **env) == pytest.approx(value(right, **env), rel=1e-15)
 
 
 def test_adams_steps_without_corrections():
+    """The printed length is that of the box's step at three steps."""
     steps = steps_of(partial(paper.adam, corrected=False), np.ones(300), *"μν", ε=0.0)
     for t in (1, 12, 300):
         env = {"t": float(t), "\\nu": HYPER["ν"]}
@@ -414,6 +448,7 @@ def test_adams_steps_without_corrections():
     ("label", "box", "growth"), [("eq-adam-bound", paper.adam, 0.98 / 0.9), ("eq-adamax-bound", paper.adamax, 0.98)]
 )
 def test_no_step_is_longer_than_the_bound_and_one_is_as_long(label, box, growth):
+    """No step of the box on heavy-tailed gradients is longer, and on the worst sequence one is as long."""
     settings = {"μ": 0.9, "ν": 0.98, "ε": 0.0}
     right = EQUATIONS[label].split("\\le")[-1]
     bound = value(right, μ=0.9, η=1.0, **{"\\nu": 0.98})
@@ -426,7 +461,7 @@ def test_no_step_is_longer_than_the_bound_and_one_is_as_long(label, box, growth)
 
 
 def test_the_step_with_epsilon_outside_and_inside_the_root():
-    """Outside it is the box. Inside, the norm is that of (g, √ε), and never further than √2 from √ε outside."""
+    """Outside, it is the box's step. Inside, the norm is that of (g, √ε), and never further than √2 from √ε outside."""
     outside, inside = EQUATIONS["eq-epsilon"].split("\\qquad\\text{and}\\qquad")
     for g in (-0.3, 1e-10, 1e-6, 3e-5, 1e-4, 2.0):
         env = {"g": g, "\\varepsilon": 1e-8}
@@ -447,7 +482,7 @@ def words(stem):
 
 
 def test_torchs_adamax_has_epsilon_inside_the_maximum():
-    """As a sentence of the chapter says: the equation with another n, by which alone it divides."""
+    """With the other n of the chapter's last note it is torch's AdaMax."""
     inside = re.search(
         r"PyTorch adds .*? inside the maximum, \$(n .*?)\$, and divides by \$n\$ alone", words("07_adamax")
     )[1]
@@ -499,6 +534,7 @@ def test_the_table_has_the_five_dialects():
 
 @pytest.mark.parametrize("dialect", FIVE)
 def test_the_one_update_of_the_five_nadams_with_the_row_of_each(dialect):
+    """Carried out with each row of the table of dialects; the paths are those of the five boxes."""
     row, (box, names) = five_nadams()[dialect], FIVE[dialect]
     env, path = {"\\theta": START.copy(), "m": np.zeros(3), "n": np.zeros(3), "P_{t}": 1.0}, [START]
     for t in range(1, T + 1):
@@ -512,6 +548,7 @@ def test_the_one_update_of_the_five_nadams_with_the_row_of_each(dialect):
 
 @pytest.mark.parametrize(("dialect", "box"), [("cs229", paper.nadam), ("iclr", paper.nadam_iclr)])
 def test_the_length_of_a_step_on_a_constant_gradient(dialect, box):
+    """Carried out with the rows of the two printed rules; the lengths are those of the boxes' steps."""
     row, m, product = five_nadams()[dialect], 0.0, 1.0
     lengths = -np.diff(paper.path(box, [0.0], lambda θ, t: np.ones(1), T, η=1.0, μ=HYPER["μ"], ε=0.0)[:, 0])
     for t in range(1, T + 1):
@@ -522,14 +559,15 @@ def test_the_length_of_a_step_on_a_constant_gradient(dialect, box):
         assert env["s_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
 
 
-@pytest.mark.parametrize(("label", "box"), [("report", paper.nadam), ("iclr", paper.nadam_iclr)])
+@pytest.mark.parametrize(("label", "box"), [("eq-report-length", paper.nadam), ("eq-iclr-length", paper.nadam_iclr)])
 def test_the_length_that_chapter_8_displays(label, box):
+    """Its value at 25 steps is the length of the box's step on a constant gradient."""
     settings = {key: HYPER[key] for key in "μψ"}
     lengths = -np.diff(paper.path(partial(box, **settings), [0.0], lambda θ, t: np.ones(1), T, η=1.0, ε=0.0)[:, 0])
     env = {}
     for t in range(1, T + 1):
         environment(t, env)
-        latex.execute(EQUATIONS[f"eq-{label}-length"], env)
+        latex.execute(EQUATIONS[label], env)
         assert env["r_{t}"] == pytest.approx(lengths[t - 1], rel=1e-12)
 
 
@@ -552,7 +590,7 @@ def test_the_nadam_to_copy_is_the_packages():
 
 
 def test_the_reports_direction_is_quasi_hyperbolic():
-    """m̄ of the report's box over its length is the printed mixture, with the printed share of the gradient."""
+    """The report's direction over its length is the printed mixture, with the printed share of the gradient."""
     left, right = EQUATIONS["eq-report-direction"].split("=")
     _, share = EQUATIONS["eq-report-share"].split("=")
     path = paper.path(paper.nadam, [0.0], lambda θ, t: np.array([np.cos(t)]), T, η=1.0, μ=HYPER["μ"], ν=0.0, ε=0.0)
@@ -568,6 +606,7 @@ def test_the_reports_direction_is_quasi_hyperbolic():
 
 
 def test_the_shortfall_of_the_accidental_warm_up():
+    """At three steps the box's step falls short by the printed amount, to 1 %."""
     lengths = -np.diff(paper.path(paper.nadam, [0.0], lambda θ, t: np.ones(1), 400, η=1.0, μ=0.99, ε=0.0)[:, 0])
     for t in (20, 100, 400):
         env = {"\\mu": 0.99, "\\mu_{t}": paper.schedule(0.99, t), "t": float(t), "s_{t}": lengths[t - 1]}
@@ -576,6 +615,7 @@ def test_the_shortfall_of_the_accidental_warm_up():
 
 
 def test_the_notes_equations_are_its_boxes():
+    """Carried out as it is printed; its path is that of the box."""
     first, adamax = EQUATIONS["eq-note-nadam"], EQUATIONS["eq-note-adamax"]
     g_and_v = " \\\\ ".join(re.sub(r"\\begin\{aligned\}", "", first).split("\\\\")[:2])
     for equation, box in ((first, paper.note_nadam), (f"{g_and_v} \\\\ {adamax}", paper.note_adamax)):

@@ -12,7 +12,7 @@ from docutils.utils import Reporter
 from rendered import soup
 from small_book import ROOT, Built
 
-from nadam_ref.book.extension import readable, typography
+from nadam_ref.book.extension import equations, readable, typography
 
 DOCSTRING = """
 Of `code`, (`delta`), |g| and *arg; also update_ and μ_t, ``two`` and :emphasis:`role`.
@@ -76,3 +76,23 @@ def test_no_line_ends_between_a_formula_and_the_mark_beside_it() -> None:
     kept = [x.astext() for x in document.findall(docutils.nodes.inline) if "unbroken" in x["classes"]]
     assert kept == ["p-th", "(a)", "b;"]
     assert document.astext() == "".join(parts)
+
+
+def test_how_the_tests_of_an_equation_are_found() -> None:
+    source = """
+UPDATES = {"eq-a": (partial(box, x=1), "η")}
+
+@pytest.mark.parametrize("label", UPDATES)
+def test_update(label):
+    '''Its path is that of the box.'''
+
+@pytest.mark.parametrize("label", ["eq-b"])
+def test_other(label):
+    '''Both sides
+    are equal.'''
+    assert EQUATIONS["eq-a"]
+"""
+    assert equations.checks(source) == {
+        "eq-a": [("test_update", "Its path is that of `partial(box, x=1)`."), ("test_other", "Both sides are equal.")],
+        "eq-b": [("test_other", "Both sides are equal.")],
+    }

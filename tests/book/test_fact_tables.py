@@ -35,6 +35,7 @@ from nadam_ref.experiments.verdicts import claims, verdicts
 BOOK = ROOT / "book"
 EXPERIMENTS = ROOT / "nadam_ref" / "experiments"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in BOOK.glob("*.md")}
+PROTOCOL = PAGES["protocol"] + PAGES["protocol_details"]
 EVERYTHING = "\n".join(PAGES.values())
 
 
@@ -182,12 +183,12 @@ def _different(found: Iterable[Any]) -> list[Any]:
 
 
 def test_the_page_says_which_arms_are_run_and_reported_at_one_rate_only(protocol: dict[str, Any]) -> None:
-    assert "every arm but gradient descent and MaxProp is reported at up to three rates" in PAGES["protocol"]
+    assert "every arm but gradient descent and MaxProp is reported at up to three rates" in PROTOCOL
     for section in papers(protocol):
         assert set(section["arms"]) - set(section["compared"]) == {"GD", "MaxProp"} & set(section["arms"])
     for name in {name for section in papers(protocol) for name in section["arms"]}:
         of_rows = name.endswith(("-common", "-dense"))
-        assert of_rows or re.search(rf"\b{name}\b", PAGES["protocol"] + markdown("arms-report")), name
+        assert of_rows or re.search(rf"\b{name}\b", PROTOCOL + markdown("arms-report")), name
 
 
 def test_so_many_seeds_show_such_a_difference() -> None:
@@ -255,11 +256,11 @@ def test_the_titles_and_the_suffixes_are_those_that_are_given() -> None:
     source = (EXPERIMENTS / "verdicts" / "verdicts.py").read_text(encoding="utf-8")
     for title in ("[Re]", "[¬Re]", "[Re] (partial)"):
         assert f'return "{title}"' in source
-        assert f"- **{title}** " in PAGES["protocol"]
+        assert f"- **{title}** " in PROTOCOL
     suffixes = re.findall(r'suffixes(?:\.append\(| = \()"([^"]*)"', source)
     assert len(suffixes) == 4
     for suffix in suffixes:
-        assert re.search(rf"\*{suffix}\*", PAGES["protocol"])
+        assert re.search(rf"\*{suffix}\*", PROTOCOL)
 
 
 def test_the_degrees_of_certainty_are_all_explained() -> None:
@@ -284,10 +285,22 @@ def test_the_language_model_s_rate_falls_as_the_tutorial_s_did() -> None:
 
 def test_every_open_detail_is_on_the_page_once() -> None:
     names = re.findall(r"\{facts\} (open-details-\w+)", PAGES["open_details"])
-    text = "\n".join(fact_tables.BLOCKS[name]() for name in names)
+    rows = [row for name in names for row in cells(name)]
+    assert [row[0].lower() for row in rows] == [
+        row.detail.lower() for name in names for row in open_details.details() if name == f"open-details-{row.task}"
+    ]
+    assert len(rows) == len(open_details.details())
+
+
+def test_every_open_detail_says_how_it_compares() -> None:
+    words = {"same": "The same", "different": "Different", "unknown": "Not known"}
     for row in open_details.details():
-        assert row.chosen in text
-    assert text.count("*The paper* (") == len(open_details.details())
+        (shown,) = (x for x in cells(f"open-details-{row.task}") if x[0].lower() == row.detail.lower())
+        assert shown[1].endswith(f"(*{row.certainty}*)")
+        assert shown[2].startswith(f"[{words[row.compared]}]{{.compared}}")
+        assert shown[2].endswith(f"*Why:* {row.why}.")
+    counts = [sum(row.compared == kind for row in open_details.details()) for kind in ("different", "same", "unknown")]
+    assert re.findall(r"\d+", fact_tables.NUMBERS["compared"]()) == list(map(str, counts))
 
 
 # ---------------------------------------------------------------- errata

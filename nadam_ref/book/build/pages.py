@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import checkout
 from .. import BookError
-from ..extension import citation
+from ..extension import citation, equations
 from ..fingerprints import PACKAGE, package_hash, sha256, tree_hash
 from . import notebooks
 from .execute import UTF8, fresh_home, plain
@@ -22,6 +22,9 @@ from .execute import UTF8, fresh_home, plain
 JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
 #: The recorded runs are read by notebooks, not by pages.
 UNSTAGED = shutil.ignore_patterns("results", ".*", "__pycache__")
+
+#: What the pages show of the checkout beside the staged sources; a small book has no tests.
+BESIDE = ("_config.yml", "CITATION.cff", equations.TESTS)
 
 
 def require_tools() -> None:
@@ -90,7 +93,7 @@ def render(root: Path, staged: Path, build: Path) -> float | None:
 
 
 def _render_key(root: Path, staged: Path) -> str:
-    beside = [(root / name).read_bytes() for name in ("_config.yml", "CITATION.cff")]
+    beside = [path.read_bytes() for name in BESIDE if (path := root / name).exists()]
     tools = [version(name) for name in ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb")]
     programs = tree_hash(PACKAGE / "book", (".js", ".css"))
     sources = [tree_hash(staged), package_hash(), programs, citation.commit(root)]

@@ -106,6 +106,7 @@ def _module_of_source(app: Sphinx, module: str, _: str) -> str | None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    app.setup_extension("nadam_ref.book.extension.equations")
     app.setup_extension("nadam_ref.book.extension.facts")
     app.setup_extension("nadam_ref.book.extension.head")
     app.setup_extension("nadam_ref.book.extension.numbers")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from nadam_ref.rules import RULES
 from ..cells import answer, bricks, show
 from ..cells.figures import Picture
 from ..fingerprints import sha256
-from . import landing
+from . import equations, landing
 
 #: The sizes a reader may run; `smoke` is for the tests alone.
 PROFILES = ("live", "small", "paper")
@@ -42,6 +43,7 @@ WORDS_OWN = "word2vec"
 REPORTED = ("word2vec", REPORT, "language_model")
 #: Provenance note for tables generated from package data.
 DATA_NOTE = "From the package's own data"
+TEST_NOTE = f"From {equations.TESTS}"
 PRIMARY = [claim for claim in claims.claims() if claim.primary]
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -179,13 +181,30 @@ def _fingerprints() -> Markdown:
 # ---------------------------------------------------------------- the papers
 
 
-def _open_details(task: str) -> str:
-    return "\n\n".join(
-        f"{row.detail[0].upper()}{row.detail[1:]}\n: *The paper* ({row.certainty}): {row.paper}.\n"
-        f": *Here:* {row.chosen}. *Why:* {row.why}."
+#: What a page says of `Detail.compared`, which book.js filters by.
+COMPARED = {"same": "The same", "different": "Different", "unknown": "Not known"}
+
+
+def _open_details(task: str) -> Markdown:
+    rows = [
+        [f"{row.detail[0].upper()}{row.detail[1:]}", f"{row.paper} (*{row.certainty}*)", _chosen(row)]
         for row in open_details.details()
         if row.task == task
-    )
+    ]
+    caption = f"Left open: {_words(task)}."
+    return _table(["detail", "the paper", "here"], rows, "lll", f"open-{task.replace('_', '-')}", caption)
+
+
+def _chosen(row: open_details.Detail) -> str:
+    """What was chosen, after the word that says how it compares; "the same" is not said twice."""
+    chosen = row.chosen.removeprefix("the same").lstrip(",; ") if row.compared == "same" else row.chosen
+    return f"[{COMPARED[row.compared]}]{{.compared}}{f': {chosen}' if chosen else ''}. *Why:* {row.why}."
+
+
+def _compared() -> str:
+    """How many open details there are of each kind, in words."""
+    counts = Counter(row.compared for row in open_details.details())
+    return f"{counts['different']} different, {counts['same']} the same, {counts['unknown']} not known"
 
 
 def _reported() -> Markdown:
@@ -264,6 +283,14 @@ def _last_index() -> float:
     return float(abs(step[0] / step[1] - 1))
 
 
+# ---------------------------------------------------------------- equations
+
+
+def _equations() -> Markdown:
+    caption = "The numbered equations of the chapters, and what is compared with each."
+    return _table(["equation", "the test says", "its name"], equations.rows(), "lll", "equations", caption, TEST_NOTE)
+
+
 # ---------------------------------------------------------------- names
 
 
@@ -324,6 +351,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "answer-first": lambda: answer.first(lines()),
     "answer": lambda: str(answer.short(lines()).data),
     "map": landing.rule_map,
+    "equations": _equations,
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -392,6 +420,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "deaths": lambda: str(sweep.DEATHS),
     "replicas": lambda: str(sweep.REPLICAS),
     "checkpoint_seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
+    "compared": _compared,
     "recalled": _recalled,
     "extra_nu": lambda: f"{_extra_nu():.4f}",
     "warm_up_step": lambda: str(_unit_steps(paper.nadam).argmin() + 1),
