@@ -52,11 +52,11 @@ def test_the_small_figure_has_each_line_that_was_run(lines: list[answer.Line]) -
 
 
 def test_the_status_counts_chapters_and_experiments(lines: list[answer.Line]) -> None:
-    sentence, strip = landing.status(lines).split("\n\n")
-    assert f" · {len(list((ROOT / 'notebooks').glob('*.ipynb')))} chapters · " in sentence
-    assert sentence.endswith(f" · {len(landing.ran(lines))} of {2 * len(answer.TASKS)} experiments recorded")
+    shown = BeautifulSoup(landing.status(lines), "html.parser").p
+    assert f" · {len(list((ROOT / 'notebooks').glob('*.ipynb')))} chapters · " in shown.text
+    assert shown.text.strip().endswith(f" · {len(landing.ran(lines))} of {2 * len(answer.TASKS)} experiments recorded")
     assert f" · {len(landing.ran(lines[:1]))} of 1 experiments" in landing.status(lines[:1])
-    marks = [float(i["style"].split(":")[1].strip(" %")) for i in BeautifulSoup(strip, "html.parser").select("i")]
+    marks = [float(mark["style"].split(":")[1].strip(" %")) for mark in shown.select("i")]
     assert marks == [pytest.approx(100 * done / planned, abs=0.5) for done, planned in (x.it.seeds for x in lines)]
 
 

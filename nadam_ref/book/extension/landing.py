@@ -16,7 +16,7 @@ from ..build.pages import chapters
 from ..cells import answer, dialects, recorded
 from ..cells.answer import Line
 from ..cells.experiment import GREY
-from ..cells.figures import Picture, look
+from ..cells.figures import Picture, look, plain
 from . import citation
 from .numbers import number
 
@@ -59,20 +59,19 @@ def ran(found: Sequence[Line]) -> list[Line]:
 
 
 def status(found: Sequence[Line]) -> str:
-    """Authors, version, date, chapters, and how much is recorded: a sentence and a strip."""
+    """Authors, version, date, chapters, and how much is recorded, as HTML: a sentence and a strip."""
     about = citation.read(find_root())
-    released = f"{about['date-released']:%-d %B %Y}"
     parts = [
         ", ".join(citation.authors(about)),
-        f"version {__version__}, {released}",
+        f"version {__version__}, {about['date-released']:%-d %B %Y}",
         f"{len(chapters(find_root() / 'book' / '_toc.yml'))} chapters",
         f"{len(ran(found))} of {len(found)} experiments recorded",
     ]
-    said = ", ".join(f"{line.title}: {'{} of {}'.format(*line.it.seeds)} seeds" for line in found)
-    shares = [done / planned for done, planned in (line.it.seeds for line in found)]
-    marks = "".join(f'<i style="--done: {share:.0%}"></i>' for share in shares)
-    strip = f'<div class="recorded" role="img" aria-label="{html.escape(f"Recorded so far. {said}.")}">{marks}</div>'
-    return f"{' · '.join(parts)}\n\n{strip}\n"
+    seeds = [(line.title, *line.it.seeds) for line in found]
+    said = ", ".join(f"{title}: {done} of {planned} seeds" for title, done, planned in seeds)
+    marks = "".join(f'<i style="--done: {done / planned:.0%}"></i>' for _, done, planned in seeds)
+    strip = f'<span class="recorded" role="img" aria-label="{html.escape(said)}">{marks}</span>'
+    return f'<p class="status">{html.escape(" · ".join(parts))} {strip}</p>\n'
 
 
 def rule_map(by_name: Mapping[str, rules.Rule] = rules.RULES) -> str:
@@ -134,6 +133,7 @@ def first_steps(steps: int = 1000, mu: float = 0.99) -> Picture:
         ax.plot(t, lengths, color=look(name)["color"], label=rules.DIALECTS[name].label.partition(":")[0])
         figure.data[name] = lengths
     ax.set(xscale="log")
+    plain(ax.xaxis)
     ax.set_xlabel("step", fontsize=8.5)
     ax.set_ylabel("its length, in η", fontsize=8.5)
     ax.tick_params(labelsize=8.5)
