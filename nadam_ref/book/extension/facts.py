@@ -1,8 +1,8 @@
 """What the reference pages say that is data: rendered from the data files, or computed, and never retyped.
 
 In a page, ```` ```{facts} claims ```` is a table, a list or sentences, ``{{ alpha }}`` a number within a sentence, and
-```` ```{drawn} answer ```` a figure. `fact_tables` has them by name. A name that it does not have is a warning, and
-fails the build.
+```` ```{drawn} answer ```` a figure. `fact_tables` has them by name. ```` ```{animated} warm-up ```` is the last frame
+of an animation of `animations`, with the moving files. A name that is not there is a warning, and fails the build.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..cargo import CARGO
 from ..cells import figures
 from ..cells.show import NamedTable
 from ..light import light
-from . import fact_tables
+from . import animations, citation, fact_tables
 
 
 class Facts(SphinxDirective):
@@ -58,7 +58,11 @@ class Drawn(SphinxDirective):
         if name not in fact_tables.PICTURES:
             raise self.error(f"no picture is called {name!r}; there are: {', '.join(fact_tables.PICTURES)}")
         figures.use_style()
-        drawn = fact_tables.PICTURES[name]()._repr_mimebundle_()
+        return [self.figure(name, fact_tables.PICTURES[name]())]
+
+    def figure(self, name: str, picture: figures.Picture) -> nodes.figure:
+        """The picture as a figure of the page."""
+        drawn = picture._repr_mimebundle_()
         figure = nodes.figure()
         self.set_source_info(figure)
         self.add_name(figure)
@@ -70,7 +74,34 @@ class Drawn(SphinxDirective):
         figure += nodes.image(uri=address, alt=f"{self.options['alt']} {figure['cargo']['alt']}")
         text, messages = self.state.inline_text(self.options["caption"], self.lineno)
         figure += nodes.caption("", "", *text, *messages)
-        return [figure]
+        return figure
+
+
+class Animated(Drawn):
+    """``{animated} NAME``: the animation of that name in `animations.SCENES`, standing still, and links to its files.
+
+    Options as for ``{drawn}``. The files, SVG and GIF, are in the folder ``animations`` beside the pages.
+    """
+
+    def run(self) -> list[nodes.Node]:
+        """The figure, and a line with the links."""
+        (name,) = self.arguments
+        if name not in animations.SCENES:
+            raise self.error(f"no animation is called {name!r}; there are: {', '.join(animations.SCENES)}")
+        figures.use_style()
+        make, title = animations.SCENES[name]
+        scene = make()
+        credit = f"{' and '.join(citation.authors(self.config.nadam_ref_citation))}. {citation.LICENCE}"
+        folder = Path(self.env.app.outdir) / "animations"
+        folder.mkdir(parents=True, exist_ok=True)
+        links = []
+        for kind, content in (("SVG", scene.svg(title, credit).encode()), ("GIF", scene.gif(credit))):
+            file = folder / f"{name}.{kind.lower()}"
+            write_whole(file, lambda f, content=content: f.write(content))  # type: ignore[misc]
+            address = f"{'../' * self.env.docname.count('/')}animations/{file.name}"
+            links.append(f'<a href="{address}" aria-label="{title}, animated, as {kind}">{kind}</a>')
+        moving = f'<p class="animated">Animated: {" ".join(links)}</p>'
+        return [self.figure(name, scene.still()), nodes.raw("", moving, format="html")]
 
 
 def _substitute(_app: Sphinx, config: Config) -> None:
@@ -82,5 +113,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("facts", Facts)
     app.add_directive("drawn", Drawn)
+    app.add_directive("animated", Animated)
     app.connect("config-inited", _substitute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
