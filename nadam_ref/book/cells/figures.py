@@ -104,8 +104,8 @@ class Picture(Figure):
         if copy.named:
             copy.legends.clear()
             (handles, labels), options = copy.named
-            options["ncols"] = min(options["ncols"], 3 if max(map(len, labels)) <= 9 else 2)
-            copy.legend(handles, labels, **options)
+            columns = min(options.get("ncols", 3), 3 if max(map(len, labels)) <= 9 else 2)
+            copy.legend(handles, labels, **{**options, "loc": "outside lower center", "ncols": columns})
         return copy
 
     def legend(self, *args: Any, **options: Any) -> Legend:
@@ -237,7 +237,7 @@ def ravine_gradient(θ: Array, t: int = 0) -> Array:
     return RAVINE * θ
 
 
-def _contours(ax: Axes, f: Callable[[Array], Array], xlim: Point, ylim: Point, minima: Sequence[Point]) -> None:
+def contours(ax: Axes, f: Callable[[Array], Array], xlim: Point, ylim: Point, minima: Sequence[Point]) -> None:
     x, y = np.linspace(*xlim, 80), np.linspace(*ylim, 60)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     values = f(grid)
@@ -260,7 +260,7 @@ def paths(
     """
     figure = Picture()
     plane, loss = figure.subplots(1, 2, width_ratios=(3, 2))
-    _contours(plane, f, xlim, ylim, minima)
+    contours(plane, f, xlim, ylim, minima)
     for i, (label, θ) in enumerate(by_label.items()):
         style = _style(i, label)
         plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3, markevery=max(1, len(θ) // 40), label=label, alpha=0.9)
@@ -282,7 +282,7 @@ def paths_apart(by_label: Mapping[str, Array], *, xlim: Point, ylim: Point) -> P
     *planes, loss = figure.subplots(2, 2).flat
     for i, (plane, (label, θ)) in enumerate(zip(planes, by_label.items(), strict=True)):
         style = _style(i, label) | {"label": label}
-        _contours(plane, ravine, xlim, ylim, [(0, 0)])
+        contours(plane, ravine, xlim, ylim, [(0, 0)])
         plane.plot(θ[:, 0], θ[:, 1], **style, markersize=3)
         plane.set(title=label, xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
         plane.grid(False)
@@ -318,7 +318,7 @@ def look_ahead(θ: Array, m: Array, *, η: float, μ: float, xlim: Point, ylim: 
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (title, at) in zip(axes, {"Momentum": θ, "NAG": θ + carried}.items(), strict=True):
         corrected = -η * ravine_gradient(at)
-        _contours(ax, ravine, xlim, ylim, [(0, 0)])
+        contours(ax, ravine, xlim, ylim, [(0, 0)])
         _arrow(ax, "step", θ, carried + corrected, "the whole step")
         _arrow(ax, "momentum", θ, carried, r"momentum, $-\eta\mu m$")
         _arrow(ax, "gradient", θ + carried, corrected, r"gradient, $-\eta g$")
@@ -346,7 +346,7 @@ def two_points(θ: Array, ahead: Array, *, xlim: Point, ylim: Point) -> Picture:
     """
     figure = Picture(figsize=(7.0, 4.6))
     ax = figure.subplots()
-    _contours(ax, ravine, xlim, ylim, [(0, 0)])
+    contours(ax, ravine, xlim, ylim, [(0, 0)])
     for part, start, end, label in (
         ("gradient", ahead[:-1], θ[1:], r"gradient step, $-\eta g$"),
         ("momentum", θ[1:], ahead[1:], r"momentum step, $-\eta\mu m$"),

@@ -1,8 +1,9 @@
 """What the reference pages say that is data: rendered from the data files, or computed, and never retyped.
 
 In a page, ```` ```{facts} claims ```` is a table, a list or sentences, ``{{ alpha }}`` a number within a sentence, and
-```` ```{drawn} answer ```` a figure. `fact_tables` has them by name. A name that it does not have is a warning, and
-fails the build. ```` ```{quoted} 12_two_rules tab-schedule-look-ahead ```` is a table that a chapter has computed.
+```` ```{drawn} answer ```` a figure. `fact_tables` has them by name. ```` ```{animated} warm-up ```` is the last frame
+of an animation of `animations`, with the moving files. A name that is not there is a warning, and fails the build.
+```` ```{quoted} 12_two_rules tab-schedule-look-ahead ```` is a table that a chapter has computed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..cargo import CARGO
 from ..cells import figures
 from ..cells.show import NamedTable
 from ..light import light
-from . import citing, fact_tables
+from . import animations, citation, citing, fact_tables
 
 
 class Facts(SphinxDirective):
@@ -62,7 +63,11 @@ class Drawn(SphinxDirective):
         if name not in fact_tables.PICTURES:
             raise self.error(f"no picture is called {name!r}; there are: {', '.join(fact_tables.PICTURES)}")
         figures.use_style()
-        drawn = fact_tables.PICTURES[name]()._repr_mimebundle_()
+        return [self.figure(name, fact_tables.PICTURES[name]())]
+
+    def figure(self, name: str, picture: figures.Picture) -> nodes.figure:
+        """The picture as a figure of the page."""
+        drawn = picture._repr_mimebundle_()
         figure = nodes.figure()
         self.set_source_info(figure)
         self.add_name(figure)
@@ -75,7 +80,34 @@ class Drawn(SphinxDirective):
         if "caption" in self.options:
             text, messages = self.state.inline_text(self.options["caption"], self.lineno)
             figure += nodes.caption("", "", *text, *messages)
-        return [figure]
+        return figure
+
+
+class Animated(Drawn):
+    """``{animated} NAME``: the animation of that name in `animations.SCENES`, standing still, and links to its files.
+
+    Options as for ``{drawn}``. The files, SVG and GIF, are in the folder ``animations`` beside the pages.
+    """
+
+    def run(self) -> list[nodes.Node]:
+        """The figure, and a line with the links."""
+        (name,) = self.arguments
+        if name not in animations.SCENES:
+            raise self.error(f"no animation is called {name!r}; there are: {', '.join(animations.SCENES)}")
+        figures.use_style()
+        make, title = animations.SCENES[name]
+        scene = make()
+        credit = f"{' and '.join(citation.authors(self.config.nadam_ref_citation))}. {citation.LICENCE}"
+        folder = Path(self.env.app.outdir) / "animations"
+        folder.mkdir(parents=True, exist_ok=True)
+        links = []
+        for kind, content in (("SVG", scene.svg(title, credit).encode()), ("GIF", scene.gif(credit))):
+            file = folder / f"{name}.{kind.lower()}"
+            write_whole(file, lambda f, content=content: f.write(content))  # type: ignore[misc]
+            address = f"{'../' * self.env.docname.count('/')}animations/{file.name}"
+            links.append(f'<a href="{address}" aria-label="{title}, animated, as {kind}">{kind}</a>')
+        moving = f'<p class="animated">Animated: {" ".join(links)}</p>'
+        return [self.figure(name, scene.still()), nodes.raw("", moving, format="html")]
 
 
 class Quoted(SphinxDirective):
@@ -107,5 +139,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("facts", Facts)
     app.add_directive("drawn", Drawn)
     app.add_directive("quoted", Quoted)
+    app.add_directive("animated", Animated)
     app.connect("config-inited", _substitute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
