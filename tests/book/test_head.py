@@ -81,9 +81,15 @@ def test_a_description_is_the_first_sentences_that_say_enough() -> None:
     assert head.description(page_of(f"{second}\n\n{first}")) == second
 
 
-def test_a_sentence_with_a_formula_is_left_out() -> None:
-    text = "The rate is :math:`\\eta`, a number that is small and that is chosen. The rate decides how long a step is."
-    assert head.description(page_of(text)) == "The rate decides how long a step is."
+def test_a_description_ends_before_a_formula() -> None:
+    long = "The rate decides how long a step is, and with it whether the steps end at all."
+    assert head.description(page_of(f"The rate is :math:`\\eta`. {long}")) == long
+    assert head.description(page_of(f"A word. The rate is :math:`\\eta`. {long}")) == "A word."
+    assert head.description(page_of(f"An :math:`L_2` norm. {long}")) == f"An L2 norm. {long}"
+
+
+def test_a_description_is_of_the_first_section_alone() -> None:
+    assert head.description(page_of("A short one.\n\nNext\n----\n\nAnother one.")) == "A short one."
 
 
 def test_a_long_sentence_is_cut_at_a_word() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from rendered import soup
 from small_book import ROOT
 
 from nadam_ref import rules
-from nadam_ref.book.cells import answer
+from nadam_ref.book.cells import answer, recorded
 from nadam_ref.book.extension import fact_tables, landing
+from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.statistics import summary
 from nadam_ref.experiments.verdicts.verdicts import Comparison
 
 
@@ -21,34 +25,49 @@ def lines() -> list[answer.Line]:
     return fact_tables.lines()
 
 
-def changed(line: answer.Line, low: float, high: float) -> answer.Line:
-    """A line whose runs had given another interval."""
-    assert isinstance(line.own, Comparison)
-    return line._replace(own=dataclasses.replace(line.own, mean=(low + high) / 2, interval=(low, high)))
+def changed(line: answer.Line, gap: float, spread: float = 0.01) -> answer.Line:
+    """A line whose pairs of runs had differed so much."""
+    return line._replace(own=Comparison(gap + np.linspace(-spread, spread, 10), diverged=(0, 0)))
 
 
 def test_the_answer_is_about_what_is_recorded(lines: list[answer.Line]) -> None:
-    ran = landing.ran(lines)
-    better = [changed(line, -0.3, -0.1) for line in ran]
-    assert answer.first(better).startswith(
-        f"On **{len(ran)} of {len(ran)}** recorded experiments Nadam ends lower than Adam"
+    n = len(landing.ran(lines))
+    better = answer.first([changed(line, -0.2) for line in landing.ran(lines)])
+    assert (
+        better
+        == f"On **{n} of {n}** recorded experiments Nadam ends lower than Adam by more than the luck of the seeds."
     )
-    worse = [changed(line, 0.1, 0.3) for line in ran]
-    assert f"**0 of {len(ran)}**" in answer.first(worse)
-    assert answer.first(worse).endswith(f", on {len(ran)} higher.")
-    unclear = [changed(line, -0.1, 0.3) for line in ran]
-    assert answer.first(unclear).endswith(f"and on {len(ran)} the runs cannot tell.")
+    worse = answer.first([changed(line, 0.2) for line in landing.ran(lines)])
+    assert f"**0 of {n}**" in worse
+    assert worse.endswith(f", on {n} higher.")
+    unclear = answer.first([changed(line, 0.1, spread=1) for line in landing.ran(lines)])
+    assert unclear.endswith(f", and on {n} the runs cannot tell.")
     assert answer.first([line._replace(own=None) for line in lines]) == "Nothing is recorded yet."
+
+
+def test_other_runs_give_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metric = summary.reported_metric("images")
+    records = [
+        dataclasses.replace(run, metrics={**run.metrics, metric: run.metrics[metric] / 2})
+        if run.spec.optimizer == "Nadam"
+        else run
+        for run in pack.read(ROOT / "book" / "results" / "images-small")
+    ]
+    pack.write(tmp_path / "images-small", records)
+    before = answer.between(recorded.of("images", "small"))
+    monkeypatch.setattr(recorded, "here", lambda: tmp_path)
+    after = answer.between(recorded.of("images", "small"))
+    assert after.own.mean == pytest.approx(before.own.mean - math.log(2))
+    assert answer.first([after]).startswith("On **1 of 1** recorded experiments Nadam ends lower")
+    assert landing.forest([after]).data[after.title][0] == after.own.mean
 
 
 def test_the_small_figure_has_each_line_that_was_run(lines: list[answer.Line]) -> None:
     ran = landing.ran(lines)
-    moved = [changed(line, -0.3, -0.1) for line in ran]
-    figure = landing.forest([*moved, *(line for line in lines if line not in ran)])
-    assert {name: x.tolist() for name, x in figure.data.items()} == {line.title: [-0.2, -0.3, -0.1] for line in ran}
+    figure = landing.forest([*(changed(line, -0.2) for line in ran), *(line for line in lines if line not in ran)])
+    assert {name: x[0] for name, x in figure.data.items()} == {line.title: pytest.approx(-0.2) for line in ran}
     assert f"Not run yet: {len(lines) - len(ran)}." in figure.alt
-    nothing = landing.forest([line._replace(own=None) for line in lines])
-    assert nothing.data == {}
+    assert landing.forest([line._replace(own=None) for line in lines]).data == {}
 
 
 def test_the_status_counts_chapters_and_experiments(lines: list[answer.Line]) -> None:

@@ -19,7 +19,8 @@ from . import landing
 from .fact_tables import lines
 
 #: Characters of a description: as many as search engines show, and enough to say something.
-LONGEST, ENOUGH = 200, 70
+LONGEST, ENOUGH = 200, 60
+FORMULA = "\ufffc"  # what takes the place of one
 PICTURE = "_static/shared.png"
 #: What the address of the book itself shows.
 INDEX = """<!DOCTYPE html>
@@ -44,25 +45,29 @@ def site(repository: str) -> str:
 
 
 def description(doctree: nodes.document) -> str:
-    """The first sentences of a page, without those that have a formula; cut at a word where the first is too long."""
+    """The first sentences of a page, up to the first that has a formula; cut at a word where they are too long."""
     paragraphs = [p for p in doctree.findall(nodes.paragraph) if isinstance(p.parent, nodes.section)]
     text = ""
-    for sentence in (s for paragraph in paragraphs for s in _sentences(paragraph)):
+    for sentence in (s for p in paragraphs if p.parent is paragraphs[0].parent for s in _sentences(p)):
+        if FORMULA in sentence and text:
+            break
         longer = f"{text} {sentence}".strip()
         if len(longer) > LONGEST:
-            return text or f"{longer[:LONGEST].rpartition(' ')[0].rstrip(',;:')} …"
-        text = longer
+            return text if len(text) >= ENOUGH else f"{longer[:LONGEST].rpartition(' ')[0].rstrip(',;:')} …"
+        text = longer if FORMULA not in sentence else text
         if len(text) >= ENOUGH:
             break
     return text
 
 
 def _sentences(paragraph: nodes.paragraph) -> list[str]:
+    """A paragraph's sentences without citations; of formulas only letters with an index are text."""
     marked = paragraph.deepcopy()
     for formula in list(marked.findall(nodes.math)):
-        formula.replace_self(nodes.Text("\0"))
-    text = " ".join(marked.astext().split())
-    return [x for x in re.split(r"(?<=[.!?:]) (?=[^a-z])", text) if "\0" not in x]
+        plain = re.fullmatch(r"\w+", formula.astext())
+        formula.replace_self(nodes.Text(formula.astext().replace("_", "") if plain else FORMULA))
+    text = re.sub(r" \[[^]]*\d{4}[^]]*\]", "", " ".join(marked.astext().split()))
+    return re.split(r"(?<=[.!?:]) (?=[^a-z])", text)
 
 
 def _describe(app: Sphinx, page: str, doctree: nodes.document | None, title: str) -> str:
@@ -96,7 +101,9 @@ def tags(title: str, text: str, url: str, config: Config, *, kind: str = "articl
 
 def _add(app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
     root = page == app.config.root_doc
-    title = app.env.titles[page].astext() if page in app.env.titles else re.sub("<[^>]*>", "", context.get("title", ""))
+    title = re.sub("<[^>]*>", "", context.get("title") or page.capitalize())
+    if page in app.env.titles:
+        title = app.env.titles[page].astext()
     if root:
         context["docstitle"] = None  # or the title would be there twice
     text = _describe(app, page, doctree, title)

@@ -150,5 +150,7 @@ def shared(title: str, text: str, found: Sequence[Line]) -> Picture:
     figure = Picture(figsize=(width, height), layout="none")
     figure.text(0.06, 0.84, title, fontsize=42, weight="bold", color="#1f2328")
     figure.text(0.06, 0.8, textwrap.fill(text, 64), fontsize=19, va="top", color=GREY, linespacing=1.4)
-    _forest(figure, figure.add_axes((0.06, 0.14, 0.88, 0.38)), found, 19)
+    ax = figure.add_axes((0.06, 0.14, 0.88, 0.38))
+    _forest(figure, ax, found, 19)
+    ax.text(1, -0.26, "Adam is lower →", transform=ax.transAxes, fontsize=19, ha="right", va="center")
     return figure
