@@ -335,7 +335,6 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "confound": _confound,
     "fingerprints": _fingerprints,
     **{f"open-details-{task}": partial(_open_details, task) for task in load().tasks},
-    "equations": _equations,
     "answer": lambda: str(answer.short(answer.lines()).data),
     "reported": _reported,
     "reported-rates": _reported_rates,
@@ -343,6 +342,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "known-sources": _known_sources,
     "symbols": _symbols,
     "optimizers": _optimizers,
+    "equations": _equations,
 }
 
 
