@@ -34,6 +34,10 @@ INSPECT = r"""() => {
     cut: all(".bd-article :is(table, pre, figure, img, svg, canvas, button, input, mjx-container, dt, p, li)")
       .filter((e) => e.getBoundingClientRect().right > window.innerWidth + 1 && !scrolls(e.parentElement))
       .map((e) => e.outerHTML.slice(0, 80)),
+    scrolling: all(".bd-article :is(figure, figure *)").filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth
+      && scrolls(e)).map((e) => e.outerHTML.slice(0, 120)),
+    verdicts: all(".bd-article th").filter((e) => e.textContent.trim() === "verdict"
+      && e.getBoundingClientRect().right > window.innerWidth).length,
     theme: document.documentElement.dataset.theme,
     drawings: all(".bd-article :is(figure, .cell_output) img").map((e) => [e.src.split(".").pop(), getComputedStyle(e)])
       .map(([kind, style]) => [kind, style.backgroundColor, style.filter]),
@@ -50,9 +54,11 @@ INSPECT_PAPER = """() => {
       && (e.getBoundingClientRect().right > window.innerWidth + 1
         || (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")))
       .map((e) => e.outerHTML.slice(0, 80)),
-    closed: all(".bd-article details:not(.cite) > :not(summary)")
+    closed: all(".bd-article details:not(.cite, .above-input) > :not(summary)")
       .filter((e) => !e.checkVisibility({contentVisibilityAuto: true}))
       .map((e) => e.outerHTML.slice(0, 80)),
+    unfolded: all(".bd-article details:is(.cite, .above-input) *").filter((e) => e.getClientRects().length
+      && e.checkVisibility({contentVisibilityAuto: true})).map((e) => e.outerHTML.slice(0, 80)),
     theme: document.documentElement.dataset.theme,
     ground: getComputedStyle(document.body).backgroundColor,
   };
@@ -80,6 +86,11 @@ CONTROLS = """() => {
   }
   return faults;
 }"""
+
+#: Code of a chapter that shows itself: none on a phone, until a reader opens it.
+LISTINGS = """() => [...document.querySelectorAll(".bd-article :is(.cell_input, .highlight-python) pre")]
+  .filter((e) => e.closest(".cell") && e.checkVisibility({contentVisibilityAuto: true}))
+  .map((e) => e.textContent.slice(0, 80))"""
 
 #: Shows what a reader would open, and what shows itself only at times.
 OPEN = """() => {
@@ -109,7 +120,9 @@ ALL_BUT_COLOURS = {"rules": {"color-contrast": {"enabled": False}}}
 
 @dataclass
 class Seen:
-    """One page as it was seen. `console`: what it printed there; `asked`: addresses on other hosts it asked for."""
+    """One page as it was seen. `console`: what it printed there; `asked`: addresses on other hosts it asked for;
+    `folded`: code that a phone shows although no reader has opened it.
+    """
 
     console: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -117,6 +130,7 @@ class Seen:
     desk: dict[str, Any] = field(default_factory=dict)
     dark: dict[str, Any] = field(default_factory=dict)
     phone: dict[str, Any] = field(default_factory=dict)
+    folded: list[str] = field(default_factory=list)
     paper: dict[str, Any] = field(default_factory=dict)
     axe: list[str] = field(default_factory=list)
 
@@ -165,6 +179,8 @@ def look(browser: Any, page: Path) -> Seen:
         seen.paper = tab.evaluate(INSPECT_PAPER)
         tab.emulate_media(media="screen")
         tab.set_viewport_size(PHONE)
+        settle(tab)
+        seen.folded = tab.evaluate(LISTINGS)
         tab.evaluate(OPEN)
         settle(tab)
         seen.phone = tab.evaluate(INSPECT)

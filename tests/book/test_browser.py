@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pypdf
 import pytest
 from browser import PHONE, Seen, look, opened
 from rendered import pages
@@ -57,6 +59,15 @@ def test_nothing_reaches_out_of_the_screen(book: Book, screen: str) -> None:
     assert faults(book, lambda seen: getattr(seen, screen)["overflow"]) == {}
 
 
+def test_on_a_phone_no_figure_is_cut_and_no_verdict_hidden(book: Book) -> None:
+    assert faults(book, lambda seen: seen.phone["scrolling"]) == {}
+    assert faults(book, lambda seen: seen.phone["verdicts"]) == {}
+
+
+def test_on_a_phone_code_is_folded(book: Book) -> None:
+    assert faults(book, lambda seen: seen.folded) == {}
+
+
 def test_in_the_dark_a_figure_turns_light_and_any_other_picture_lies_on_light_paper(book: Book) -> None:
     assert {seen.desk["theme"] for seen in book.values()} == {"light"}
     assert {seen.dark["theme"] for seen in book.values()} == {"dark"}
@@ -78,6 +89,10 @@ def test_on_paper_there_is_the_text_and_all_of_it(book: Book) -> None:
     assert faults(book, lambda seen: seen.paper["controls"]) == {}
     assert faults(book, lambda seen: seen.paper["cut"]) == {}
     assert faults(book, lambda seen: seen.paper["closed"]) == {}
+
+
+def test_on_paper_code_stays_folded(book: Book) -> None:
+    assert faults(book, lambda seen: seen.paper["unfolded"]) == {}
 
 
 def test_paper_is_light_and_the_screen_dark_again(book: Book) -> None:
@@ -159,12 +174,34 @@ def test_the_keyboard_reaches_a_figure_s_address_and_its_citation(browser: Any, 
         tab.keyboard.press("Tab")
         tab.keyboard.press("Shift+Tab")
     assert link.evaluate("e => document.activeElement === e && getComputedStyle(e).opacity") == "1"
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("() => document.activeElement.textContent") == "Source, data, cite: Figure 1.2"
+    tab.keyboard.press("Enter")
     seen = []
-    for _ in range(5):
+    for _ in range(4):
         tab.keyboard.press("Tab")
         seen.append(tab.evaluate("() => document.activeElement.textContent"))
-    assert seen == ["SVG", "PDF", "PNG", "CSV", "Cite Figure 1.2"]
-    tab.keyboard.press("Enter")
+    assert seen == ["SVG", "PDF", "PNG", "CSV"]
     assert tab.locator(".cite-row details[open] pre").inner_text().startswith("@misc{nadam_ref:fig-picture-01-first,")
     assert tab.locator(".cite-row details[open] button.copybtn").is_visible()
     tab.close()
+
+
+def test_the_open_details_can_be_filtered(browser: Any, built: Built) -> None:
+    rows = "() => [...document.querySelectorAll('td .compared')].filter((e) => e.checkVisibility()).length"
+    with opened(browser, (built.html / "book" / "open_details.html").as_uri()) as (tab, _):
+        everything = tab.evaluate(rows)
+        shown = []
+        for name in ("Different", "The same", "Not known", "All"):
+            tab.get_by_role("radio", name=name).check()
+            shown.append(tab.evaluate(rows))
+            assert f"({shown[-1]})" in tab.locator(".filter label", has_text=name).inner_text()
+        assert everything == shown[-1] == sum(shown[:-1]) > max(shown[:-1]) > 0
+
+
+def test_a_printed_page_has_its_chapter_and_address_at_its_edges(browser: Any, built: Built) -> None:
+    with opened(browser, (built.html / "book" / "open_details.html").as_uri()) as (tab, _):
+        text = "\n".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(tab.pdf(format="A4"))).pages)
+    assert "Open details and errata" in text.splitlines()[0]
+    assert text.count("https://github.com/nadam-ref/nadam-ref") >= 3
+    assert "TensorFlow" in text

@@ -32,7 +32,6 @@ MEANT = RUDE.replace("&amp;", "&")
 FILES = {
     "fig-picture-01-first": ("svg", "pdf", "png", "csv"),
     "tab-01-first": ("csv", "tex"),
-    "tab-written-01-first": ("csv", "tex"),
 }
 
 
@@ -49,7 +48,7 @@ def row(page: BeautifulSoup, name: str) -> Tag:
     return found
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "tab-written-01-first"])
 def test_each_has_a_link_to_itself(page: BeautifulSoup, name: str) -> None:
     (link,) = page.find(id=name).select("a.headerlink")
     assert (link["href"], link.text) == (f"#{name}", "#")
@@ -63,20 +62,42 @@ def test_the_row_leads_to_files_that_are_there(built: Built, page: BeautifulSoup
         assert (built.root / "_build" / "html" / "notebooks" / link["href"]).stat().st_size > 100
 
 
-def test_a_figure_without_numbers_has_no_row(page: BeautifulSoup) -> None:
+def test_a_figure_without_numbers_and_a_table_of_text_have_no_row(page: BeautifulSoup) -> None:
     assert len(page.select(".cite-row")) == len(FILES)
+    after = page.find(id="tab-written-01-first").find_parent(class_="pst-scrollable-table-container")
+    assert after.find_next_sibling() is None or "cite-row" not in after.find_next_sibling()["class"]
+
+
+def test_it_is_one_folded_line(page: BeautifulSoup) -> None:
+    for name in FILES:
+        (line,) = row(page, name).find_all(recursive=False)
+        assert line.name == "details" and not line.has_attr("open")
+        assert line.summary.text.startswith("Source, data, cite")
+
+
+def test_a_phone_loads_a_drawing_of_its_own(built: Built, page: BeautifulSoup) -> None:
+    figure = page.find(id="fig-picture-01-first")
+    (source,) = figure.picture.select("source")
+    assert figure.picture.img["src"].endswith(".svg")
+    assert source["media"] == "(max-width: 600px)"
+    drawn = (built.html / "notebooks" / source["srcset"]).read_text(encoding="utf-8")
+    wide, narrow = (float(re.search(r'width="([\d.]+)pt"', text)[1]) for text in (_shown(built, figure), drawn))
+    assert (wide, narrow) == (504, 360)
+
+
+def _shown(built: Built, figure: Tag) -> str:
+    return (built.html / "notebooks" / figure.img["src"]).read_text(encoding="utf-8")
 
 
 def test_where_it_comes_from(page: BeautifulSoup) -> None:
     assert row(page, "fig-picture-01-first").select_one(".provenance").text == f"{NOTE} · {UNKNOWN}"
     assert row(page, "tab-01-first").select_one(".provenance").text == f"Computed on this page · {UNKNOWN}"
-    assert row(page, "tab-written-01-first").select_one(".provenance").text == f"Compiled for this book · {UNKNOWN}"
 
 
 @pytest.mark.parametrize(("name", "label"), [("fig-picture-01-first", "Figure 1.2"), ("tab-01-first", "Table 1.2")])
 def test_the_entry_is_read_by_a_bibtex_parser(page: BeautifulSoup, name: str, label: str) -> None:
     details = row(page, name).select_one("details")
-    assert details.summary.text == f"Cite {label}"
+    assert details.summary.text == f"Source, data, cite: {label}"
     entry = parse_string(details.pre.text, "bibtex").entries[f"nadam_ref:{name}"]
     assert entry.fields["howpublished"].startswith(f"{label} of nadam-ref")
     assert entry.fields["version"] == nadam_ref.__version__
@@ -109,7 +130,7 @@ def files(built: Built) -> Path:
 
 
 def test_names_are_stable(files: Path) -> None:
-    first = {f"{name}.{suffix}" for name in FILES for suffix in FILES[name]}
+    first = {f"{name}.{suffix}" for name in FILES for suffix in FILES[name]} | {"fig-picture-01-first.phone.svg"}
     second = {name.replace("01-first", "02-second") for name in first}
     names = {path.name for path in files.iterdir()}
     assert {name for name in names if "01-first" in name or "02-second" in name} == first | second
@@ -117,7 +138,6 @@ def test_names_are_stable(files: Path) -> None:
     pages = "".join(map(Path.read_text, BOOK.glob("*.md")))
     facts = re.findall(r"^```\{facts\} (\S+)$", pages, re.MULTILINE)
     tables = {block.cargo["name"] for name in facts if isinstance(block := BLOCKS[name](), NamedTable)}
-    tables |= set(re.findall(r"^:name: (tab-\S+)$", pages, re.MULTILINE))
     assert others == {"fig-play"} | tables
 
 
@@ -168,18 +188,6 @@ def test_the_table(files: Path) -> None:
 # ---------------------------------------------------------------- the cargo does not reach the page
 
 
-def test_a_table_that_the_page_itself_has(files: Path) -> None:
-    numbers = (files / "tab-written-01-first.csv").read_text(encoding="utf-8")
-    assert [line for line in numbers.splitlines() if not line.startswith("#")] == [
-        r"rule,rate $\eta$",
-        '"Nadam, lr",5 %',
-    ]
-    text = (files / "tab-written-01-first.tex").read_text(encoding="utf-8")
-    assert r"\caption{Written, at $\mu$.}" in text
-    assert r"\begin{tabular}{lr}" in text
-    assert r"Nadam, \texttt{lr} & 5 \%" in text
-
-
 def test_a_table_of_the_package_s_data_says_so(built: Built, files: Path) -> None:
     page = BeautifulSoup((built.html / "book" / "papers.html").read_text(encoding="utf-8"), "html.parser")
     assert row(page, "tab-reported-rates").select_one(".provenance").text == f"From the package's own data · {UNKNOWN}"
@@ -192,7 +200,7 @@ def test_what_the_widget_begins_with_can_be_had_too(built: Built, files: Path) -
     page = BeautifulSoup((built.html / "book" / "index.html").read_text(encoding="utf-8"), "html.parser")
     links = row(page, "fig-play").select(".files a[download]")
     assert [link["href"] for link in links] == [f"../_downloads/fig-play.{x}" for x in ("svg", "pdf", "png", "csv")]
-    assert row(page, "fig-play").summary.text == "Cite Figure 1"
+    assert row(page, "fig-play").summary.text == "Source, data, cite: Figure 1"
     header = next(line for line in (files / "fig-play.csv").read_text(encoding="utf-8").splitlines() if line[0] != "#")
     assert header.startswith("GD")
 

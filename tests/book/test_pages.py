@@ -12,11 +12,13 @@ import yaml
 from rendered import pages, soup
 from small_book import ROOT
 
+from nadam_ref.book.extension import equations
+
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
 URL, BRANCH = REPOSITORY["url"], REPOSITORY["branch"]
 OWNER = URL.removeprefix("https://github.com/")
 HEAVIEST = 500_000  # bytes
-REFERENCES = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src", "object": "data"}
+REFERENCES = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "srcset", "object": "data"}
 
 
 def references(page: Path, *tags: str) -> list[str]:
@@ -50,15 +52,52 @@ def test_every_link_within_the_book_leads_somewhere(html: Path) -> None:
     assert missing == []
 
 
-def test_everything_that_is_numbered_can_be_cited_and_taken_along(whole_book: Path) -> None:
-    bare = []
+def test_everything_with_numbers_in_it_can_be_cited_and_taken_along(whole_book: Path) -> None:
+    """Every numbered figure, and every numbered table but those of text that chapters and pages themselves have."""
+    bare, texts = [], []
     for page in pages(whole_book):
         for number in soup(page).select("article .caption-number"):
             thing = number.find_parent(["figure", "table"])
             after = (thing.find_parent(class_="pst-scrollable-table-container") or thing).find_next_sibling()
             cited = after is not None and "cite-row" in after.get("class", []) and after.select("a[download]")
-            bare += [] if cited else [f"{page.name}: {number.text}"]
-    assert bare == []
+            bare += [] if cited else [str(thing["id"])]
+    for path in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "book").glob("*.md")]:
+        texts += re.findall(r":name: (tab-[\w-]+)", path.read_text(encoding="utf-8"))
+    assert sorted(bare) == sorted(texts)
+
+
+def test_every_toggle_on_a_page_has_a_name_of_its_own_and_none_is_beside_another(html: Path) -> None:
+    """But solutions, which follow their exercise."""
+    for page in pages(html):
+        toggles = soup(page).select("article details.hide > summary, article .cite-row summary")
+        names = [toggle.select_one(".collapsed") or toggle for toggle in toggles]
+        texts = [name.get_text(strip=True) for name in names]
+        assert len(set(texts)) == len(texts), (page.name, sorted(texts))
+        assert all(text not in ("Show the code", "Hide the code") for text in texts), page.name
+        assert not any(toggle.has_attr("aria-label") for toggle in toggles)  # what is written is the name
+        for cell in soup(page).select("article div.cell"):
+            following = cell.find_next_sibling()
+            alone = not (cell.select("details.above-input") and following and following.select("details.above-input"))
+            assert alone, (page.name, cell.get_text()[:80])
+
+
+def test_every_displayed_equation_leads_to_its_test(whole_book: Path) -> None:
+    there = (whole_book / "book" / "equations.html").resolve()
+    for page in (whole_book / "notebooks").glob("*.html"):
+        for number in soup(page).select("article div.math .eqno"):
+            (mark,) = number.select("a.tested")
+            label = str(number.parent["id"]).removeprefix("equation-")
+            assert target(page, mark["href"]) == there and urlsplit(mark["href"]).fragment == f"tested-{label}"
+            assert mark["aria-label"].startswith("How equation (")
+    assert len(soup(there).select("#tab-equations tbody tr")) == len(equations.displayed(ROOT))
+
+
+def test_a_printed_page_says_where_it_is_from(html: Path) -> None:
+    for page in pages(html):
+        (style,) = (e.text for e in soup(page).select("head style[media=print]"))
+        for corner, text in (("top-left", "Nadam, replicated"), ("top-right", "https://"), ("bottom-left", "version")):
+            assert re.search(rf'@{corner} {{ content: "[^"]*{text}', style), (page.name, style)
+        assert style.count("<") == 0
 
 
 def test_no_address_leaves_the_book_s_folder(html: Path) -> None:

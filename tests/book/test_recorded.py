@@ -17,6 +17,7 @@ from nadam_ref.experiments.statistics.significance import log_differences
 from nadam_ref.experiments.statistics.summary import MissingRunsError
 from nadam_ref.experiments.verdicts.arms import Evidence, gather
 from nadam_ref.experiments.verdicts.claims import claims
+from nadam_ref.experiments.verdicts.report import TABLES
 from nadam_ref.rules import RULES
 
 SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))
@@ -82,6 +83,13 @@ def test_a_table_has_the_rows_of_the_task_alone(evidence: Evidence, name: str) -
         row = next(line for line in text.splitlines() if "NAG vs Momentum" in line)
         assert re.search(r"\+35\.0", row)  # exp(.3) − 1
         assert "Reproduced" in row
+
+
+def test_the_verdict_comes_before_the_numbers_it_rests_on(evidence: Evidence) -> None:
+    head, *rows = recorded.table(evidence, "verdicts").cargo["rows"]
+    assert head[:3] == ["claim", "verdict", "paper"] and sorted(head) == sorted(TABLES["verdicts"](evidence).heads)
+    kinds = ("Reproduced", "Reversed", "No relevant", "Inconclusive", "Not run")
+    assert rows and all(row[1].startswith(kinds) for row in rows)
 
 
 def test_tables_and_figures_say_where_their_runs_come_from(evidence: Evidence) -> None:

@@ -146,6 +146,11 @@ def note(by_task: Evidence) -> str:
     return show.provenance_note((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
+def _place(column: int, head: str) -> float:
+    """Where a column is on a page: a verdict comes after what it is about, or a phone would not show it."""
+    return 0.5 if head == "verdict" else column
+
+
 def table(by_task: Evidence, name: str) -> Markdown:
     """One of the report's tables (`verdicts`, `methods`, `confound`, `luck`), with the rows of one task."""
     ((task, arms),) = by_task.items()
@@ -156,11 +161,12 @@ def table(by_task: Evidence, name: str) -> Markdown:
         if group.about["task"] == task
         for first, *rest in group.rows
     ]
+    order = sorted(range(len(content.heads)), key=lambda column: _place(column, content.heads[column]))
     reached, profile = reached_momentum(arms), next(iter(arms.values())).spec.profile
     return show.table(
-        content.heads,
-        rows,
-        content.align,
+        [content.heads[column] for column in order],
+        [[row[column] for column in order] for row in rows],
+        "".join(content.align[column] for column in order),
         name=f"tab-{task.replace('_', '-')}-{name}-{profile}",
         caption=f"{content.caption}{reached and f'; {reached}'}.",
         note=note(by_task),
