@@ -29,7 +29,8 @@ def made(name: str) -> tuple[Scene, str, bytes]:
     """A scene, as SVG and as GIF."""
     figures.use_style()
     scene = SCENES[name][0]()
-    return scene, scene.svg("A title & more", CREDIT), scene.gif(CREDIT)
+    gif = scene.gif(CREDIT)
+    return scene, scene.svg("A title & more", CREDIT), gif  # the axes stay where the SVG has them
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -358,7 +358,6 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "known-sources": _known_sources,
     "symbols": _symbols,
     "optimizers": _optimizers,
-    "equations": _equations,
 }
 
 
