@@ -9,9 +9,13 @@ from bs4 import BeautifulSoup
 
 
 def pages(html: Path) -> list[Path]:
-    """Every page; not the index, which only leads on to the first of them, and not what the theme keeps for itself."""
-    found = (path for path in html.rglob("*.html") if path.relative_to(html).parts[0] not in ("_static", "index.html"))
-    return sorted(found)
+    """Every page of the book.
+
+    Not the index, which only leads on to the first of them, what the theme keeps for itself, and the page that others
+    embed, which has no theme (`test_widget_page.py`).
+    """
+    others = ("_static", "embed", "index.html")
+    return sorted(path for path in html.rglob("*.html") if path.relative_to(html).parts[0] not in others)
 
 
 @cache

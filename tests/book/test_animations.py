@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import opened
+from docutils.parsers.rst import DirectiveError
 from PIL import Image
+from small_book import Built
 
 from nadam_ref.book.cells import figures
 from nadam_ref.book.extension import animations
 from nadam_ref.book.extension.animations import SCENES, Scene
+from nadam_ref.book.extension.facts import Animated
 from nadam_ref.book.widgets import presets
 from nadam_ref.rules import RULES
 
@@ -46,7 +49,7 @@ def test_it_is_small_and_says_whose_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_the_gif_has_a_page_for_each_frame_and_ends_with_a_rest(name: str) -> None:
+def test_the_gif_lasts_as_long_as_the_scene_and_ends_with_a_rest(name: str) -> None:
     scene, _, gif = made(name)
     image, times, seen = Image.open(io.BytesIO(gif)), [], set()
     for frame in range(image.n_frames):
@@ -105,6 +108,23 @@ def test_each_method_is_where_it_is_after_that_step(browser: Any, file: Path) ->
         assert len(found) == len(RULES)
         within(found, places(scene, scene.frames - 1))
         assert (seen.console, seen.asked) == ([], [])
+
+
+def test_the_page_shows_each_as_a_still_and_leads_to_its_files(built: Built) -> None:
+    page = (built.html / "book" / "cite.html").read_text(encoding="utf-8")
+    for name in SCENES:
+        assert f'id="fig-animation-{name}"' in page
+        for kind in ("svg", "gif"):
+            assert f'href="../animations/{name}.{kind}"' in page
+            assert b"CC BY 4.0" in (built.html / "animations" / f"{name}.{kind}").read_bytes()
+
+
+def test_a_name_that_is_no_animation_is_refused_with_those_that_are() -> None:
+    directive = Animated.__new__(Animated)
+    directive.arguments = ["warmup"]
+    with pytest.raises(DirectiveError) as failure:
+        directive.run()
+    assert failure.value.msg == "no animation is called 'warmup'; there are: ten-methods, regrouping, warm-up"
 
 
 def test_the_brackets_move_on_by_one_brick() -> None:

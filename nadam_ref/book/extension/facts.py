@@ -106,8 +106,9 @@ class Animated(Drawn):
             write_whole(file, lambda f, content=content: f.write(content))  # type: ignore[misc]
             address = f"{'../' * self.env.docname.count('/')}animations/{file.name}"
             links.append(f'<a href="{address}" aria-label="{title}, animated, as {kind}">{kind}</a>')
-        moving = f'<p class="animated">Animated: {" ".join(links)}</p>'
-        return [self.figure(name, scene.still()), nodes.raw("", moving, format="html")]
+        figure = self.figure(name, scene.still())
+        figure += nodes.legend("", nodes.raw("", f"<p>Animated: {', '.join(links)}</p>", format="html"))
+        return [figure]
 
 
 class Quoted(SphinxDirective):

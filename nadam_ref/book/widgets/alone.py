@@ -19,6 +19,7 @@ PAGE = """<!doctype html>
 <html lang="en" data-theme="light">
 <head>
 <meta charset="utf-8">
+<meta name="robots" content="noindex">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Optimizers at play · {title}</title>
 <link rel="stylesheet" href="../_static/optimizers/widget.css">
