@@ -15,12 +15,11 @@ EDGE = "font: 8pt system-ui, sans-serif; color: #57606a"
 
 
 def _edges(app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
-    book = f"{app.config.project}, version {nadam_ref.__version__}"
-    title = unescape(re.sub(r"<[^>]+>", "", context.get("title") or ""))
+    book, title = str(app.config.html_title), unescape(re.sub(r"<[^>]+>", "", context.get("title") or ""))
     corners = {
-        "top-left": title if title == app.config.project else f"{app.config.project} · {title}",
+        "top-left": title if title == book else f"{book} · {title}",
         "top-right": _address(app, page),
-        "bottom-left": book,
+        "bottom-left": f"{book}, version {nadam_ref.__version__}",
     }
     boxes = " ".join(f"@{corner} {{ content: {_string(text)}; {EDGE} }}" for corner, text in corners.items())
     number = f"@bottom-right {{ content: counter(page); {EDGE} }}"
