@@ -69,7 +69,7 @@ INDEX = """
 :height: 280
 ```
 
-See {numref}`fig-play`.
+See {numref}`fig-play`, where all ten optimizers start from one place.
 """
 FIGURE = """
 import matplotlib.pyplot as plt
