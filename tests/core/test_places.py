@@ -93,6 +93,7 @@ OF_AN_OPTIMIZER: dict[str, Callable[[], Names]] = {
     "nadam_ref/book/extension/names.yaml": lambda: yaml.safe_load(read("nadam_ref/book/extension/names.yaml"))[
         "optimizers"
     ],
+    "nadam_ref/book/extension/landing.py: CHAPTERS": lambda: of_tests("nadam_ref.book.extension.landing", "CHAPTERS"),
     "tests/core/conformance.py: OUT_OF_RANGE": lambda: of_tests("conformance", "OUT_OF_RANGE"),
     "README.md: the table of rules": lambda: re.findall(r"`(\w+)`", readme("What is in it")),
     "book/api.md": lambda: {*re.findall(r"autoclass:: (\w+)$", read("book/api.md"), re.M)} - {"PaperOptimizer"},
