@@ -76,7 +76,7 @@ def status(found: Sequence[Line]) -> str:
 
 def rule_map(by_name: Mapping[str, rules.Rule] = rules.RULES) -> str:
     """The rules by momentum and by what the step is divided by, each with a link to its chapter."""
-    rows = [["", *NORMS.values()]]
+    rows = [["divided by", *NORMS.values()]]
     for title, kind in MOMENTA.items():
         cells: dict[str, str] = {
             rule.norm: f"[{name}](../notebooks/{CHAPTERS[name]}.ipynb) [{number(CHAPTERS[name])}]{{.chapter}}"
