@@ -17,11 +17,15 @@ def light(svg: str) -> str:
     options.strip_comments = options.strip_ids = options.shorten_ids = options.remove_metadata = True
     options.strip_xml_prolog, options.indent_type, options.newlines, options.quiet = True, "none", False, True
     text = re.sub(r'\b([xy])="(-?\d+\.\d{3,})"', _rounded, scourString(svg, options))
-    # A letter is one of these.
-    text = re.sub(r'<use transform="translate\((-?[\d.]+)\)" xlink:href=', r'<use x="\1" xlink:href=', text)
+    text = re.sub(r'<use transform="translate\((-?[\d.]+)\)" xlink:href=', _letter, text)
     return text.replace(" xlink:href=", " href=")
 
 
 def _rounded(place: re.Match[str]) -> str:
     """Where a marker or a letter is put; the library leaves these as they are."""
     return f'{place[1]}="{float(place[2]):.2f}"'
+
+
+def _letter(place: re.Match[str]) -> str:
+    """Where a letter of a line is put, in hundredths of its size."""
+    return f'<use x="{float(place[1]):.0f}" xlink:href='

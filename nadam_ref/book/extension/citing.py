@@ -234,7 +234,7 @@ def _row(app: Sphinx, page: str, item: Item, anchor: str) -> nodes.container:
     return nodes.container(
         "",
         nodes.raw("", opening, format="html"),
-        nodes.literal_block(entry, entry, language="bibtex"),
+        nodes.literal_block(entry, entry, language="text"),
         nodes.raw("", "</details>", format="html"),
         classes=["cite-row"],
     )
