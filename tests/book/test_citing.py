@@ -118,7 +118,8 @@ def test_names_are_stable(files: Path) -> None:
     facts = re.findall(r"^```\{facts\} (\S+)$", pages, re.MULTILINE)
     tables = {block.cargo["name"] for name in facts if isinstance(block := BLOCKS[name](), NamedTable)}
     tables |= set(re.findall(r"^:name: (tab-\S+)$", pages, re.MULTILINE))
-    assert others == {"fig-play"} | tables
+    animations = set(re.findall(r"^```\{animated\} \S+\n:name: (fig-\S+)$", pages, re.MULTILINE))
+    assert others == {"fig-play"} | tables | animations
 
 
 def test_the_pdf(files: Path) -> None:
