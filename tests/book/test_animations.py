@@ -73,13 +73,6 @@ AT = """(seconds) => {
 }"""
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "ten-methods.svg"
-    path.write_text(made("ten-methods")[1], encoding="utf-8")
-    return path
-
-
 def places(scene: Scene, frame: int) -> list[list[float]]:
     """Where the ten methods are after so many steps, in the SVG's points."""
     state = presets.on("ravine", *RULES, start=figures.OFF_DIAGONAL, best=True)
@@ -94,8 +87,10 @@ def within(found: list[list[float]], wanted: list[list[float]]) -> None:
         assert min(np.hypot(*np.subtract(found, place).T)) < animations.SMALL + 0.1, place
 
 
-def test_each_method_is_where_it_is_after_that_step(browser: Any, file: Path) -> None:
-    scene = made("ten-methods")[0]
+def test_each_method_is_where_it_is_after_that_step(browser: Any, tmp_path: Path) -> None:
+    figures.use_style()
+    scene, file = animations.ten_methods(), tmp_path / "ten-methods.svg"
+    file.write_text(scene.svg("Ten methods", CREDIT), encoding="utf-8")
     with opened(browser, file.as_uri()) as (tab, seen):
         tab.emulate_media(reduced_motion="no-preference")
         for frame in (0, 1, 7, 20, 60):

@@ -138,7 +138,8 @@ def test_names_are_stable(files: Path) -> None:
     pages = "".join(map(Path.read_text, BOOK.glob("*.md")))
     facts = re.findall(r"^```\{facts\} (\S+)$", pages, re.MULTILINE)
     tables = {block.cargo["name"] for name in facts if isinstance(block := BLOCKS[name](), NamedTable)}
-    assert others == {"fig-play"} | tables
+    animations = set(re.findall(r"^```\{animated\} \S+\n:name: (fig-\S+)$", pages, re.MULTILINE))
+    assert others == {"fig-play"} | tables | animations
 
 
 def test_the_pdf(files: Path) -> None:
