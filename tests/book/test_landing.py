@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +32,74 @@ def changed(line: answer.Line, gap: float, spread: float = 0.01) -> answer.Line:
 
 
 def test_the_answer_is_about_what_is_recorded(lines: list[answer.Line]) -> None:
-    n = len(landing.ran(lines))
-    better = answer.first([changed(line, -0.2) for line in landing.ran(lines)])
-    assert (
-        better
-        == f"On **{n} of {n}** recorded experiments Nadam ends lower than Adam by more than the luck of the seeds."
+    there = [line._replace(common=None) for line in landing.ran(lines)]
+    better = answer.first([changed(line, math.log(0.8)) for line in there])
+    assert [better.count(f"Nadam ends 20.0 % below Adam on {line.title}") for line in there] == [1] * len(there)
+    assert "above" not in better and "variation" not in better
+    worse = answer.first([changed(line, math.log(1.2)) for line in there])
+    assert worse.startswith(f"Nadam ends 20.0 % above Adam on {there[0].title}")
+    unclear = answer.first([changed(line, 0.1, spread=1) for line in there])
+    assert unclear.startswith("On ") and unclear.count("within seed-to-seed variation") == len(there)
+    assert answer.first([line._replace(own=None) for line in lines]) == "Nothing has been run yet."
+
+
+def test_a_sign_that_reverses_at_one_rate_is_said(lines: list[answer.Line]) -> None:
+    line = changed(landing.ran(lines)[0], -0.2)
+    higher = line._replace(common=changed(line, math.log(1.3)).own)
+    assert answer.first([higher]).endswith(f"At one learning rate for both, the sign reverses ({line.title}: +30.0 %).")
+    assert "reverses" not in answer.first([line._replace(common=line.own)])
+
+
+def test_the_advice_follows_from_the_runs(lines: list[answer.Line]) -> None:
+    line = landing.ran(lines)[0]._replace(common=None)
+    lower, higher, unclear = (changed(line, math.log(x), s) for x, s in ((0.8, 0.01), (1.2, 0.01), (0.9, 1)))
+    turned = lower._replace(common=higher.own)
+    assert "largest clear gain over Adam is 20.0 %**." in answer.advice([lower, unclear])
+    assert answer.advice([lower, higher]).endswith("; it is clearly worse in one.")
+    assert "do not expect a gain" in answer.advice([turned])
+    assert "do not expect a gain" not in answer.advice([lower, unclear])
+    assert "never clearly better" in answer.advice([unclear])
+    assert "higher in one of them" in answer.advice([higher, unclear])
+
+
+def test_the_factors_multiply_to_the_whole(lines: list[answer.Line]) -> None:
+    found = [text for line in landing.ran(lines) if (text := answer.factors(line))]
+    assert found
+    for text in found:
+        *parts, whole = (1 + float(x.replace("−", "-")) / 100 for x in re.findall(r"([+−]\d+\.\d) %(?! to|\))", text))
+        assert len(parts) == 3
+        assert math.prod(parts) == pytest.approx(whole, abs=2e-3)  # four rounded numbers
+
+
+ROWS = [
+    ["", "no look-ahead", "look-ahead", "effect"],
+    ["μ constant", "Adam: 0.2", "Nadam: 0.2", "+1.0 % (−4.1 to +6.3)"],
+    ["μ scheduled", "Adam: 0.1", "Nadam: 0.1", "−0.5 % (−3.3 to +3.8)"],
+    ["effect", "−27.1 % (−31.5 to −22.5)", "−27.7 % (−34.9 to −19.6)", ""],
+]
+
+
+def test_what_the_two_by_two_says(lines: list[answer.Line]) -> None:
+    said = landing.two_by_two([], ROWS, "batch 64 · 5 seeds")
+    assert said == (
+        "Here looking ahead has no measurable effect, and the schedule changes the test loss by −27 to −28 % (5 seeds)."
     )
-    worse = answer.first([changed(line, 0.2) for line in landing.ran(lines)])
-    assert f"**0 of {n}**" in worse
-    assert worse.endswith(f", on {n} higher.")
-    unclear = answer.first([changed(line, 0.1, spread=1) for line in landing.ran(lines)])
-    assert unclear.endswith(f", and on {n} the runs cannot tell.")
-    assert answer.first([line._replace(own=None) for line in lines]) == "Nothing is recorded yet."
+    assert landing.schedule_first([], ROWS).endswith("by −27 to −28 % in a small network.")
+    swapped = [ROWS[0], [*ROWS[1][:3], "−27.1 % (−31.5 to −22.5)"], [*ROWS[2][:3], "−27.2 % (−34.9 to −19.6)"], ROWS[3]]
+    swapped[3] = ["effect", "+1.0 % (−4.1 to +6.3)", "−0.5 % (−3.3 to +3.8)", ""]
+    assert landing.two_by_two([], swapped, "5 seeds").startswith(
+        "Here looking ahead changes the test loss by −27 %, and"
+    )
+    assert landing.schedule_first([], swapped) == ""
+
+
+def test_the_schedule_s_effect_elsewhere_is_that_of_the_runs(lines: list[answer.Line]) -> None:
+    (words,) = (line for line in landing.ran(lines) if line.it.task == "word2vec" and line.it.profile == "small")
+    arms = words.it.evidence["word2vec"]
+    means = [np.mean(np.log(arms[name].common.values("test_loss"))) for name in ("Nadam-iclr", "Nadam-constant")]
+    size = f"{100 * math.expm1(means[0] - means[1]):+.1f} %".replace("-", "−")
+    assert f"on {words.title} the schedule changes the loss by {size}" in landing.two_by_two([words], ROWS, "5 seeds")
+    assert f" and by {size} on {words.title}." in landing.schedule_first([words], ROWS)
 
 
 def test_other_runs_give_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +115,7 @@ def test_other_runs_give_another_answer(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(recorded, "here", lambda: tmp_path)
     after = answer.between(recorded.of("images", "small"))
     assert after.own.mean == pytest.approx(before.own.mean - math.log(2))
-    assert answer.first([after]).startswith("On **1 of 1** recorded experiments Nadam ends lower")
+    assert answer.first([after]).startswith("Nadam ends ")
     assert landing.forest([after]).data[after.title][0] == after.own.mean
 
 
@@ -70,10 +127,9 @@ def test_the_small_figure_has_each_line_that_was_run(lines: list[answer.Line]) -
     assert landing.forest([line._replace(own=None) for line in lines]).data == {}
 
 
-def test_the_status_counts_chapters_and_experiments(lines: list[answer.Line]) -> None:
+def test_the_status_counts_the_experiments(lines: list[answer.Line]) -> None:
     shown = BeautifulSoup(landing.status(lines), "html.parser").p
-    assert f" · {len(list((ROOT / 'notebooks').glob('*.ipynb')))} chapters · " in shown.text
-    assert shown.text.strip().endswith(f" · {len(landing.ran(lines))} of {2 * len(answer.TASKS)} experiments recorded")
+    assert shown.text.strip().endswith(f" · {len(landing.ran(lines))} of {2 * len(answer.TASKS)} experiments run")
     assert f" · {len(landing.ran(lines[:1]))} of 1 experiments" in landing.status(lines[:1])
     marks = [float(mark["style"].split(":")[1].strip(" %")) for mark in shown.select("i")]
     assert marks == [pytest.approx(100 * done / planned, abs=0.5) for done, planned in (x.it.seeds for x in lines)]

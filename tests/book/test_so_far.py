@@ -61,11 +61,13 @@ def test_the_sentence_has_the_paired_difference() -> None:
     text = so_far.ended(Nadam="Adam").data
     assert text.startswith(f"**Nadam** ends at a test loss of {first.mean():.3f}, Adam at {second.mean():.3f}.")
     change = 100 * np.expm1(np.log(first / second).mean())
-    assert f"({change:+.1f} %, 95".replace("-", "−") in text
+    assert f"the difference averages {change:+.1f} % (95".replace("-", "−") in text
     assert "test images correctly" in so_far.ended(GD=None).data
 
 
-@pytest.mark.parametrize(("factor", "said"), [(0.5, "larger than the luck"), (1.0, "cannot tell the two apart")])
+@pytest.mark.parametrize(
+    ("factor", "said"), [(0.5, "more than seed-to-seed variation"), (1.0, "too few to separate them")]
+)
 def test_another_record_changes_number_sentence_and_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, said: str
 ) -> None:

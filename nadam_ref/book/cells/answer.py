@@ -11,13 +11,13 @@ from IPython.display import Markdown
 from ...experiments.statistics.summary import reported_metric
 from ...experiments.verdicts.claims import claims
 from ...experiments.verdicts.report import percent
-from ...experiments.verdicts.verdicts import Comparison, compare
-from . import experiment, recorded
+from ...experiments.verdicts.verdicts import Comparison, compare, confound
+from . import recorded
 from .experiment import GREY, WIDTH
 from .figures import Picture, look
 from .recorded import Recorded
 
-__all__ = ["Line", "between", "first", "in_words", "lines", "picture", "short"]
+__all__ = ["Line", "advice", "between", "factors", "first", "in_words", "lines", "picture", "ran", "short"]
 
 #: What the tasks are called in a sentence, and the chapters that show them.
 TASKS = {
@@ -27,6 +27,8 @@ TASKS = {
     "autoencoder": ("autoencoder", "24_autoencoder"),
 }
 SIZES = ("small", "paper")
+NOTHING = "Nothing has been run yet."
+AT = {"small": "at the small size", "paper": "at the report's size"}
 
 
 class Line(NamedTuple):
@@ -43,7 +45,7 @@ class Line(NamedTuple):
 
     @property
     def title(self) -> str:
-        return f"{TASKS[self.it.task][0]}, {self.it.profile}"
+        return f"{TASKS[self.it.task][0]} ({self.it.profile})"
 
 
 def between(it: Recorded, first: str = "Nadam", second: str = "Adam") -> Line:
@@ -68,32 +70,91 @@ def lines(first: str = "Nadam", second: str = "Adam") -> list[Line]:
 
 # ---------------------------------------------------------------- sentences
 
+#: What each factor of Nadam's difference from Adam is, by its name among the parts.
+FACTORS = {
+    "look-ahead": "looking ahead",
+    "memory": "how long gradients are remembered",
+    "length": "the length of the first steps",
+}
+
+
+def ran(found: Sequence[Line]) -> list[Line]:
+    """The lines that can be judged."""
+    return [line for line in found if line.own is not None and line.own.interval is not None]
+
 
 def short(found: Sequence[Line]) -> Markdown:
     """The answer in a few sentences: where Nadam was lower than Adam, by how much, why, and what is still to be run."""
-    ran = [line for line in found if line.own is not None and line.own.interval is not None]
-    if not ran:
-        return Markdown("Nothing is recorded yet.")  # type: ignore[no-untyped-call]
-    opening = f"{first(found)} Each method has its own best rate:\n"
-    paragraphs = [opening, *(f"- {_line(line)}" for line in ran), "", *_why(ran), _lacking(found)]
+    there = ran(found)
+    if not there:
+        return Markdown(NOTHING)  # type: ignore[no-untyped-call]
+    table = (
+        "Change in test loss from Adam to Nadam, each at its own best learning rate, with 95 % intervals; "
+        "negative means that Nadam is lower:\n"
+    )
+    paragraphs = [
+        f"{advice(found)}\n",
+        table,
+        *(f"- {_line(line)}" for line in there),
+        "",
+        *_why(there),
+        _lacking(found),
+    ]
     return Markdown("\n".join(paragraphs))  # type: ignore[no-untyped-call]
 
 
+def advice(found: Sequence[Line]) -> str:
+    """What the runs so far say to somebody who uses Adam; a difference is clear where its interval leaves out 0."""
+    there = ran(found)
+    lower, higher = ([line for line in there if _sign(line.own) == sign] for sign in (-1, 1))
+    if not lower:
+        worse = f", and higher in {_count(len(higher))} of them" if higher else ""
+        return f"In the {_experiments(len(there))} run so far, **Nadam is never clearly better than Adam**{worse}."
+    most = max(_percents(line.own) for line in lower)
+    text = f"In the {_experiments(len(there))} run so far, **Nadam's largest clear gain over Adam is {most}**"
+    text += f"; it is clearly worse in {_count(len(higher))}." if higher else "."
+    if any(map(_reverses, lower)):
+        text += (
+            " Which of the two is better depends on the learning rate: try Nadam if you tune the rate for both, but do "
+            "not expect a gain from swapping it in at Adam's."
+        )
+    return text
+
+
 def first(found: Sequence[Line]) -> str:
-    """The answer in one sentence: how many of the tasks show a difference, in which direction."""
-    signs = [_sign(line.own) for line in found if line.own is not None and line.own.interval is not None]
-    if not signs:
-        return "Nothing is recorded yet."
-    n, better, worse = len(signs), signs.count(-1), signs.count(1)
-    open_ = n - better - worse
-    text = f"On **{better} of {n}** recorded experiments Nadam ends lower than Adam by more than the luck of the seeds"
-    text += f", on {worse} higher" if worse else ""
-    return f"{text}{f', and on {open_} the runs cannot tell' if open_ else ''}."
+    """The answer in two sentences: what the runs of each task show, and whether one rate for both reverses it."""
+    there = ran(found)
+    if not there:
+        return NOTHING
+    kinds = {
+        -1: lambda line: f"Nadam ends {_percents(line.own)} below Adam on {line.title}",
+        1: lambda line: f"Nadam ends {_percents(line.own)} above Adam on {line.title}",
+        0: lambda line: f"on {line.title}, the difference is within seed-to-seed variation",
+    }
+    said = [kinds[sign](line) for sign in kinds for line in there if _sign(line.own) == sign]
+    turned = [f"{line.title}: {_size(line.common, False)}" for line in there if _reverses(line)]
+    reverse = f" At one learning rate for both, the sign reverses ({'; '.join(turned)})." if turned else ""
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}.{reverse}"
 
 
 def in_words(line: Line) -> str:
     """A task's difference, for people who do not see the figure."""
     return f"{line.title}: {'not run' if line.own is None else _size(line.own)}."
+
+
+def _experiments(n: int) -> str:
+    return f"{_count(n)} experiment{'s' * (n > 1)}"
+
+
+def _count(n: int) -> str:
+    return ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")[n]
+
+
+def _percents(x: Comparison | None) -> str:
+    """The size of a difference, without its sign."""
+    assert x is not None and x.mean is not None
+    return percent(x.mean)[1:]
 
 
 def _sign(x: Comparison | None) -> int:
@@ -104,64 +165,83 @@ def _sign(x: Comparison | None) -> int:
     return -1 if high < 0 else int(low > 0)
 
 
+def _reverses(line: Line) -> bool:
+    """Whether the method that is better at its own rate is worse at one rate for both."""
+    return _sign(line.own) * _sign(line.common) < 0
+
+
 def _line(line: Line) -> str:
     title, chapter = TASKS[line.it.task]
-    text = f"[{title.capitalize()}](../notebooks/{chapter}.ipynb) at the size `{line.it.profile}`: {_size(line.own)}"
+    text = f"[{title.capitalize()}](../notebooks/{chapter}.ipynb), {AT[line.it.profile]}: {_size(line.own)}"
     if line.common is not None and line.rate is not None:
-        turns = _sign(line.own) * _sign(line.common) < 0
-        text += f"; at one rate for both, η = {line.rate:g}, {'it turns round: ' if turns else ''}{_size(line.common)}"
+        turns = "the sign reverses: " if _reverses(line) else ""
+        text += f"; at one rate for both, η = {line.rate:g}, {turns}{_size(line.common)}"
+    if line.own is not None and line.own.interval is not None and not _sign(line.own):
+        text += ", within seed-to-seed variation"
     return f"{text}."
 
 
-def _size(x: Comparison | None) -> str:
+def _size(x: Comparison | None, interval: bool = True) -> str:
     if x is None or x.mean is None or x.interval is None:
         return "some runs diverged"
-    return "{} ({} to {})".format(percent(x.mean), *map(percent, x.interval))
+    return f"{percent(x.mean)} ({' to '.join(map(percent, x.interval))})" if interval else percent(x.mean)
 
 
-def _why(ran: Sequence[Line]) -> list[str]:
-    """The parts of the gain, where the arms that tell them apart were run."""
-    parts = [(line, experiment.parts_of(line.it.evidence)) for line in ran if line.it.evidence]
-    return [f"**Why?** *{TASKS[x.it.task][0].capitalize()}*, `{x.it.profile}`. {text}\n" for x, text in parts if text]
+def _why(there: Sequence[Line]) -> list[str]:
+    """The factors of the difference, where the arms that tell them apart were run."""
+    return [text for line in there if line.it.evidence and (text := factors(line))]
+
+
+def factors(line: Line) -> str:
+    """Nadam's difference from Adam at one rate as a product of three; empty where it was not run."""
+    effects = {e.part.part: e for e in confound(line.it.evidence or {}) if e.part.method == "Nadam" and e.common}
+    whole = effects.get("whole gain")
+    if whole is None or any(part not in effects for part in FACTORS):
+        return ""
+    sizes = [f"{what}, {_size(effects[part].common)}" for part, what in FACTORS.items()]
+    return (
+        f"**Why?** On {line.title}, with $\\eta$ = {whole.common_lr:g} for all, the difference splits into three "
+        f"factors: {'; '.join(sizes[:-1])}; and {sizes[-1]}. Multiplied they give {_size(whole.common, False)}.\n"
+    )
 
 
 def _lacking(found: Sequence[Line]) -> str:
-    names = [f"{TASKS[x.it.task][0]} (`{x.it.profile}`)" for x in found if x.own is None]
-    return f"Not run, or not far enough to judge: {', '.join(names)}." if names else ""
+    names = {size: [TASKS[x.it.task][0] for x in found if x.own is None and x.it.profile == size] for size in SIZES}
+    there = [f"{AT[size]}, {' and '.join(filter(None, [', '.join(x[:-1]), x[-1]]))}" for size, x in names.items() if x]
+    return f"Not run, or not far enough to judge: {'; '.join(there)}." if there else ""
 
 
 # ---------------------------------------------------------------- the figure
 
 
 def picture(found: Sequence[Line]) -> Picture:
-    """Nadam against Adam on every task: the mean and its 95 % interval; hollow, the report's gap; grey, not run."""
-    figure = Picture(figsize=(WIDTH, 1.0 + 0.5 * len(found)))
+    """Nadam against Adam where it was run: the mean and its 95 % interval; thin, at one rate; hollow, the report's."""
+    there = ran(found)
+    figure = Picture(figsize=(WIDTH, 1.2 + 0.55 * max(1, len(there))))
     ax = figure.subplots()
-    above = ax.get_yaxis_transform()
     ink = look("Nadam")["color"]
-    for y, line in enumerate(found):
-        done, planned = line.it.seeds
-        ran = line.own is not None and line.own.interval is not None
-        said = f"{done} of {planned} seeds" if ran else "not run"
-        ax.text(0, y - 0.28, line.title, transform=above, fontsize=9.5, color="k" if ran else GREY)
-        ax.text(1, y - 0.28, said, transform=above, fontsize=9.5, ha="right", color="k" if ran else GREY)
-        for at, x, size in ((y + 0.08, line.own, 5.0), (y + 0.26, line.common, 2.5)):
+    for y, line in enumerate(there):
+        for at, x, size in ((y, line.own, 5.0), (y + 0.2, line.common, 2.5)):
             if x is not None and x.mean is not None and x.interval is not None:
                 name = "own rates" if x is line.own else "one rate for both"
                 ax.plot(x.interval, [at, at], color=ink, linewidth=size, alpha=0.45, solid_capstyle="butt")
                 ax.plot(x.mean, at, "o" if x is line.own else "|", color=ink, label=name)
                 figure.data[f"{line.title}, {name}"] = np.array([x.mean, *x.interval])
         if line.printed is not None:
-            ax.plot(line.printed, y + 0.08, "D", color=ink if ran else GREY, markerfacecolor="none", label="as printed")
+            ax.plot(line.printed, y, "D", color=ink, markerfacecolor="none", label="the report, as recalled")
             figure.data[f"{line.title}, printed"] = np.array([line.printed])
     ax.axvline(0, color=GREY, linewidth=0.8)
-    ax.set_yticks([])
-    ax.set_ylim(len(found) - 0.5, -0.7)
+    labels = [f"{line.title}\n{line.it.seeds[0]} of {line.it.seeds[1]} seeds" for line in there]
+    ax.set_yticks(range(len(there)), labels, fontsize=9.5)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_ylim(max(1, len(there)) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
     recorded.percents(ax)
     ax.set_xlabel("← Nadam is lower        Adam is lower →", fontsize=10)
     handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, fontsize=9)
+    if handles:
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, fontsize=9)
     figure.alt = " ".join(map(in_words, found))
     evidences = [line.it.evidence for line in found if line.it.evidence]
     figure.note = " · ".join(map(recorded.note, evidences))

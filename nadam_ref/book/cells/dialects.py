@@ -130,8 +130,8 @@ def two_by_two(losses: Mapping[tuple[bool, bool], Array], *, name: str, caption:
         ]
         for scheduled, word in ((False, "constant"), (True, "scheduled"))
     ]
-    rows.append(["the schedule changes", change["schedule, no look-ahead"], change["schedule, look-ahead"], ""])
-    heads = ["μ", "no look-ahead", "look-ahead", "the look-ahead changes"]
+    rows.append(["effect of the schedule", change["schedule, no look-ahead"], change["schedule, look-ahead"], ""])
+    heads = ["μ", "no look-ahead", "look-ahead", "effect of the look-ahead"]
     return show.table(heads, rows, name=name, caption=caption, note=note)
 
 

@@ -80,15 +80,18 @@ def _range(arm: Arm) -> tuple[float, float, list[float]]:
 
 
 def network() -> Markdown:
-    """What is trained, in three sentences."""
+    """What is trained, and what is shown of it."""
     size, plan = TASKS["digits"].SIZES["small"], load().task("digits")
     steps, seeds = plan.profile("small").data["digits"].steps, planning.seeds("small", "digits")
     side = datasets.load("digits").train_images.shape[1]
     return Markdown(  # type: ignore[no-untyped-call]
         f"It reads handwritten digits of {side} × {side} pixels through {size.layers} layers of {size.units} units "
         f"with ReLU, and is trained for {steps} steps with {plan.batch} digits each. "
-        f"{len(seeds[0])} seeds choose the learning rate of each method, by a search that is the same for all; "
-        f"{len(seeds[1])} others are shown."
+        f"We choose each method's learning rate on {len(seeds[0])} random seeds, by the same search for all, and show "
+        f"{len(seeds[1])} other seeds. (A *seed* fixes the random start and the order of the data. The *development "
+        "loss* is that on held-out data which are used for tuning, the *test loss* that on data not used before.) "
+        "Where two methods are compared, the percentage is the mean over the seeds of the paired difference; it is "
+        "not the ratio of the two means."
     )
 
 
@@ -109,10 +112,11 @@ def _ended(arms: Mapping[str, Arm], name: str, other: str | None) -> str:
     pair = f"{ends}, {other} at {beside.mean('test_loss'):.3f}."
     if x.mean is None or x.interval is None:
         return f"{pair} Some of these runs diverged."
-    interval = f"{percent(x.mean)}, 95 % interval {' to '.join(map(percent, x.interval))}"
-    if x.interval[0] <= 0 <= x.interval[1]:
-        return f"{pair} The {x.n} seeds cannot tell the two apart ({interval})."
-    return f"{pair} The difference is larger than the luck of the {x.n} seeds ({interval}).{_sooner(arm, beside)}"
+    low, high = x.interval
+    paired = f"Seed by seed the difference averages {percent(x.mean)} (95 % interval {percent(low)} to {percent(high)})"
+    if low <= 0 <= high:
+        return f"{pair} {paired}; {x.n} seeds are too few to separate them."
+    return f"{pair} {paired}, more than seed-to-seed variation.{_sooner(arm, beside)}"
 
 
 def _sooner(arm: Arm, beside: Arm) -> str:
@@ -121,4 +125,7 @@ def _sooner(arm: Arm, beside: Arm) -> str:
     first = steps_to(float(target.mean[-1]), mine.step.tolist(), mine.mean.tolist())
     if first >= arm.spec.steps:
         return ""
-    return f" Where {beside.name} is after {arm.spec.steps} steps, {arm.name} is after {first:.0f}."
+    return (
+        f" {arm.name} needs {first:.0f} steps to reach the development loss that {beside.name} reaches "
+        f"in {arm.spec.steps}."
+    )

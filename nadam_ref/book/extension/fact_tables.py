@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -388,6 +388,12 @@ PICTURES: dict[str, Callable[[], Picture]] = {
     "answer-small": lambda: landing.forest(lines()),
     "first-steps": landing.first_steps,
     "bricks": lambda: bricks.bricks("Adam", "Nadam", steps=1),
+}
+
+#: What a table says that a chapter has computed, from its rows and its note.
+SENTENCES: dict[str, Callable[[Sequence[Sequence[str]], str], str]] = {
+    "schedule-first": lambda rows, _note: landing.schedule_first(lines(), rows),
+    "two-by-two": lambda rows, note: landing.two_by_two(lines(), rows, note),
 }
 
 NUMBERS: dict[str, Callable[[], str]] = {

@@ -3,7 +3,8 @@
 In a page, ```` ```{facts} claims ```` is a table, a list or sentences, ``{{ alpha }}`` a number within a sentence, and
 ```` ```{drawn} answer ```` a figure. `fact_tables` has them by name. ```` ```{animated} warm-up ```` is the last frame
 of an animation of `animations`, with the moving files. A name that is not there is a warning, and fails the build.
-```` ```{quoted} 12_two_rules tab-schedule-look-ahead ```` is a table that a chapter has computed.
+```` ```{quoted} 12_two_rules tab-schedule-look-ahead ```` is a table that a chapter has computed, and
+```` ```{read} 12_two_rules tab-schedule-look-ahead two-by-two ```` what it says.
 """
 
 from __future__ import annotations
@@ -118,16 +119,36 @@ class Quoted(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The table without number and caption; those are the chapter's."""
-        chapter, name = self.arguments
+        header, *body = self.table()["rows"]
+        lines = [header, ["--"] * len(header), *body]
+        return self.parse_text_to_nodes("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+    def table(self) -> dict[str, Any]:
+        """What the chapter's table carries."""
+        chapter, name = self.arguments[:2]
         path = Path(self.env.srcdir) / "notebooks" / f"{chapter}.ipynb"
         self.env.note_dependency(str(path))
         carried = citing.items(json.loads(path.read_text(encoding="utf-8")))
-        rows = next((item.cargo["rows"] for item in carried if item.name == name), None)
-        if rows is None:
+        cargo: dict[str, Any] | None = next((item.cargo for item in carried if item.name == name), None)
+        if cargo is None:
             raise self.error(f"{chapter} has no table {name!r}")
-        header, *body = rows
-        lines = [header, ["--"] * len(header), *body]
-        return self.parse_text_to_nodes("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        return cargo
+
+
+class Read(Quoted):
+    """``{read} CHAPTER NAME SENTENCE``: what a table says that a chapter has computed, by `fact_tables.SENTENCES`."""
+
+    required_arguments = 3
+
+    def run(self) -> list[nodes.Node]:
+        """The sentences as Markdown."""
+        sentence = fact_tables.SENTENCES.get(self.arguments[2])
+        if sentence is None:
+            raise self.error(
+                f"no sentence is called {self.arguments[2]!r}; there are: {', '.join(fact_tables.SENTENCES)}"
+            )
+        cargo = self.table()
+        return self.parse_text_to_nodes(sentence(cargo["rows"], cargo["note"]))
 
 
 def _substitute(_app: Sphinx, config: Config) -> None:
@@ -140,6 +161,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("facts", Facts)
     app.add_directive("drawn", Drawn)
     app.add_directive("quoted", Quoted)
+    app.add_directive("read", Read)
     app.add_directive("animated", Animated)
     app.connect("config-inited", _substitute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +12,11 @@ from matplotlib.axes import Axes
 
 from nadam_ref import __version__, rules
 
+from ...experiments.verdicts.report import percent
+from ...experiments.verdicts.verdicts import Comparison, confound
 from .. import find_root
-from ..build.pages import chapters
 from ..cells import answer, dialects, recorded
-from ..cells.answer import Line
+from ..cells.answer import Line, ran
 from ..cells.experiment import GREY
 from ..cells.figures import Picture, look, plain
 from . import citation
@@ -53,19 +55,13 @@ SHARED = (1200, 630)
 NADAMS = [name for name, dialect in rules.DIALECTS.items() if dialect.interpolation is None]
 
 
-def ran(found: Sequence[Line]) -> list[Line]:
-    """The lines that can be judged."""
-    return [line for line in found if line.own is not None and line.own.interval is not None]
-
-
 def status(found: Sequence[Line]) -> str:
-    """Authors, version, date, chapters, and how much is recorded, as HTML: a sentence and a strip."""
+    """Authors, version, date, and how much has been run, as HTML: a sentence and a strip."""
     about = citation.read(find_root())
     parts = [
         ", ".join(citation.authors(about)),
         f"version {__version__}, {about['date-released']:%-d %B %Y}",
-        f"{len(chapters(find_root() / 'book' / '_toc.yml'))} chapters",
-        f"{len(ran(found))} of {len(found)} experiments recorded",
+        f"{len(ran(found))} of {len(found)} experiments run",
     ]
     seeds = [(line.title, *line.it.seeds) for line in found]
     said = ", ".join(f"{title}: {done} of {planned} seeds" for title, done, planned in seeds)
@@ -87,6 +83,72 @@ def rule_map(by_name: Mapping[str, rules.Rule] = rules.RULES) -> str:
     lines = [f"{'*' if i == 0 else ' '} - {cell}" for row in rows for i, cell in enumerate(row)]
     options = [":header-rows: 1", ":stub-columns: 1", ":class: map", ":align: left"]
     return "\n".join(["```{list-table}", *options, "", *lines, "```", ""])
+
+
+# ---------------------------------------------------------------- sentences
+
+
+def schedule_first(found: Sequence[Line], rows: Sequence[Sequence[str]]) -> str:
+    """That the schedule of μ moves the loss more than the look-ahead, if it does: in the network, and where it was run.
+
+    `rows` are of the chapter's table of schedule and look-ahead.
+    """
+    network, ahead = (_changes(rows, part) for part in ("schedule", "look-ahead"))
+    if min(abs(x) for x, *_ in network) <= max(abs(x) for x, *_ in ahead):
+        return ""
+    sizes = [f"{_range(network)} in a small network", *(f"{_size(x)} on {line.title}" for line, x in _scheduled(found))]
+    return f"The schedule of $\\mu$ matters more than the look-ahead: it changes the loss by {' and by '.join(sizes)}."
+
+
+def two_by_two(found: Sequence[Line], rows: Sequence[Sequence[str]], note: str) -> str:
+    """What the chapter's table of schedule and look-ahead says, with how many seeds, and whether other tasks agree."""
+    said = []
+    for part, name in (("look-ahead", "looking ahead"), ("schedule", "the schedule")):
+        changes = _changes(rows, part)
+        clear = all(low > 0 or high < 0 for _, low, high in changes)
+        said.append(
+            f"{name} changes the test loss by {_range(changes)}" if clear else f"{name} has no measurable effect"
+        )
+    seeds = re.search(r"(\d+) seeds", note)
+    text = f"Here {said[0]}, and {said[1]} ({seeds[1] if seeds else '?'} seeds)."
+    signs = {x > 0 for x, *_ in _changes(rows, "schedule")}
+    other = [f"on {line.title} the schedule changes the loss by {_size(x)}" for line, x in _scheduled(found)]
+    if other:
+        same = all({x.mean is not None and x.mean < 0} == signs for _, x in _scheduled(found))
+        text += (
+            f" {'Elsewhere too' if same else 'That is not so everywhere'}: {', '.join(other)}, at one rate for both."
+        )
+    return text
+
+
+def _scheduled(found: Sequence[Line]) -> list[tuple[Line, Comparison]]:
+    """Tasks on which the look-ahead without a schedule and with it differ clearly, at one rate; the latter first."""
+    pairs = []
+    for line in ran(found):
+        for e in confound(line.it.evidence or {}):
+            if (e.part.method, e.part.part) == ("Nadam", "no schedule") and e.common and e.common.interval:
+                low, high = e.common.interval
+                pairs += [(line, e.common)] if low > 0 or high < 0 else []
+    return pairs
+
+
+def _size(x: Comparison) -> str:
+    """How much the schedule changes the loss, where `x` is what its absence does."""
+    assert x.mean is not None
+    return percent(-x.mean)
+
+
+def _changes(rows: Sequence[Sequence[str]], part: str) -> list[tuple[float, float, float]]:
+    """The two changes that the look-ahead or the schedule makes, in percent, with the ends of their intervals."""
+    cells = rows[-1][1:3] if part == "schedule" else [row[-1] for row in rows[1:3]]
+    numbers = [re.findall(r"[+−]?\d+\.\d+", cell) for cell in cells]
+    return [tuple(float(x.replace("−", "-")) for x in found) for found in numbers]  # type: ignore[misc]
+
+
+def _range(changes: Sequence[tuple[float, float, float]]) -> str:
+    """One or two changes in whole percents."""
+    sizes = list(dict.fromkeys(f"{x:+.0f}".replace("-", "−") for x, *_ in changes))
+    return f"{' to '.join(sizes)} %"
 
 
 # ---------------------------------------------------------------- pictures
@@ -135,7 +197,7 @@ def first_steps(steps: int = 1000, mu: float = 0.99) -> Picture:
     ax.set(xscale="log")
     plain(ax.xaxis)
     ax.set_xlabel("step", fontsize=8.5)
-    ax.set_ylabel("its length, in η", fontsize=8.5)
+    ax.set_ylabel("step length / η", fontsize=8.5)
     ax.tick_params(labelsize=8.5)
     figure.legend(
         loc="outside lower center", ncols=2, fontsize=8, handlelength=1.1, columnspacing=0.8, labelspacing=0.2

@@ -95,7 +95,7 @@ WHOLE = Parts()
 SETTINGS = WHOLE.sliders[:4]
 #: By preset, where it is less than the whole.
 PARTS = {
-    "front": Parts(("Adam", "Nadam"), ("lrn",), "none"),
+    "front": Parts(("Adam", "Nadam"), ("lrn",), "none", best=False),
     "descent": Parts(("GD",), ("lr",), "none", best=False),
     "noise": Parts(("GD",), ("lr", "noise"), "none", best=False),
     "momentum": Parts(("GD", "Momentum"), ("lr", "mu", "noise"), "arrows"),
