@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from ... import paper
+from ... import paper, which
 from ...experiments.statistics.intervals import t_interval
 from ...experiments.verdicts.report import percent
 from ...rules import DIALECTS, RULES, scalars
@@ -18,8 +18,8 @@ from . import show
 from .figures import Array, Picture, look, plain
 
 __all__ = [
-    *("BOXES", "dips", "effects", "first_weights", "four_curves", "helps", "history", "memory", "step_lengths"),
-    *("two_by_two", "weights"),
+    *("BOXES", "dips", "effects", "first_weights", "four_curves", "helps", "history", "meanings", "memory"),
+    *("step_lengths", "two_by_two", "weights"),
 ]
 
 #: The box of each dialect.
@@ -36,6 +36,11 @@ def step_lengths(dialect: str, mu: float, steps: int) -> Array:
     path = paper.path(BOXES[dialect], [0.0], lambda θ, t: np.ones(1), steps, η=1.0, μ=mu, ε=0.0)
     lengths: Array = -np.diff(path[:, 0])
     return lengths
+
+
+def meanings(*names: str) -> Markdown:
+    """What each dialect computes and how long its first steps are, as a list."""
+    return Markdown("\n".join(f"- `{name}`: {which.MEANING[name]}." for name in names))  # type: ignore[no-untyped-call]
 
 
 def dips(*momenta: float, steps: int = 2000, near: float = 0.01) -> Markdown:
