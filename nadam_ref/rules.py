@@ -102,7 +102,7 @@ DIALECTS: dict[str, Dialect] = {
     "interpolated": Dialect(
         "gradient and momentum interpolated in place of the look-ahead",
         "the author's later test, Radam",
-        "interpolated; Radam",
+        "interpolated (a test)",
         interpolation=0.05,
     ),
 }

@@ -283,6 +283,8 @@ def test_chapter_3_each_at_its_best(play: Any) -> None:
 
 def test_chapter_8_each_dialect_takes_another_step(play: Any) -> None:
     with play("08_nadam", "fig-try-nadam") as it:
+        (x, y), (u, v) = it.arrow("momentum"), it.arrow("gradient")
+        assert abs(x * v - y * u) > 0.3 * math.hypot(x, y) * math.hypot(u, v)  # they do not lie on one line
         it.step_to(5)
         steps = {}
         for dialect in DIALECTS:
@@ -290,6 +292,19 @@ def test_chapter_8_each_dialect_takes_another_step(play: Any) -> None:
             it.settle()
             steps[dialect] = (*it.arrow("momentum"), *it.arrow("gradient"))
         assert len(set(steps.values())) == len(DIALECTS)
+
+
+def test_chapter_8_the_schedule_is_offered_to_those_who_follow_it(play: Any) -> None:
+    with play("08_nadam", "fig-try-nadam") as it:
+        schedule, hint = (it.box.locator(f'label:has([data-select="psi"]) {part}') for part in ("select", "small"))
+        for dialect, free in (("iclr", True), ("constant", False)):
+            it.box.locator('[data-select="dialect"]').select_option(dialect)
+            it.settle()
+            assert hint.inner_text() == ("schedule" if free else "of the others")
+            assert schedule.is_enabled()  # Adam follows it
+        it.box.locator('[data-name="Adam"]').click()
+        it.settle()
+        assert schedule.is_disabled()
 
 
 def test_chapter_4_ten_times_the_rate(play: Any) -> None:
@@ -369,6 +384,12 @@ def test_chapter_6_noise_is_averaged(play: Any) -> None:
             lengths = {name: sum(math.hypot(*step) for step in it.steps(name)[-100:]) for name in ("RMSProp", "Adam")}
             assert lengths["RMSProp"] > 3 * lengths["Adam"]
             assert it.level("RMSProp", 30) > it.level("Adam", 30)
+            it.step_to(300)
+            last = {}
+            for name in lengths:
+                it.take_apart(name)
+                last[name] = math.hypot(*it.arrow("whole"))
+            assert last["RMSProp"] > 3 * last["Adam"]
             it.press("seed")
 
 

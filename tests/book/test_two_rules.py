@@ -42,6 +42,25 @@ def test_the_table_of_step_lengths(page: dict[str, Any]) -> None:
     assert table == KNOWN
 
 
+def test_how_deep_the_dip_is_and_how_long(page: dict[str, Any]) -> None:
+    """As the recursion gives it, worked out apart from the boxes; ICLR's multipliers are those of KNOWN or larger."""
+    said = dialects.dips(0.9).data
+    products = np.cumprod([0.9 * (1 - 0.5 * 0.96 ** (t / 250)) for t in range(1, 102)])
+    momenta = products / np.concatenate([[1], products[:-1]])
+    t = np.arange(1, 101)
+    r = momenta[1:] * (1 - 0.9**t) / (1 - products[1:]) + (1 - momenta[:-1]) / (1 - products[:-1])
+    assert f"to {r.min():.0%} of".replace("%", " %") in said
+    assert f"over after {max(t[r < 0.99])} steps" in said
+    assert dialects.step_lengths("iclr", 0.9, 1000).min() > 1 - 1e-12
+
+
+def test_where_the_weight_of_torch_s_momentum_begins() -> None:
+    """0.96^(0.004 t) is one half at t = ln 2 / (0.004 ln(1/0.96))."""
+    said = dialects.first_weights().data
+    assert f"begins at {0.9 * (1 - 0.5 * 0.96**0.004):.2f} and not at 0.9" in said
+    assert f"at step {math.ceil(math.log(2) / (0.004 * -math.log(0.96))):,} has" in said
+
+
 # ---------------------------------------------------------------- what a step is made of
 
 

@@ -60,6 +60,11 @@ def test_every_dialect_has_its_user_and_most_have_a_use() -> None:
     assert {"constant", "iclr", "cs229", "interpolated"} == advised & set(DIALECTS)
 
 
+def test_every_dialect_of_the_table_has_its_meaning(page: dict[str, Any]) -> None:
+    said = page["dialects"].meanings(*page["five"]).data
+    assert re.findall(r"^- `(\w+)`: .+\.$", said, re.MULTILINE) == page["five"]
+
+
 def test_what_the_page_identifies(page: dict[str, Any]) -> None:
     assert page["found"].dialect == "cs229"
     assert page["found"].distances["cs229"] < 1e-8
@@ -68,6 +73,8 @@ def test_what_the_page_identifies(page: dict[str, Any]) -> None:
 def test_the_tenth_step_of_one_is_more_than_twice_that_of_another(page: dict[str, Any]) -> None:
     tenth = [page["dialects"].step_lengths(name, page["mu"], 10)[-1] for name in page["five"]]
     assert max(tenth) > 2 * min(tenth)
+    tenth = [page["dialects"].step_lengths(name, 0.9, 10)[-1] for name in page["five"]]
+    assert max(tenth) / min(tenth) == pytest.approx(4 / 3, abs=0.03)
 
 
 def test_with_the_usual_momentum_the_differences_are_over_after_some_fifty_steps(page: dict[str, Any]) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
+import torch
 from IPython.display import Markdown
 
-from ... import paper
+from ... import paper, which
 from ...experiments.statistics.intervals import t_interval
 from ...experiments.verdicts.report import percent
 from ...rules import DIALECTS, RULES, scalars
 from . import show
 from .figures import Array, Picture, look, plain
 
-__all__ = ["BOXES", "effects", "four_curves", "helps", "history", "memory", "step_lengths", "two_by_two", "weights"]
+__all__ = [
+    *("BOXES", "dips", "effects", "first_weights", "four_curves", "helps", "history", "meanings", "memory"),
+    *("step_lengths", "two_by_two", "weights"),
+]
 
 #: The box of each dialect.
 BOXES: dict[str, Callable[..., Any]] = {
@@ -31,6 +36,33 @@ def step_lengths(dialect: str, mu: float, steps: int) -> Array:
     path = paper.path(BOXES[dialect], [0.0], lambda θ, t: np.ones(1), steps, η=1.0, μ=mu, ε=0.0)
     lengths: Array = -np.diff(path[:, 0])
     return lengths
+
+
+def meanings(*names: str) -> Markdown:
+    """What each dialect computes and how long its first steps are, as a list."""
+    return Markdown("\n".join(f"- `{name}`: {which.MEANING[name]}." for name in names))  # type: ignore[no-untyped-call]
+
+
+def dips(*momenta: float, steps: int = 2000, near: float = 0.01) -> Markdown:
+    """For each μ how short the report's steps become on a constant gradient, and when they are within `near` of η."""
+    said = []
+    for mu in momenta:
+        lengths = step_lengths("cs229", mu, steps)
+        last = int(np.flatnonzero(lengths < 1 - near)[-1]) + 1
+        said.append(f"to {lengths.min():.0%} of $\\eta$ at $\\mu$ = {mu:g}, where the dip is over after {last} steps")
+    text = f"The report's steps fall {'; '.join(said)}. ICLR's are never shorter than $\\eta$."
+    return Markdown(text.replace("%", " %"))  # type: ignore[no-untyped-call]
+
+
+def first_weights() -> Markdown:
+    """Where μ_t begins with the defaults of PyTorch's NAdam, and at which step it has made half of its way."""
+    defaults = torch.optim.NAdam([torch.zeros(1)]).defaults
+    (mu, _), decay = defaults["betas"], defaults["momentum_decay"]
+    half = next(t for t in count(1) if paper.schedule(mu, t, decay) >= 0.75 * mu)
+    return Markdown(  # type: ignore[no-untyped-call]
+        "So with PyTorch's defaults the weight of the momentum, $\\mu_t$, begins at "
+        f"{paper.schedule(mu, 1, decay):.2f} and not at {mu:g}. Only at step {half:,} has it risen half of the way."
+    )
 
 
 # ---------------------------------------------------------------- memory

@@ -70,7 +70,7 @@ PRESETS: dict[str, tuple[str, State]] = {
     ),
     "adam": ("Momentum, RMSProp and Adam on Beale's function", on("beale", "Momentum", "RMSProp", "Adam")),
     "adamax": ("Adam and AdaMax on Rosenbrock's function", on("rosenbrock", "Adam", "AdaMax")),
-    "nadam": ("Adam and Nadam on Rosenbrock's function", on("rosenbrock", "Adam", "Nadam", psi=0.004)),
+    "nadam": ("Adam and Nadam on Rosenbrock's function", on("rosenbrock", "Adam", "Nadam", psi=0.004, t=7)),
     "nadamax": ("AdaMax and NadaMax in a ravine", on("ravine", "AdaMax", "NadaMax", start=OFF_DIAGONAL)),
     "all": ("All ten optimizers on a saddle", on("saddle", *RULES, of="Nadam")),
 }

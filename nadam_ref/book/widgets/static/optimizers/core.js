@@ -69,10 +69,15 @@
     return [radius * Math.cos(2 * Math.PI * second), radius * Math.sin(2 * Math.PI * second)];
   }
 
-  // How fast μ_t rises: the dialect of Nadam and NadaMax may fix it. null: μ_t = μ.
-  function speed(rule, kind, psi) {
+  // Whether the rule has momentum that follows the chosen schedule: the dialect of Nadam and NadaMax may fix its own.
+  function follows(rule, kind) {
     const dialects = rule.nesterov && rule.momentum === "mean";
-    return dialects && !kind.free_schedule ? kind.momentum_decay : psi;
+    return rule.momentum !== "none" && (kind.free_schedule || !dialects);
+  }
+
+  // How fast μ_t rises. null: μ_t = μ.
+  function speed(rule, kind, psi) {
+    return rule.momentum === "none" || follows(rule, kind) ? psi : kind.momentum_decay;
   }
 
   // What the paper's box of a rule computes before it touches a vector, for the steps t = 1 … T:
@@ -204,5 +209,5 @@
     };
   }
 
-  root.nadamCore = { turned, normals, numbers, run, bestRate, scalars, anatomy };
+  root.nadamCore = { turned, normals, follows, numbers, run, bestRate, scalars, anatomy };
 })(globalThis);

@@ -2,7 +2,7 @@
 "use strict";
 
 (function (root) {
-  const { numbers, run, bestRate } = root.nadamCore;
+  const { follows, numbers, run, bestRate } = root.nadamCore;
   const { say } = root.nadamDraw;
   const { SLIDERS, open, page, options, brief, show } = root.nadamPage;
 
@@ -63,6 +63,7 @@
       this.find('[data-do="seed"]')?.classList.toggle("play-idle", !state.noise);
       this.find('[data-select="of"]').innerHTML = options(Object.fromEntries(state.show.map((name) => [name, name])));
       for (const select of this.box.querySelectorAll("[data-select]")) select.value = state[select.dataset.select] ?? "none";
+      this.schedule(this.find('[data-select="psi"]'));
       for (const chip of this.box.querySelectorAll("[data-name]")) {
         const { name } = chip.dataset;
         chip.setAttribute("aria-pressed", state.show.includes(name));
@@ -70,6 +71,15 @@
       }
       this.find(".play-chooser").classList.toggle("play-best", state.best);
       this.find("[data-scrub]").max = this.T;
+    }
+
+    // Where the dialect has a schedule of its own, the choice is that of the other methods; without such, there is none.
+    schedule(select) {
+      if (!select) return;
+      const { rules, dialects } = this.given, kind = dialects[this.state.dialect];
+      select.disabled = !this.state.show.some((name) => follows(rules[name], kind));
+      const own = this.state.show.some((name) => rules[name].nesterov && rules[name].momentum === "mean");
+      say(select.closest("label").querySelector("small"), own && !kind.free_schedule ? "of the others" : "schedule");
     }
 
     fit() {
