@@ -372,7 +372,7 @@ PHASES = (2e-3, 6.0)
 
 
 def phases(names: Sequence[str], *, η: float, μ: float, κ: float, T: int = 40) -> Picture:
-    """Where momentum or NAG creeps, swings, jumps and diverges, by x = ηλ and μ; below, θ along and across at one setting.
+    """Where momentum or NAG creeps, swings, jumps and diverges, by x = ηλ and μ; below, θ at one setting.
 
     The bar of the setting reaches from the smallest curvature, 1, to the largest, κ; a thin one is at the best setting.
     """
