@@ -495,7 +495,7 @@ def function_and_courses(f: Callable[[Array], Array], courses: Mapping[str, Arra
     trace.axhline(0, color="#57606a", linewidth=0.8)
     trace.set(xlabel="step", ylabel=r"$\theta$")
     figure.legend(*trace.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    steps = np.arange(max(map(len, courses.values())))
+    steps = np.arange(max(map(len, courses.values())), dtype=np.float64)
     figure.alt = " ".join(_course(name, steps[: len(θ)], θ) for name, θ in courses.items())
     return figure
 
