@@ -34,14 +34,16 @@ function nameColumns() {
   }
 }
 
-// On a phone a listing is wider than the screen: it is folded, under the name of what it defines or its first line.
+// On a phone a listing is wider than the screen: it is folded, under the name of what it defines or of its section.
 function foldListings() {
   const phone = matchMedia("(max-width: 600px)");
   const listings = document.querySelectorAll(".bd-article :is(.cell_input, .cell_output div.highlight-python)");
   const folds = [...listings].filter((listing) => !listing.closest("details")).map((listing) => {
     const fold = document.createElement("details");
     const code = listing.querySelector("pre").textContent.trim();
-    const name = code.match(/^(?:def|class) (\w+)/m)?.[1] ?? code.split("\n", 1)[0];
+    const section = listing.closest("section")?.querySelector("h1, h2, h3");
+    const words = [...(section?.childNodes ?? [])].filter((node) => node.nodeName === "#text").map((node) => node.data);
+    const name = code.match(/^(?:def|class) (\w+)/m)?.[1] ?? (words.join("").trim() || "…");
     fold.className = "listing";
     fold.append(Object.assign(document.createElement("summary"), {textContent: `Show the code: ${name}`}));
     listing.replaceWith(fold);

@@ -179,11 +179,11 @@ def test_gradient_descents_factor_and_its_best_rate():
 
 def test_the_floor_of_the_noise_is_where_the_variance_stays():
     """The variance of a step, followed for 500 steps, ends there."""
-    v, η, λ, s = 0.0, 0.03, 20.0, 0.5
+    v, η, λ, σ = 0.0, 0.03, 20.0, 0.5
     for _ in range(500):
-        v = (1 - η * λ) ** 2 * v + η**2 * s**2
+        v = (1 - η * λ) ** 2 * v + η**2 * σ**2
     left, right = EQUATIONS["eq-noise-floor"].split("=")
-    assert value(left, v=v, λ=λ) == pytest.approx(value(right, η=η, λ=λ, s=s), rel=1e-12)
+    assert value(left, v=v, λ=λ) == pytest.approx(value(right, η=η, λ=λ, **{"\\sigma": σ}), rel=1e-12)
 
 
 def test_the_sum_of_equal_gradients_and_the_mean_as_a_part_of_the_sum():

@@ -74,6 +74,9 @@ def test_the_kinked_function_is_convex_with_curvatures_from_1_to_25() -> None:
     assert slopes.min() == pytest.approx(1)
     assert slopes.max() == pytest.approx(25)
     assert quadratic.kinked(np.array(0.0)) == 0
+    middle = (θ[1:] + θ[:-1]) / 2  # the slope has a kink at the ends of its pieces, which are points of the grid
+    np.testing.assert_allclose(np.diff(quadratic.kinked_loss(θ)) / np.diff(θ), quadratic.kinked(middle), atol=1e-8)
+    assert quadratic.kinked_loss(np.array(0.0)) == 0
 
 
 def test_on_it_momentum_runs_in_a_circle_and_nag_arrives() -> None:

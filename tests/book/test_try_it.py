@@ -185,11 +185,12 @@ def test_chapter_1_the_rate_and_the_floor(play: Any) -> None:
         it.slide("lr", 0.08)
         up = it.box.evaluate("(box) => { const { y } = box.widget.plots; return y(0) - y(1.2); }")
         it.drag(".play-ring", (0, up))
-        assert abs(it.path("GD")[0][1]) < 0.02
+        assert it.path("GD")[0][1] == 0
         for rate in (0.05, 0.08, 0.1):
             it.slide("lr", rate)
             along = [θ[0] for θ in it.path("GD")]
             assert all(b / a > 0.9 - 1e-9 for a, b in itertools.pairwise(along))
+        assert next(t for t, θ in enumerate(along) if abs(θ) < abs(along[0]) / 10) == 22
 
 
 def test_chapter_1_the_floor_of_the_noise(play: Any) -> None:
@@ -218,6 +219,8 @@ def test_chapter_2_momentum_strays_further(play: Any) -> None:
         assert it.path("GD")[0] == pytest.approx([0, 0], abs=0.02)
         it.slide("noise", 0.5)
         assert it.level("Momentum", 40) > 2 * it.level("GD", 40)
+        heights = "(box) => Math.min(...box.widget.runs['Momentum'].loss.slice(1).map((x) => box.widget.plots.ly(x)))"
+        assert it.box.evaluate(heights) >= 0  # within the picture
 
 
 def test_chapter_2_less_and_more_momentum(play: Any) -> None:
@@ -225,11 +228,11 @@ def test_chapter_2_less_and_more_momentum(play: Any) -> None:
         assert [chip.get_attribute("data-name") for chip in it.box.locator("[data-name]").all()] == ["GD", "Momentum"]
         it.slide("mu", 0)
         assert it.path("Momentum") == it.path("GD")
-        turned = []
+        late = []
         for μ in (0.5, 0.8, 0.9, 0.95):
             it.slide("mu", μ)
-            turned.append(max(abs(θ[1]) for θ in it.path("Momentum")[3:]))
-        assert turned == sorted(turned)
+            late.append(max(abs(θ[1]) for θ in it.path("Momentum")[30:]))
+        assert late == sorted(late)
         it.slide("lr", 0.12)
         it.slide("mu", 0.4)
         assert it.outs() == (1, 1)
@@ -245,9 +248,15 @@ def test_chapter_2_the_bar_and_the_wedge(play: Any) -> None:
         assert ends == pytest.approx(wedge, abs=0.5)
         assert it.worst("Momentum") == pytest.approx(quadratic.best("Momentum", 20).factor, abs=6e-4)
         tuned = it.setting["mu"]
+        it.slide("mu", 0.38)  # lower: the bar sticks out of the wedge at both ends
+        assert [it.cell("Momentum", which)[1] for which in ("along", "across")] == ["creeps", "jumps"]
+        rate = it.setting["lr"]
         it.slide("kappa", 100)
         ends, wedge = it.bar("Momentum")
-        assert ends[0] < wedge[0] - 5
+        assert ends[0] < wedge[0] - 5 and ends[1] > wedge[1] + 5
+        assert it.setting["lr"] < rate
+        assert [it.cell("Momentum", which)[1] for which in ("along", "across")] == ["creeps", "diverges"]
+        assert it.box.locator('[data-cell="Momentum steps"]').text_content() == "never"
         it.best("Momentum")
         ends, wedge = it.bar("Momentum")
         assert ends == pytest.approx(wedge, abs=0.5)

@@ -331,7 +331,7 @@ def look_ahead(θ: Array, m: Array, *, η: float, μ: float, xlim: Point, ylim: 
             f"{title} {axis}": np.array([θ[i], at[i], (θ + carried + corrected)[i]])
             for i, axis in enumerate(("θ₁", "θ₂"))
         }
-    axes[0].plot([], [], "o", color="#C94A00", fillstyle="none", markersize=9, label=r"here $g$ is measured")
+    axes[0].plot([], [], "o", color="#C94A00", fillstyle="none", markersize=9, label=r"$g$ is measured here")
     axes[0].set_ylabel(r"$\theta_2$")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     ends = {title: float(figure.data[f"{title} θ₂"][-1]) for title in ("Momentum", "NAG")}
@@ -356,8 +356,8 @@ def two_points(θ: Array, ahead: Array, *, xlim: Point, ylim: Point) -> Picture:
     ax.plot(*θ.T, "o", color="#0B3C6F", markersize=7, label=r"$\theta$, look-ahead form")
     ax.plot(*ahead.T, "s", color="#8A2F00", fillstyle="none", markersize=7, label=r"$\bar\theta$, rewritten form")
     for t in (1, 2, 3):
-        for point, name, by in ((θ[t], r"\theta", (7, 4)), (ahead[t], r"\bar\theta", (-4, -16))):
-            ax.annotate(f"${name}_{t}$", (point[0], point[1]), xytext=by, textcoords="offset points")
+        for point, by in ((θ[t], (7, 4)), (ahead[t], (-4, -16))):
+            ax.annotate(str(t), (point[0], point[1]), xytext=by, textcoords="offset points")
     ax.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", xlim=xlim, ylim=ylim)
     ax.grid(False)
     ax.legend(loc="upper right", fontsize="small")
@@ -372,7 +372,7 @@ PHASES = (2e-3, 6.0)
 
 
 def phases(names: Sequence[str], *, η: float, μ: float, κ: float, T: int = 40) -> Picture:
-    """Where momentum or NAG creeps, swings and diverges, by x = ηλ and μ; below, θ along and across at one setting.
+    """Where momentum or NAG creeps, swings, jumps and diverges, by x = ηλ and μ; below, θ at one setting.
 
     The bar of the setting reaches from the smallest curvature, 1, to the largest, κ; a thin one is at the best setting.
     """
@@ -392,16 +392,10 @@ def phases(names: Sequence[str], *, η: float, μ: float, κ: float, T: int = 40
         tuned = quadratic.best(name, κ)
         plane.plot([tuned.η, tuned.η * κ], [tuned.μ] * 2, "o-", color="#1f2328", markerfacecolor="white", linewidth=1.2)
         plane.plot(ends, [μ, μ], "o-", color="#1f2328", linewidth=3, markersize=7)
-        for x, text in ((3e-3, "creeps"), (0.3, "swings"), (4.9, "diverges")):
-            plane.text(
-                x,
-                0.06 if text == "creeps" else 0.93,
-                text,
-                fontsize=8.5,
-                rotation=90 * (text == "diverges"),
-                va="top" if text == "diverges" else "baseline",
-                ha="center" if text == "diverges" else "left",
-            )
+        plane.text(3e-3, 0.06, "creeps", fontsize=8.5)
+        plane.text(0.3, 0.93, "swings", fontsize=8.5)
+        plane.text(1.35, 0.015, "jumps →", fontsize=8.5, ha="right")
+        plane.text(4.9, 0.93, "diverges", fontsize=8.5, rotation=90, va="top", ha="center")
         plane.set(title=name, xscale="log", xlim=PHASES, ylim=(0, 1), xlabel=r"$\eta\lambda$")
         plane.grid(False)
         for label, x, dash in (("along", ends[0], "-"), ("across", ends[1], (0, (4, 2)))):
@@ -480,7 +474,29 @@ def lines(
     if level is not None:
         ax.axhline(level, color="#57606a", linewidth=0.8)
     ax.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel=ylabel)
-    ax.legend()
+    columns = min(len(by_label), max(1, 75 // (7 + max(map(len, by_label)))))
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
+    return figure
+
+
+def function_and_courses(f: Callable[[Array], Array], courses: Mapping[str, Array], *, cycle: Array) -> Picture:
+    """A function of one parameter, with the points of a cycle on it; beside it θ against the step, by class name."""
+    figure = Picture()
+    graph, trace = figure.subplots(1, 2, width_ratios=(2, 3))
+    widest = 1.15 * max(np.abs(θ).max() for θ in courses.values())
+    grid = np.linspace(-widest, widest, 400)
+    graph.plot(grid, f(grid), color="#57606a")
+    graph.plot(cycle, f(cycle), "o", color="#1f2328", markersize=6)
+    graph.set(xlabel=r"$\theta$", ylabel=r"$f(\theta)$")
+    figure.data |= {"θ": grid, "f": f(grid), "cycle θ": cycle}
+    for name, θ in courses.items():
+        trace.plot(θ, **look(name), label=name)
+        figure.data[f"{name} θ"] = θ
+    trace.axhline(0, color="#57606a", linewidth=0.8)
+    trace.set(xlabel="step", ylabel=r"$\theta$")
+    figure.legend(*trace.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    steps = np.arange(max(map(len, courses.values())), dtype=np.float64)
+    figure.alt = " ".join(_course(name, steps[: len(θ)], θ) for name, θ in courses.items())
     return figure
 
 

@@ -91,3 +91,9 @@ def kinked(θ: Array, t: int = 0) -> Array:
     """
     slope: Array = np.where(θ < 1, 25 * θ, np.where(θ < 2, θ + 24, 25 * θ - 24))
     return slope
+
+
+def kinked_loss(θ: Array) -> Array:
+    """The function whose slope is `kinked`; 0 at its minimum."""
+    loss: Array = np.where(θ < 1, 12.5 * θ**2, np.where(θ < 2, θ**2 / 2 + 24 * θ - 12, 12.5 * θ**2 - 24 * θ + 36))
+    return loss

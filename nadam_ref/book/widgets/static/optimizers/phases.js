@@ -4,13 +4,14 @@
 (function (root) {
   const { make, set, say, scale, place, regions, closed } = root.nadamDraw;
   const { open, show, superscript } = root.nadamPage;
-  const { discriminant, factor, best, course } = root.nadamQuadratic;
+  const { sum, discriminant, factor, best, course } = root.nadamQuadratic;
 
   const LEVELS = [0.5, 0.7, 0.8, 0.9], CELLS = [220, 140];
   const LEFT = 34, BELOW = 22, T = 40;
   const KAPPAS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
   const WAYS = { along: "none", across: "5 4" };
-  const kind = (name, x, mu) => (factor(name, x, mu) >= 1 ? "diverges" : discriminant(name, x, mu) < 0 ? "swings" : "creeps");
+  const real = (name, x, mu) => (sum(name, x, mu) < 0 ? "jumps" : "creeps");
+  const kind = (...at) => (factor(...at) >= 1 ? "diverges" : discriminant(...at) < 0 ? "swings" : real(...at));
   const verdict = (left) => (left >= 1 ? "never" : Math.ceil(Math.log(10) / -Math.log(left) - 1e-9));
 
   const slider = (key, letter, said, min, max, step) => `<label class="play-row"><span>${letter}</span>
@@ -28,7 +29,7 @@
       <div class="phase-controls"><div>${slider("lr", "η", "learning rate", -270, 70, 1)}${slider("mu", "μ", "momentum constant mu", 0, 0.99, 0.01)}
         ${slider("kappa", "κ", "condition number kappa", 0, KAPPAS.length - 1, 1)}</div>
       <table><thead><tr><td></td><th scope="col">along, <i>λ</i> = 1</th><th scope="col">across, <i>λ</i> = <i>κ</i></th>
-        <th scope="col">steps to a tenth</th></tr></thead><tbody>${names.map(row).join("")}</tbody></table></div>
+        <th scope="col">steps to a tenth, rounded up</th></tr></thead><tbody>${names.map(row).join("")}</tbody></table></div>
       <p class="play-said" role="status"></p>`;
   }
 
@@ -70,7 +71,11 @@
       make("path", { class: "phase-lost", d: area + drawn(plane.stable), "fill-rule": "evenodd" }, land);
       make("path", { class: "phase-swings", d: drawn(plane.swings) }, land);
       for (const region of plane.map) make("path", { class: "phase-level", d: closed(region, plane.x, plane.y) }, land);
-      const write = (x, y, text, anchor = "middle") => { make("text", { x, y, "text-anchor": anchor }, land).textContent = text; };
+      const write = (x, y, text, anchor = "middle") => {
+        const made = make("text", { x, y, "text-anchor": anchor }, land);
+        made.textContent = text;
+        return made;
+      };
       for (let k = Math.ceil(low); k <= high; k++) write(plane.x(k), height - 6, `10${superscript(k)}`);
       write(width - 4, height - 6, "ηλ", "end");
       for (const mu of [0, 0.5]) write(LEFT - 5, plane.y(mu) + 4, String(mu), "end");
@@ -81,6 +86,9 @@
       });
       write(plane.x(-2.1), plane.y(0.3), "creeps");
       write(plane.x(-0.55), plane.y(0.93), "swings");
+      write(plane.x(0.13), plane.y(0.015), "jumps →", "end");
+      const lost = [plane.x(0.7), plane.y(0.97)];
+      set(write(...lost, "diverges", "end"), { transform: `rotate(-90 ${place(...lost)})` });
       const said = { tabindex: 0, role: "button", "aria-roledescription": "bar to drag", class: "play-handle" };
       plane.handle = make("g", said, svg);
       plane.bar = ["play-grip", "phase-bar"].map((name) => make("path", { class: name }, plane.handle));
@@ -122,6 +130,7 @@
       make("path", { class: "play-grid", d: `M${LEFT} ${y(0).toFixed(1)}H${width - 4}` }, trace);
       write(LEFT - 5, y(1) + 6, "1", "end");
       write(LEFT - 5, y(0) + 4, "0", "end");
+      write(LEFT + 4, 12, "θ / θ₀", "start");
       write(width - 6, height - 6, `step ${T}`, "end");
       for (const [way, dash] of Object.entries(WAYS)) {
         const at = course(name, X[way], this.state.mu, T).map((v, t) => [x(t), Math.max(-far, Math.min(far, y(v)))]);

@@ -8,6 +8,7 @@
 
   const LEFT = 42, RIGHT = 10, BELOW = 24; // margins of the losses
   const FAR = 50; // heights of the losses: all decades of a number
+  const SNAP = 6;
   const BANDS = 9, MARKS = { path: 24, loss: 8 };
 
   const write = (parent, x, y, said, anchor = "start") => {
@@ -46,8 +47,8 @@
       set(svg, { "aria-label": `Paths over the contours of ${[written, more].filter(Boolean).join(", ")}` });
       const land = make("g", { class: "play-land", "aria-hidden": "true" }, svg);
       for (const region of this.map) make("path", { d: closed(region, this.x, this.y), "fill-rule": "evenodd" }, land);
-      for (const minimum of minima) {
-        const [a, b] = there(...minimum);
+      this.goals = minima.map((minimum) => there(...minimum));
+      for (const [a, b] of this.goals) {
         make("path", { class: "play-goal", d: `M${this.x(a) - 5} ${this.y(b)}h10m-5 -5v10` }, land);
       }
       const ticks = make("g", { "aria-hidden": "true" }, svg);
@@ -115,7 +116,9 @@
 
     axes(runs) {
       const { svg, width, height } = this.loss, [{ T, loss: [start] }] = Object.values(runs);
-      const first = Math.max(start, 1e-6), top = Math.ceil(Math.log10(first) + 0.3);
+      // a start at a minimum leaves it where there is noise
+      const highest = Math.max(...Object.values(runs).flatMap(({ loss }) => [...loss].filter(Number.isFinite)));
+      const first = Math.max(start < 1e-2 ? Math.min(highest, 100) : start, 1e-6), top = Math.ceil(Math.log10(first) + 0.3);
       let least = first;
       for (const { loss } of Object.values(runs)) for (const x of loss) if (x > 0 && x < least) least = x;
       const bottom = Math.max(Math.min(Math.floor(Math.log10(least)), top - 2), top - 20);
@@ -204,9 +207,11 @@
       return this.lx.back(event.clientX - this.loss.svg.getBoundingClientRect().left);
     }
 
+    // It snaps to the height and to the place across of a minimum.
     pointAt(event) {
       const { left, top } = this.plane.svg.getBoundingClientRect();
-      return [this.x.back(event.clientX - left), this.y.back(event.clientY - top)];
+      const near = (at, to, k) => this.goals.map((goal) => goal[k]).find((goal) => Math.abs(to(goal) - at) < SNAP) ?? to.back(at);
+      return [near(event.clientX - left, this.x, 0), near(event.clientY - top, this.y, 1)];
     }
   }
 

@@ -5,15 +5,18 @@
   // The μ with which classical momentum follows the path of each.
   const damping = { Momentum: (_x, mu) => mu, NAG: (x, mu) => mu * (1 - x) };
 
+  // The sum of the two roots.
+  const sum = (name, x, mu) => 1 + damping[name](x, mu) - x;
+
   function discriminant(name, x, mu) {
-    const damped = damping[name](x, mu), b = 1 + damped - x;
-    return b * b - 4 * damped;
+    const b = sum(name, x, mu);
+    return b * b - 4 * damping[name](x, mu);
   }
 
   // What a step leaves of the distance in the long run: the larger root, in absolute value.
   function factor(name, x, mu) {
     const damped = damping[name](x, mu), d = discriminant(name, x, mu);
-    return d < 0 ? Math.sqrt(damped) : (Math.abs(1 + damped - x) + Math.sqrt(d)) / 2;
+    return d < 0 ? Math.sqrt(damped) : (Math.abs(sum(name, x, mu)) + Math.sqrt(d)) / 2;
   }
 
   // The best settings on curvatures from 1 to kappa.
@@ -33,5 +36,5 @@
     return path;
   }
 
-  root.nadamQuadratic = { damping, discriminant, factor, best, course };
+  root.nadamQuadratic = { sum, discriminant, factor, best, course };
 })(globalThis);
