@@ -192,16 +192,11 @@ def test_the_part_of_a_gain_is_the_mean_log_ratio_at_one_rate(evidence: Evidence
 
 def test_what_is_larger_than_the_three_parts_is_named(evidence: Evidence) -> None:
     assert "Larger than any" not in text(experiment.apart(evidence))
-    ((task, arms),) = evidence.items()
-    constant = dataclasses.replace(
-        arms["Nadam-iclr"],
-        name="Nadam-constant",
-        runs={
-            seed: dataclasses.replace(r, metrics={name: x / 2 for name, x in r.metrics.items()})
-            for seed, r in arms["Nadam-iclr"].runs.items()
-        },
-    )
-    said = text(experiment.apart({task: {**arms, "Nadam-constant": constant}}))
+    records = made()
+    changes: dict[str, Any] = {"profile": "small", "protocol_sha256": records[0].spec.protocol_sha256}
+    constant = constructed.arm("word2vec", "Nadam-constant", (SEEDS * 0.49).tolist(), **changes)
+    records += [dataclasses.replace(r, provenance=records[0].provenance) for r in constant]
+    said = text(experiment.apart(gather(records, "small")))
     assert "*no schedule* (Nadam-constant against Nadam-iclr) −50.0 %" in said.partition("Larger than any")[2]
 
 

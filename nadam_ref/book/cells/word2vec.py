@@ -197,8 +197,8 @@ def _crossed(ends: Sequence[Mapping[str, float]], rates: Mapping[str, float]) ->
         return ""
     return (
         " So Nadam is ahead of Adam where words are rare, and behind where they are common. Its rate is the larger "
-        f"one, {nadam:g} against {adam:g}: rows that take only short first steps gain from that, and the others may find it "
-        "too large. One run of each cannot show that this is the reason."
+        f"one, {nadam:g} against {adam:g}: rows that take only short first steps gain from that, and for the others it "
+        "may be too large. One run of each cannot show that this is the reason."
     )
 
 
