@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import math
 import re
 import shutil
@@ -25,10 +26,11 @@ from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.published import reported
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
+from nadam_ref.experiments.verdicts import verdicts
 from nadam_ref.experiments.verdicts.arms import Evidence, gather
 from nadam_ref.experiments.verdicts.measures import rate_shares
 from nadam_ref.experiments.verdicts.report import percent
-from nadam_ref.experiments.verdicts.verdicts import Comparison
+from nadam_ref.experiments.verdicts.verdicts import Comparison, judge
 
 SEEDS = np.exp(np.random.default_rng(1).normal(0, 0.2, 10))
 GAPS = {("Adam", "Nadam"): -0.1, ("Momentum", "NAG"): 0.3, ("AdaMax", "NadaMax"): -0.2}
@@ -106,13 +108,9 @@ def text(x: Any) -> str:
 def test_a_size_without_a_pack_is_shown_as_not_run(results: Path) -> None:
     it = recorded.of("word2vec", "paper")
     assert it.evidence is None and it.records == [] and it.seeds == (0, 10)
-    assert "no result yet. Not run: `nadam-ref sweep paper --task word2vec`, about " in text(experiment.headline(it))
+    assert "no result yet. Not run: `nadam-ref sweep paper --task word2vec`, about " in text(experiment.awaited(it))
     assert "not run: `nadam-ref sweep paper" in text(experiment.made(it))
-    figure = experiment.gaps(it)
-    assert [name for name in figure.data if "mean" in name] == []  # what is printed is there, and nothing of ours
-    assert len(figure.data) == 3
-    written = [label.get_text() for label in figure.axes[0].texts]
-    assert written.count("not run") == 3
+    assert experiment.headline(it) is experiment.gaps(it) is experiment.terms(it) is experiment.names(it) is None
     for draw in (experiment.dots, experiment.learning, experiment.pairs, experiment.parts, experiment.rates):
         assert draw(it.evidence) is None
     for say in (experiment.verdict, experiment.order, experiment.at_rates, experiment.apart, experiment.certainty):
@@ -123,9 +121,9 @@ def test_while_rates_are_searched_there_is_no_result_but_a_count(results: Path) 
     pack.write(results / "word2vec-paper", [r for r in made(profile="paper") if r.spec.seed >= 1000])
     it = recorded.of("word2vec", "paper")
     assert it.evidence is None
-    assert f"{len(it.records)} of about {it.expected:,} runs are made" in text(experiment.headline(it))
+    assert f"{len(it.records)} of about {it.expected:,} runs are made" in text(experiment.awaited(it))
     minutes = recorded.MINUTES["word2vec", "paper"]
-    assert f"about {it.expected * minutes / 60:,.0f} hours on one core" in text(experiment.headline(it))
+    assert f"about {it.expected * minutes / 60:,.0f} hours on one core" in text(experiment.awaited(it))
 
 
 def test_a_sweep_that_is_partly_done_is_judged_with_the_seeds_that_all_arms_have(results: Path) -> None:
@@ -134,6 +132,7 @@ def test_a_sweep_that_is_partly_done_is_judged_with_the_seeds_that_all_arms_have
     pack.write(results / "word2vec-paper", part)
     it = recorded.of("word2vec", "paper")
     assert it.seeds == (4, 10)
+    assert experiment.awaited(it) is None
     assert "So far with 4 of 10 seeds: " in text(experiment.headline(it))
     dots = experiment.dots(it.evidence)
     assert dots is not None
@@ -187,8 +186,55 @@ def test_the_part_of_a_gain_is_the_mean_log_ratio_at_one_rate(evidence: Evidence
     assert sizes["look-ahead"] == pytest.approx(np.log(0.98))
     assert sizes["memory"] == pytest.approx(np.log(0.94 / 0.98))
     assert sizes["length"] == pytest.approx(-0.1 - np.log(0.94))
-    assert sum(sizes[part] for part in ("look-ahead", "memory", "length")) == pytest.approx(sizes["whole gain"])
+    assert sum(sizes[part] for part in ("look-ahead", "memory", "length")) == pytest.approx(sizes["whole difference"])
     assert f"look-ahead {experiment.percent(np.log(0.98))}" in text(experiment.apart(evidence))
+
+
+def test_what_is_larger_than_the_three_parts_is_named(evidence: Evidence) -> None:
+    assert "Larger than any" not in text(experiment.apart(evidence))
+    records = made()
+    changes: dict[str, Any] = {"profile": "small", "protocol_sha256": records[0].spec.protocol_sha256}
+    constant = constructed.arm("word2vec", "Nadam-constant", (SEEDS * 0.49).tolist(), **changes)
+    records += [dataclasses.replace(r, provenance=records[0].provenance) for r in constant]
+    said = text(experiment.apart(gather(records, "small")))
+    assert "*no schedule* (Nadam-constant against Nadam-iclr) −50.0 %" in said.partition("Larger than any")[2]
+
+
+def test_a_difference_that_is_reproduced_but_small_is_said_to_be(results: Path) -> None:
+    """Constructed: NAG is above momentum, against the report; Nadam as far below Adam as `factor` leaves."""
+    for factor, small in ((1.0, False), (1.09, True)):
+        records = [
+            dataclasses.replace(r, metrics={n: x * factor for n, x in r.metrics.items()})
+            if r.spec.optimizer == "Nadam" and r.spec.hyperparameters.get("dialect", "cs229") == "cs229"
+            else r
+            for r in made()
+        ]
+        pack.write(results / "word2vec-small", records)
+        it = recorded.of("word2vec", "small")
+        (v,) = (v for v in it.verdicts if v.side.first == "Nadam")
+        assert v.kind == "Reproduced" and v.side.gap is not None and recorded.small(v) == small
+        share = 100 * (GAPS["Adam", "Nadam"] + math.log(factor)) / v.side.gap
+        assert (f"the paper's sign with {share:.0f} % of its size, too small" in experiment.sentence(v)) == small
+        assert "(*reproduced*)" in experiment.sentence(v)
+        figure = experiment.gaps(it)
+        assert figure is not None
+        assert ("Reproduced, but small" in [label.get_text() for label in figure.axes[0].texts]) == small
+        against = next(experiment.sentence(v) for v in it.verdicts if v.side.first == "NAG")
+        assert "(*reversed*)" in against and "too small" not in against
+
+
+def test_every_word_beside_a_verdict_is_explained_where_it_is(evidence: Evidence) -> None:
+    source = inspect.getsource(verdicts)
+    assert {*re.findall(r'suffixes\.append\("(.+)"\)', source), "depends on the rate"} == set(experiment.TERMS)
+    said = text(experiment.terms(recorded.Recorded("word2vec", "small", made(), evidence)))
+    there = {suffix for v in judge(evidence) if v.claim.task == "word2vec" for suffix in v.suffixes}
+    assert there and set(re.findall(r"^- \*(.+)\*: ", said, re.MULTILINE)) == {x.capitalize() for x in there}
+
+
+def test_the_names_of_arms_are_explained_where_they_are(evidence: Evidence) -> None:
+    said = text(experiment.names(recorded.Recorded("word2vec", "small", [], evidence)))
+    assert "`-iclr`: a dialect" in said and "`-unit`:" in said
+    assert "-short" not in said and "-interpolated" not in said
 
 
 # ---------------------------------------------------------------- the chapters
@@ -228,7 +274,7 @@ def test_a_chapter_s_results_are_there_when_their_pack_is_and_leave_no_trace_bef
     for size in ("paper", "small"):
         drawn = {name for name, x in figures.items() if name.endswith(f"-{size}") and isinstance(x, Picture)}
         asked = {name for name in figures if name.endswith(f"-{size}")}
-        assert drawn == (asked if size == profile else {name for name in asked if "-verdict-" in name})
+        assert drawn == (asked if size == profile else set())
     for name, x in figures.items():
         assert x is None or x.alt, name
 

@@ -16,6 +16,7 @@ from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.published import reported
 from nadam_ref.experiments.runs.train import Training
 from nadam_ref.experiments.tasks import TASKS, pick
+from nadam_ref.experiments.verdicts.verdicts import confound
 from nadam_ref.rules import schedule
 
 CHAPTER = ROOT / "notebooks" / "21_word2vec.ipynb"
@@ -67,10 +68,14 @@ def test_the_picture_has_the_losses_and_the_steps_of_rows_by_frequency(trained: 
     assert figure.data["μ"][0] == pytest.approx(schedule(0.99, int(steps[1:10].double().median()), 0.004))
     words, loss = word2vec.losses(trained["Nadam"])
     assert figure.data["Nadam loss"][0] == pytest.approx(loss[(words >= 1) & (words < 10)].mean())
-    said = word2vec.said(figure).data
+    rates = {"Adam": 0.032, "Nadam": 0.032}
+    said = word2vec.said(figure, rates).data
     assert f"has had {figure.data['steps of the row'][0]:,.0f} steps" in said
     figure.data["Nadam loss"][-1] = 0.01
-    assert "Of the rarest: Nadam 0.01, " in word2vec.said(figure).data
+    assert "Of the rarest: Nadam 0.01, " in word2vec.said(figure, rates).data
+    figure.data["Nadam loss"][0] = 2 * figure.data["Adam loss"][0]
+    assert "ahead of Adam where words are rare" not in word2vec.said(figure, rates).data
+    assert "the larger one, 0.18 against 0.032" in word2vec.said(figure, rates | {"Nadam": 0.18}).data
 
 
 def test_neighbours_are_the_nearest_by_cosine(trained: dict[str, Training]) -> None:
@@ -114,6 +119,16 @@ def test_a_count_of_its_own_wants_a_larger_rate_than_a_common_one() -> None:
     arms = evidence["word2vec"]
     for name in ("Adam", "Nadam", "Nadam-iclr"):
         assert arms[f"{name}-common"].lr < arms[name].lr / 2
+
+
+def test_the_short_steps_cost_less_at_nadam_s_own_larger_rate() -> None:
+    evidence = recorded.of("word2vec", "small").evidence
+    assert evidence is not None
+    (length,) = (e for e in confound(evidence) if (e.part.method, e.part.part) == ("Nadam", "length"))
+    assert length.common is not None and length.common_lr is not None
+    assert length.common.mean is not None and length.comparison.mean is not None
+    assert 0 < length.comparison.mean < length.common.mean
+    assert evidence["word2vec"]["Nadam"].lr > length.common_lr
 
 
 def test_what_the_count_does_follows_the_pack() -> None:

@@ -27,14 +27,14 @@ from ...experiments.verdicts.arms import Arm, Evidence
 from ...experiments.verdicts.claims import claims
 from ...experiments.verdicts.measures import rate_shares
 from ...experiments.verdicts.report import momentum_words, percent, reached_momentum
-from ...experiments.verdicts.verdicts import Comparison, Effect, Verdict, compare, confound
-from ...rules import RULES, schedule
+from ...experiments.verdicts.verdicts import Comparison, Effect, Verdict, compare, confound, judge
+from ...rules import DIALECTS, RULES, schedule
 from . import recorded, show
 from .figures import Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-    *("HEADINGS", "absent", "reached"),
+    *("HEADINGS", "absent", "awaited", "names", "reached", "terms"),
     *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking", "learning"),
     *("made", "momentum", "order", "pairs", "parts", "parts_of", "price", "printed", "rates", "sentence", "verdict"),
 ]
@@ -71,6 +71,22 @@ WORDS = {
     "Inconclusive": "within the luck of the seeds",
 }
 
+#: What stands behind a verdict in its table.
+TERMS = {
+    "depends on the rate": "the verdict, or its sign, changes when one of the two methods takes the second-best of its "
+    "learning rates",
+    "edge": "a chosen rate is the smallest or the largest of those tried",
+    "approximate set-up": "the runs are not of the paper's own size or not on its data; what is compared is the "
+    "direction, and the size in percent",
+    "unresolved in print": "the two printed numbers differ by no more than their rounding",
+}
+#: What the names of arms say beside the method and its dialect.
+NAMES = {
+    "-unit": "`-unit`: the direction of the report's rule, with steps that are $\\eta$ long on a constant gradient",
+    "-short": "`-short`: the first steps as short as those of the report's rule, and nothing else of it",
+    "QHAdam": "`QHAdam`: half the gradient and half a long memory, with no look-ahead",
+}
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -98,8 +114,26 @@ def sentence(v: Verdict) -> str:
     pair = f"{v.side.first} against {v.side.second}"
     if v.comparison is None:
         return f"**{pair}**: not run."
-    more = "; it depends on the rate" if "depends on the rate" in v.suffixes else ""
-    return f"**{pair}**: {_size(v.comparison)}. That is {WORDS[v.kind]}{more} (*{v.kind.lower()}*)."
+    return f"**{pair}**: {_size(v.comparison)}. That is {_words(v)} (*{v.kind.lower()}*){_turned(v)}."
+
+
+def _words(v: Verdict) -> str:
+    """What the verdict says of the difference; of one in the paper's direction also that it is too small to matter."""
+    if not recorded.small(v):
+        return WORDS[v.kind]
+    mean = None if v.comparison is None else v.comparison.mean
+    share = "" if not (mean and v.side.gap) else f" with {100 * mean / v.side.gap:.0f} % of its size"
+    return f"the paper's sign{share}, too small to matter"
+
+
+def _turned(v: Verdict) -> str:
+    """Whether at another rate the difference clearly has the other sign, or else the verdict depends on the rate."""
+    own = None if v.comparison is None else v.comparison.mean
+    if own is not None and v.arms is not None:
+        for x, where in _compared(*v.arms, v.claim.metric):
+            if x.mean is not None and x.interval is not None and max(np.array(x.interval) * np.sign(own)) < 0:
+                return f"; at another rate the sign reverses, {percent(x.mean)} ({where})"
+    return "; it depends on the rate" if "depends on the rate" in v.suffixes else ""
 
 
 def _size(x: Comparison) -> str:
@@ -131,15 +165,67 @@ def _hours(it: Recorded) -> str:
     return f"{it.hours:,.0f} hours" if it.hours >= 1.5 else "an hour"
 
 
-def headline(it: Recorded, where: str = "") -> Markdown:
-    """The verdicts at one size as sentences, or that there is none yet. `where`: more about which runs these are."""
-    title = f"**At the size `{it.profile}`{where}**"
-    todo = lacking(it)
+def headline(it: Recorded, where: str = "") -> Markdown | None:
+    """The verdicts at one size as sentences; nothing where there is none yet. `where`: more about which runs these are.
+
+    What is not there yet is said by `awaited`, after what is.
+    """
     if it.evidence is None:
-        return _text(f"{title}: no result yet. {todo[0].upper()}{todo[1:]}.")
+        return None
+    todo = lacking(it)
     done, planned = it.seeds
     sofar = f" So far with {done} of {planned} seeds: {todo}." if todo else ""
-    return _text(f"{title}, {_length(it)}.{sofar}", "", *(f"- {sentence(v)}" for v in it.verdicts))
+    return _text(f"{_title(it, where)}, {_length(it)}.{sofar}", "", *(f"- {sentence(v)}" for v in it.verdicts))
+
+
+def awaited(it: Recorded, where: str = "") -> Markdown | None:
+    """That there is no verdict yet at this size, with what is lacking; nothing where there is one."""
+    todo = lacking(it)
+    return None if it.evidence else _text(f"{_title(it, where)}: no result yet. {todo[0].upper()}{todo[1:]}.")
+
+
+def _title(it: Recorded, where: str) -> str:
+    return f"**At the size `{it.profile}`{where}**"
+
+
+def terms(*sizes: Recorded) -> Markdown | None:
+    """What the columns of the table of verdicts are, and those of its words that are there."""
+    verdicts = [v for it in sizes if it.evidence for v in judge(it.evidence) if v.claim.task == it.task]
+    if not verdicts:
+        return None
+    family = sum(claim.primary for claim in claims())
+    lines = [
+        "*Paper*: how much lower (−) or higher (+) the first method's value is in the paper; *ours*: the same as a "
+        "mean over $n$ pairs of runs. $p$ is that of an exact test over the pairs.",
+    ]
+    if any(v.claim.primary for v in verdicts):
+        lines.append(
+            f"*Holm p* is adjusted for the {family} primary claims of this book, and their verdicts go by it. Claims "
+            "not run yet count as $p = 1$, so a verdict can only get firmer."
+        )
+    if any(len(v.claim.sides) > 1 for v in verdicts):
+        lines.append(
+            "A claim about several pairs is shown with the pair that decides it, which may be in another row as well."
+        )
+    if any(v.kind == "Inconclusive" for v in verdicts):
+        lines.append(
+            "With as many pairs as *would decide*, the difference would probably be either told from 0 or shown to be "
+            "smaller than what matters."
+        )
+    there = {suffix for v in verdicts for suffix in v.suffixes}
+    explained = (f"- *{term.capitalize()}*: {words}." for term, words in TERMS.items() if term in there)
+    return _text(" ".join(lines), "", *explained)
+
+
+def names(*sizes: Recorded) -> Markdown | None:
+    """What the names of a task's arms say beside the method; nothing where none says more."""
+    arms = {name for it in sizes if it.evidence for name in it.evidence[it.task]}
+    dialects = [f"`-{name}`" for name in DIALECTS if any(f"-{name}" in arm for arm in arms)]
+    said = [f"{', '.join(dialects)}: a dialect ({{doc}}`11_which_nadam`)"] * bool(dialects)
+    said += [words for part, words in NAMES.items() if any(part in arm for arm in arms)]
+    return (
+        _text("The names of the arms say beside the method:", "", *(f"- {words}." for words in said)) if said else None
+    )
 
 
 def absent(*sizes: Recorded) -> Markdown | None:
@@ -179,10 +265,11 @@ def order(evidence: Evidence) -> Markdown:
     means = {name: arm.mean(metric) for name, arm in arms.items()}
     ranked = sorted(means, key=lambda name: means[name])
     nine = [name for name in ranked if name in RULES]
-    best = f"The lowest mean of all {len(ranked)} arms has {ranked[0]} ({means[ranked[0]]:.4g})"
-    first = "the same" if nine[0] == ranked[0] else f"{nine[0]} ({means[nine[0]]:.4g})"
+    best = f"{ranked[0]} has the lowest mean of all {len(ranked)} arms ({means[ranked[0]]:.4g})"
+    first = "" if nine[0] == ranked[0] else f", and {nine[0]} that of the paper's {len(nine)} methods"
     places = " and ".join(f"{name} is number {nine.index(name) + 1}" for name in ("Nadam", "Adam") if name in nine)
-    return _text(f"{best}, of the {len(nine)} methods {first}. Among these {places}.")
+    value = f" ({means[nine[0]]:.4g})" if first else f", one of the paper's {len(nine)} methods"
+    return _text(f"{best}{first}{value}. Among these methods {places}.")
 
 
 @_where_run
@@ -231,22 +318,41 @@ def _compared(first: Arm, second: Arm, metric: str) -> list[tuple[Comparison, st
 @_where_run
 def apart(evidence: Evidence) -> Markdown:
     """How much of Nadam's gain is the look-ahead, how much the memory, how much the length of its steps."""
-    return _text(parts_of(evidence) or "The arms that tell memory and length apart, at a common rate, are not run yet.")
+    text = parts_of(evidence)
+    if not text:
+        return _text("The arms that tell memory and length apart, at a common rate, are not run yet.")
+    return _text(text + _larger(evidence))
+
+
+#: The parts whose factors multiply to the whole, and what is made of several of them.
+THREE = ("look-ahead", "memory", "length")
+PRODUCTS = ("whole gain", "memory and length")
+
+
+def _larger(evidence: Evidence) -> str:
+    """Which comparisons of other arms show more than any of the three parts, at one rate."""
+    sizes = {e.part.part: (e, e.common.mean) for e in confound(evidence) if e.part.method == "Nadam" and e.common}
+    most = max(abs(sizes[part][1] or 0.0) for part in THREE)
+    found = [
+        f"*{name}* ({e.part.first} against {e.part.second}) {_short(e.common)}"
+        for name, (e, mean) in sizes.items()
+        if e.common is not None and mean is not None and abs(mean) > most and name not in PRODUCTS
+    ]
+    return f" Larger than any of the three at one rate: {'; '.join(found)}." if found else ""
 
 
 def parts_of(evidence: Evidence) -> str:
     """`apart` as text; empty where the arms that tell memory and length apart were not run."""
     effects = {e.part.part: e for e in confound(evidence) if e.part.method == "Nadam" and e.common is not None}
-    wanted = ["look-ahead", "memory", "length"]
     whole = effects.get("whole gain")
-    if whole is None or whole.common is None or any(part not in effects for part in wanted):
+    if whole is None or whole.common is None or any(part not in effects for part in THREE):
         return ""
-    sizes = ", ".join(f"{part} {_effect(effects[part])}" for part in wanted)
-    clear = [part for part in wanted if _below(effects[part])]
-    helps = f"What helps beyond the luck of the seeds: {' and '.join(clear)}." if clear else "None of the three helps."
+    sizes = ", ".join(f"{part} {_effect(effects[part])}" for part in THREE)
+    clear = [part for part in THREE if _below(effects[part])]
+    helps = f"Where the interval is below 0, the part helps: {' and '.join(clear)}." if clear else "None of them helps."
     return (
         f"At one rate for all, $\\eta$ = {whole.common_lr:g}: {sizes}. "
-        f"Together that is Nadam's whole difference from Adam there, {_effect(whole)}. {helps}"
+        f"Multiplied, these are Nadam's whole difference from Adam there, {_effect(whole)}. {helps}"
     )
 
 
@@ -259,7 +365,8 @@ def at_one_rate(evidence: Evidence, method: str, *names: str) -> Markdown:
             equal = "not run" if e.common is None else f"{_short(e.common)} at η = {e.common_lr:g}"
             own = f"{_short(e.comparison)} at {_rates(*e.lr)}"
             lines.append(
-                f"- *{e.part.part}*, {e.part.first} against {e.part.second}. Own rates: {own}. One rate: {equal}."
+                f"- *{recorded.called(e.part.part)}*, {e.part.first} against {e.part.second}. "
+                f"Own rates: {own}. One rate: {equal}."
             )
     return _text(*lines)
 
@@ -272,7 +379,7 @@ def _short(x: Comparison) -> str:
 
 
 def _effect(e: Effect) -> str:
-    return "diverged" if e.common is None or e.common.mean is None else percent(e.common.mean)
+    return "diverged" if e.common is None or e.common.mean is None else _short(e.common)
 
 
 def _below(e: Effect) -> bool:
@@ -293,6 +400,9 @@ def certainty(evidence: Evidence) -> Markdown:
         text += (
             f" The least certain is {least}: it takes its rate, {arms[least].lr:g}, in {shares[least]:.0%} of draws."
         )
+    lost = {name: [f"{row.lr:g}" for row in arms[name].tuning if row.diverged] for name in RULES if name in arms}
+    gone = "; ".join(f"{name} at {', '.join(sorted(rates, key=float))}" for name, rates in lost.items() if rates)
+    text += f" The figure leaves out the rates at which runs diverged: {gone}." if gone else ""
     return _text(text.replace("%", " %"))
 
 
@@ -376,17 +486,14 @@ def printed(task: str, paper: str = "cs229") -> Markdown:
 # ---------------------------------------------------------------- figures
 
 
-def gaps(it: Recorded) -> Picture:
-    """The task's claims at one size as a forest plot, with the printed gaps; grey where they are not run yet."""
-    figure = recorded.gaps(it.verdicts, "not run")
-    done, planned = it.seeds
+def gaps(it: Recorded) -> Picture | None:
+    """The task's claims at one size as a forest plot, with the printed gaps; nothing where there is no verdict yet."""
     if it.evidence is None:
-        figure.suptitle(f"{it.profile}: {it.command}\nabout {_hours(it)} on one core", fontsize=9, color=GREY)
-    else:
-        words = [
-            f"{it.profile}: {it.records[0].spec.data}, {it.records[0].spec.steps:,} steps, {done} of {planned} seeds"
-        ]
-        figure.suptitle("\n".join([*words, momentum(it)]), fontsize=9, color=GREY)
+        return None
+    figure = recorded.gaps(it.verdicts, "not run")
+    (done, planned), spec = it.seeds, it.records[0].spec
+    words = f"{it.profile}: {spec.data}, {spec.steps:,} steps, {done} of {planned} seeds"
+    figure.suptitle("\n".join([words, momentum(it)]), fontsize=9, color=GREY)
     return figure
 
 
@@ -501,7 +608,7 @@ def parts(evidence: Evidence, method: str = "Nadam", *, own: bool = False) -> Pi
 
 
 def _part(effect: Effect, own: bool) -> Line:
-    label = f"{effect.part.part}: {effect.part.first} / {effect.part.second}"
+    label = f"{recorded.called(effect.part.part)}: {effect.part.first} / {effect.part.second}"
     if own or effect.common is None:
         return label, effect.comparison, _rates(*effect.lr)
     return label, effect.common, f"η = {effect.common_lr:g}"
@@ -527,7 +634,7 @@ def _forest(found: Sequence[Line]) -> Picture:
         ax.plot(x.interval, [y + 0.12, y + 0.12], color=ink, linewidth=5, alpha=0.45, solid_capstyle="butt")
         ax.plot(x.mean, y + 0.12, "o", color=ink)
         figure.data[f"{label} {where}"] = np.array([x.mean, *x.interval])
-    ax.axvline(0, color=GREY, linewidth=0.8)
+    recorded.zero(ax, len(found))
     ax.set_yticks([])
     ax.set_ylim(len(found) - 0.5, -0.6)
     recorded.percents(ax)

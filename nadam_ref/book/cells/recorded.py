@@ -19,14 +19,14 @@ from ...experiments.runs.record import Record
 from ...experiments.statistics.summary import MixedRunsError, RunsError
 from ...experiments.verdicts.arms import Arm, Evidence, gather
 from ...experiments.verdicts.report import TABLES, percent, reached_momentum
-from ...experiments.verdicts.verdicts import Verdict, judge
+from ...experiments.verdicts.verdicts import AS_CLAIMED, Verdict, judge
 from ...rules import RULES
 from . import show
 from .figures import Picture, look
 
 __all__ = [
-    *("PANELS", "Recorded", "evidence", "gaps", "note", "of", "panels", "percents", "primary", "runs", "table"),
-    "version",
+    *("PANELS", "Recorded", "called", "evidence", "gaps", "note", "of", "panels", "percents", "primary", "runs"),
+    *("small", "table", "version", "zero"),
 ]
 
 #: The methods of a panel, by what its rules divide by.
@@ -146,6 +146,17 @@ def note(by_task: Evidence) -> str:
     return show.provenance_note((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
+def called(part: str) -> str:
+    """A part of a gain as a page names it: the whole may be a loss."""
+    return part.replace("whole gain", "whole difference")
+
+
+def small(v: Verdict) -> bool:
+    """Whether a difference has the claimed direction and is smaller than what matters."""
+    mean = None if v.comparison is None else v.comparison.mean
+    return v.kind in AS_CLAIMED and mean is not None and abs(mean) < v.delta
+
+
 def _place(column: int, head: str) -> float:
     """Where a column is on a page: a verdict comes after what it is about, or a phone would not show it."""
     return 0.5 if head == "verdict" else column
@@ -156,7 +167,7 @@ def table(by_task: Evidence, name: str) -> Markdown:
     ((task, arms),) = by_task.items()
     content = TABLES[name](by_task)
     rows = [
-        [f"{first} *(exploratory)*" if group.about["exploratory"] else first, *rest]
+        [f"{called(first)}{' *(exploratory)*' * group.about['exploratory']}", *rest]
         for group in content.groups
         if group.about["task"] == task
         for first, *rest in group.rows
@@ -190,7 +201,7 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
         ink = look(v.side.first.partition("-")[0])["color"]  # a dialect has its method's
         ran = x is not None and x.mean is not None
         ax.text(0, y - 0.3, f"{v.side.first} / {v.side.second}", transform=labelled, fontsize=9.5)
-        said = v.kind if ran else lacking
+        said = f"{v.kind}{', but small' * small(v)}" if ran else lacking
         ax.text(1, y - 0.3, said, transform=labelled, fontsize=9.5, ha="right", color="k" if ran else "#57606a")
         if x is not None and x.mean is not None and x.interval is not None and x.prediction is not None:
             ax.plot(x.prediction, [y, y], color=ink, linewidth=1, label="one more run")
@@ -198,9 +209,11 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
             ax.plot(x.mean, y, "o", color=ink, label="ours")
             figure.data[f"{v.claim.label}: mean, interval, prediction"] = np.array([x.mean, *x.interval, *x.prediction])
         if v.side.gap is not None:
-            ax.plot(v.side.gap, y, "D", color=ink if ran else "#8c959f", markerfacecolor="none", label="as printed")
+            recalled = any(number.is_recalled for number in v.side.printed or ())
+            label = "as recalled" if recalled else "as printed"
+            ax.plot(v.side.gap, y, "D", color=ink if ran else "#8c959f", markerfacecolor="none", label=label)
             figure.data[f"{v.claim.label}: printed, δ"] = np.array([v.side.gap, v.delta])
-    ax.axvline(0, color="#57606a", linewidth=0.8)
+    zero(ax, len(verdicts))
     ax.set_yticks([])
     ax.set_ylim(len(verdicts) - 0.55, -0.75)
     ax.grid(axis="y", visible=False)
@@ -216,6 +229,13 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
     runs = [r for v in verdicts for arm in v.arms or () for r in arm.runs.values()]
     figure.note = show.provenance_note(runs, recorded=True) if runs else ""
     return figure
+
+
+def zero(ax: Axes, rows: int) -> None:
+    """Draw the line at 0 beside what is plotted in each row, and no line across the names or before them."""
+    ax.spines["left"].set_visible(False)
+    y = np.arange(rows)
+    ax.vlines(np.zeros(rows), y - 0.12, y + 0.36, color="#57606a", linewidth=0.8)
 
 
 #: Percents between two ticks, of which the smallest that leaves few ticks is taken.

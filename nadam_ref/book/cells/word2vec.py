@@ -23,7 +23,7 @@ from ...rules import RULES, schedule
 from . import show
 from .figures import PENS, Array, Picture, look, plain
 
-__all__ = ["by_frequency", "counted", "famous", "neighbours", "objective", "results", "said", "train"]
+__all__ = ["by_frequency", "counted", "famous", "neighbours", "objective", "reading", "results", "said", "train"]
 
 INK, GREY, YES, NO = "#24292f", "#57606a", "#00795A", "#C94A00"
 #: Pairs on which the loss of words is measured, in batches of so many.
@@ -33,7 +33,7 @@ EDGES = (1, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 
 
 def famous() -> Markdown:
-    """The three numbers of the report that made Nadam's name, as a sentence."""
+    """The report's most striking difference between Nadam and Adam, as a sentence."""
     table = reported("cs229", "word2vec")
     nadam, adam, rmsprop = (table[name].value for name in ("Nadam", "Adam", "RMSProp"))
     less = 100 * (1 - float(nadam) / float(adam))
@@ -177,8 +177,8 @@ def by_frequency(trained: Mapping[str, Training], *, mu: float, decay: float) ->
     return figure
 
 
-def said(figure: Picture) -> Markdown:
-    """What the picture of `by_frequency` shows, in words."""
+def said(figure: Picture, rates: Mapping[str, float]) -> Markdown:
+    """What the picture of `by_frequency` shows, in words; `rates` are those of its runs."""
     data = figure.data
     steps, mu = data["steps of the row"], data["μ"]
     ends = [{name.removesuffix(" loss"): y[at] for name, y in data.items() if name.endswith(" loss")} for at in (0, -1)]
@@ -186,7 +186,19 @@ def said(figure: Picture) -> Markdown:
     return Markdown(  # type: ignore[no-untyped-call]
         f"A row of the commonest words has had {steps[0]:,.0f} steps, and $\\mu_t$ has come to {mu[0]:.2f} there. A "
         f"row of the rarest has had {steps[-1]:,.0f}, and $\\mu_t$ is {mu[-1]:.2f}. "
-        f"Losses of the commonest, lowest first: {ranked[0]}. Of the rarest: {ranked[1]}."
+        f"Losses of the commonest, lowest first: {ranked[0]}. Of the rarest: {ranked[1]}.{_crossed(ends, rates)}"
+    )
+
+
+def _crossed(ends: Sequence[Mapping[str, float]], rates: Mapping[str, float]) -> str:
+    """What it fits with if Nadam, at the larger rate, is behind Adam on the commonest words and ahead on the rarest."""
+    (common, rare), (nadam, adam) = ends, (rates["Nadam"], rates["Adam"])
+    if not (common["Nadam"] > common["Adam"] and rare["Nadam"] < rare["Adam"] and nadam > adam):
+        return ""
+    return (
+        " So Nadam is ahead of Adam where words are rare, and behind where they are common. Its rate is the larger "
+        f"one, {nadam:g} against {adam:g}: rows that take only short first steps gain from that, and for the others it "
+        "may be too large. One run of each cannot show that this is the reason."
     )
 
 
@@ -194,6 +206,16 @@ def _row_steps(training: Training) -> torch.Tensor | None:
     """How many steps each row of the vectors has had; None where rows do not count their own."""
     steps = training.optimizer.state[training.params["embedding"]].get("step")
     return steps if isinstance(steps, torch.Tensor) and steps.dim() else None
+
+
+def reading(data: str) -> Markdown:
+    """How to read the table of neighbours."""
+    return Markdown(  # type: ignore[no-untyped-call]
+        {
+            "text8": "Do not look for sense in them: this run is short, and the report trained twenty times as long.",
+            "clusters": "In this text a word like `t1a2` has a theme (1) and an aspect (2); good neighbours share one.",
+        }[data]
+    )
 
 
 @torch.no_grad()
