@@ -13,7 +13,7 @@ import pytest
 axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python, which carries axe-core, is missing")
 
 AXE = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-DESK, PHONE, PAPER = ({"width": width, "height": 900} for width in (1280, 390, 718))  # A4 less its margins
+DESK, TABLET, PHONE, PAPER = ({"width": width, "height": 900} for width in (1280, 768, 390, 718))  # A4 less its margins
 
 #: What a page shows, as one object. `cut` are elements that reach out of the screen and not out of a box that scrolls.
 INSPECT = r"""() => {
@@ -129,6 +129,7 @@ class Seen:
     keyboard: list[str] = field(default_factory=list)
     desk: dict[str, Any] = field(default_factory=dict)
     dark: dict[str, Any] = field(default_factory=dict)
+    tablet: dict[str, Any] = field(default_factory=dict)
     phone: dict[str, Any] = field(default_factory=dict)
     folded: list[str] = field(default_factory=list)
     paper: dict[str, Any] = field(default_factory=dict)
@@ -178,6 +179,9 @@ def look(browser: Any, page: Path) -> Seen:
         settle(tab)
         seen.paper = tab.evaluate(INSPECT_PAPER)
         tab.emulate_media(media="screen")
+        tab.set_viewport_size(TABLET)
+        settle(tab)
+        seen.tablet = tab.evaluate(INSPECT)
         tab.set_viewport_size(PHONE)
         settle(tab)
         seen.folded = tab.evaluate(LISTINGS)

@@ -54,15 +54,16 @@ def test_images_are_there_and_described(book: Book) -> None:
     assert sum(len(seen.desk["drawings"]) for seen in book.values()) > 0
 
 
-@pytest.mark.parametrize("screen", ["desk", "phone"])
+@pytest.mark.parametrize("screen", ["desk", "dark", "tablet", "phone"])
 def test_nothing_reaches_out_of_the_screen(book: Book, screen: str) -> None:
     assert faults(book, lambda seen: getattr(seen, screen)["cut"]) == {}
     assert faults(book, lambda seen: getattr(seen, screen)["overflow"]) == {}
 
 
-def test_on_a_phone_no_figure_is_cut_and_no_verdict_hidden(book: Book) -> None:
-    assert faults(book, lambda seen: seen.phone["scrolling"]) == {}
-    assert faults(book, lambda seen: seen.phone["verdicts"]) == {}
+@pytest.mark.parametrize("screen", ["desk", "tablet", "phone"])
+def test_no_figure_is_cut_and_no_verdict_hidden(book: Book, screen: str) -> None:
+    assert faults(book, lambda seen: getattr(seen, screen)["scrolling"]) == {}
+    assert faults(book, lambda seen: getattr(seen, screen)["verdicts"]) == {}
 
 
 def test_on_a_phone_code_is_folded(book: Book) -> None:
