@@ -29,7 +29,7 @@
       <div class="phase-controls"><div>${slider("lr", "η", "learning rate", -270, 70, 1)}${slider("mu", "μ", "momentum constant mu", 0, 0.99, 0.01)}
         ${slider("kappa", "κ", "condition number kappa", 0, KAPPAS.length - 1, 1)}</div>
       <table><thead><tr><td></td><th scope="col">along, <i>λ</i> = 1</th><th scope="col">across, <i>λ</i> = <i>κ</i></th>
-        <th scope="col">steps to a tenth, rounded up</th></tr></thead><tbody>${names.map(row).join("")}</tbody></table></div>
+        <th scope="col">steps to a tenth,<br>rounded up</th></tr></thead><tbody>${names.map(row).join("")}</tbody></table></div>
       <p class="play-said" role="status"></p>`;
   }
 
@@ -130,7 +130,7 @@
       make("path", { class: "play-grid", d: `M${LEFT} ${y(0).toFixed(1)}H${width - 4}` }, trace);
       write(LEFT - 5, y(1) + 6, "1", "end");
       write(LEFT - 5, y(0) + 4, "0", "end");
-      write(LEFT + 4, 12, "θ / θ₀", "start");
+      write((LEFT + width) / 2, 12, "θ / θ₀", "middle");
       write(width - 6, height - 6, `step ${T}`, "end");
       for (const [way, dash] of Object.entries(WAYS)) {
         const at = course(name, X[way], this.state.mu, T).map((v, t) => [x(t), Math.max(-far, Math.min(far, y(v)))]);
