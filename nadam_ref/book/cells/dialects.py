@@ -40,7 +40,8 @@ def step_lengths(dialect: str, mu: float, steps: int) -> Array:
 
 def meanings(*names: str) -> Markdown:
     """What each dialect computes and how long its first steps are, as a list."""
-    return Markdown("\n".join(f"- `{name}`: {which.MEANING[name]}." for name in names))  # type: ignore[no-untyped-call]
+    lines = (f"- `{name}`: {DIALECTS[name].summary}, with {which.STEPS[name]}." for name in names)
+    return Markdown("\n".join(lines))  # type: ignore[no-untyped-call]
 
 
 def dips(*momenta: float, steps: int = 2000, near: float = 0.01) -> Markdown:
