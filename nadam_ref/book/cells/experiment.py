@@ -36,7 +36,7 @@ from .recorded import Recorded
 __all__ = [
     *("HEADINGS", "absent", "awaited", "names", "reached", "terms"),
     *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking", "learning"),
-    *("made", "momentum", "order", "pairs", "parts", "parts_of", "price", "printed", "rates", "sentence", "verdict"),
+    *("made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
 ]
 
 #: The headings of every such chapter, in this order; others may come between them.
@@ -61,6 +61,8 @@ PARTS = ("mean", "low", "high")
 WIDTH = 5.0
 #: How far above the best value a search for a rate is shown.
 FAR = 4.0
+#: Most points of a learning curve that are drawn, so that a page stays light; its data have all.
+DRAWN = 26
 
 #: What a verdict says of the difference, after its size.
 WORDS = {
@@ -71,7 +73,7 @@ WORDS = {
     "Inconclusive": "within the luck of the seeds",
 }
 
-#: What stands behind a verdict in its table.
+#: What follows a verdict in its table.
 TERMS = {
     "depends on the rate": "the verdict, or its sign, changes when one of the two methods takes the second-best of its "
     "learning rates",
@@ -318,7 +320,7 @@ def _compared(first: Arm, second: Arm, metric: str) -> list[tuple[Comparison, st
 @_where_run
 def apart(evidence: Evidence) -> Markdown:
     """How much of Nadam's gain is the look-ahead, how much the memory, how much the length of its steps."""
-    text = parts_of(evidence)
+    text = _parts(evidence)
     if not text:
         return _text("The arms that tell memory and length apart, at a common rate, are not run yet.")
     return _text(text + _larger(evidence))
@@ -341,7 +343,7 @@ def _larger(evidence: Evidence) -> str:
     return f" Larger than any of the three at one rate: {'; '.join(found)}." if found else ""
 
 
-def parts_of(evidence: Evidence) -> str:
+def _parts(evidence: Evidence) -> str:
     """`apart` as text; empty where the arms that tell memory and length apart were not run."""
     effects = {e.part.part: e for e in confound(evidence) if e.part.method == "Nadam" and e.common is not None}
     whole = effects.get("whole gain")
@@ -565,8 +567,9 @@ def learning(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = Non
         curves = {name: curve(arms[name].runs.values(), metric) for name in members}
         for name in sorted(members, key=lambda name: curves[name].mean[-1]):
             c, style = curves[name], _look(arms[name])
-            ax.plot(c.step, c.mean, **style, markevery=max(1, len(c.step) // 8), label=name)
-            ax.fill_between(c.step, c.low, c.high, color=style["color"], alpha=0.15, linewidth=0)
+            drawn = np.arange(len(c.step) - 1, -1, -math.ceil(len(c.step) / DRAWN))[::-1]
+            ax.plot(c.step[drawn], c.mean[drawn], **style, markevery=max(1, len(drawn) // 8), label=name)
+            ax.fill_between(c.step[drawn], c.low[drawn], c.high[drawn], color=style["color"], alpha=0.15, linewidth=0)
             finite = c.mean[np.isfinite(c.mean)]
             top = max(top, *finite[min(len(finite) - 1, math.ceil(len(finite) / 10)) :])
             bottom = min(bottom, float(c.low.min()))

@@ -46,6 +46,7 @@ MINUTES = {
     ("language_model", "paper"): 45,
     ("autoencoder", "small"): 0.41,
     ("autoencoder", "paper"): 5.4,
+    ("digits", "small"): 0.002,
 }
 
 
