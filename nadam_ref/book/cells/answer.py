@@ -26,7 +26,7 @@ TASKS = {
     "language_model": ("language model", "23_ptb"),
     "autoencoder": ("autoencoder", "24_autoencoder"),
 }
-SIZES = ("small", "paper")
+SIZES = ("paper", "small")
 NOTHING = "Nothing has been run yet."
 AT = {"small": "at the small size", "paper": "at the report's size"}
 
@@ -110,13 +110,14 @@ def advice(found: Sequence[Line]) -> str:
     if not lower:
         worse = f", and higher in {_count(len(higher))} of them" if higher else ""
         return f"In the {_experiments(len(there))} run so far, **Nadam is never clearly better than Adam**{worse}."
-    most = max(_percents(line.own) for line in lower)
-    text = f"In the {_experiments(len(there))} run so far, **Nadam's largest clear gain over Adam is {most}**"
+    most = min(lower, key=_mean)
+    gain = f"{_percents(most.own)}**, on {most.title}"
+    text = f"In the {_experiments(len(there))} run so far, **Nadam's largest clear gain over Adam is {gain}"
     text += f"; it is clearly worse in {_count(len(higher))}." if higher else "."
-    if any(map(_reverses, lower)):
+    if turned := [line.title for line in lower if _reverses(line)]:
         text += (
-            " Which of the two is better depends on the learning rate: try Nadam if you tune the rate for both, but do "
-            "not expect a gain from swapping it in at Adam's."
+            f" On {' and '.join(turned)} the learning rate decides which of the two is better: try Nadam if you tune "
+            "the rate for both, but do not expect a gain from swapping it in at Adam's."
         )
     return text
 
@@ -151,6 +152,11 @@ def _count(n: int) -> str:
     return ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")[n]
 
 
+def _mean(line: Line) -> float:
+    assert line.own is not None and line.own.mean is not None
+    return line.own.mean
+
+
 def _percents(x: Comparison | None) -> str:
     """The size of a difference, without its sign."""
     assert x is not None and x.mean is not None
@@ -172,7 +178,9 @@ def _reverses(line: Line) -> bool:
 
 def _line(line: Line) -> str:
     title, chapter = TASKS[line.it.task]
-    text = f"[{title.capitalize()}](../notebooks/{chapter}.ipynb), {AT[line.it.profile]}: {_size(line.own)}"
+    done, planned = line.it.seeds
+    so_far = "" if done == planned else f", {done} of {planned} seeds so far"
+    text = f"[{title.capitalize()}](../notebooks/{chapter}.ipynb), {AT[line.it.profile]}{so_far}: {_size(line.own)}"
     if line.common is not None and line.rate is not None:
         turns = "the sign reverses: " if _reverses(line) else ""
         text += f"; at one rate for both, η = {line.rate:g}, {turns}{_size(line.common)}"

@@ -120,10 +120,16 @@ def sentence(v: Verdict) -> str:
 
 
 def _words(v: Verdict) -> str:
-    """What the verdict says of the difference; of one in the paper's direction also that it is too small to matter."""
+    """What the verdict says of the difference; of one in the paper's direction also that it is too small to matter.
+
+    An interval may be clear of 0 where the test, which is exact, has too few pairs to say so.
+    """
+    x = v.comparison
+    if v.kind == "Inconclusive" and x is not None and x.interval is not None and x.interval[0] * x.interval[1] > 0:
+        return "too few pairs of runs to decide"
     if not recorded.small(v):
         return WORDS[v.kind]
-    mean = None if v.comparison is None else v.comparison.mean
+    mean = None if x is None else x.mean
     share = "" if not (mean and v.side.gap) else f" with {100 * mean / v.side.gap:.0f} % of its size"
     return f"the paper's sign{share}, too small to matter"
 
