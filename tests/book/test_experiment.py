@@ -332,7 +332,7 @@ def test_a_logarithmic_axis_has_some_plain_numbers_and_not_too_many(limits: tupl
 
 def test_without_any_record_there_is_no_answer(results: Path) -> None:
     found = answer.lines()
-    assert [(line.it.profile, line.it.task) for line in found[:2]] == [("small", "word2vec"), ("small", "images")]
+    assert [(line.it.profile, line.it.task) for line in found[:2]] == [("paper", "word2vec"), ("paper", "images")]
     assert len(found) == 8 and all(line.own is None for line in found)
     assert text(answer.short(found)) == "Nothing has been run yet."
     figure = answer.picture(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -46,29 +45,37 @@ def test_the_answer_is_about_what_is_recorded(lines: list[answer.Line]) -> None:
 def test_a_sign_that_reverses_at_one_rate_is_said(lines: list[answer.Line]) -> None:
     line = changed(landing.ran(lines)[0], -0.2)
     higher = line._replace(common=changed(line, math.log(1.3)).own)
-    assert answer.first([higher]).endswith(f"At one learning rate for both, the sign reverses ({line.title}: +30.0 %).")
-    assert "reverses" not in answer.first([line._replace(common=line.own)])
+    reverses = f"At one learning rate for both, the sign reverses on {line.title} (+30.0 %)"
+    assert answer.first([higher]).endswith(f"{reverses}.")
+    kept = line._replace(common=changed(line, math.log(0.9)).own)
+    assert answer.first([higher, kept]).endswith(f"{reverses}, and stays on {line.title} (−10.0 %).")
+    assert "reverses" not in answer.first([kept])
 
 
 def test_the_advice_follows_from_the_runs(lines: list[answer.Line]) -> None:
     line = landing.ran(lines)[0]._replace(common=None)
     lower, higher, unclear = (changed(line, math.log(x), s) for x, s in ((0.8, 0.01), (1.2, 0.01), (0.9, 1)))
     turned = lower._replace(common=higher.own)
-    assert "largest clear gain over Adam is 20.0 %**." in answer.advice([lower, unclear])
+    said = f"largest clear gain over Adam is 20.0 %**, on {line.title}"
+    assert said in answer.advice([lower, unclear])
+    most = changed(line, math.log(0.88))  # 12.0 %, which as text would be the smaller
+    assert "is 12.0 %**" in answer.advice([changed(line, math.log(0.95)), most])
     assert answer.advice([lower, higher]).endswith("; it is clearly worse in one.")
-    assert "do not expect a gain" in answer.advice([turned])
-    assert "do not expect a gain" not in answer.advice([lower, unclear])
+    assert "So tune the rate of both" in answer.advice([turned])
+    assert "tune" not in answer.advice([lower, unclear])
     assert "never clearly better" in answer.advice([unclear])
     assert "higher in one of them" in answer.advice([higher, unclear])
 
 
 def test_the_factors_multiply_to_the_whole(lines: list[answer.Line]) -> None:
-    found = [text for line in landing.ran(lines) if (text := answer.factors(line))]
+    found = [made for line in landing.ran(lines) if (made := answer.factors(line))]
     assert found
-    for text in found:
-        *parts, whole = (1 + float(x.replace("−", "-")) / 100 for x in re.findall(r"([+−]\d+\.\d) %(?! to|\))", text))
-        assert len(parts) == 3
-        assert math.prod(parts) == pytest.approx(whole, abs=2e-3)  # four rounded numbers
+    for made in found:
+        *parts, whole = (effect.common.mean for effect in made.values())
+        assert len(parts) == 3 and list(made)[-1] == "together"
+        assert sum(parts) == pytest.approx(whole, abs=1e-12)  # logarithms
+    rows = [row for row in str(answer.short(lines).data).splitlines() if row.startswith("| looking ahead")]
+    assert len(rows) == 1 and rows[0].count("%") == 3 * len(found)
 
 
 ROWS = [

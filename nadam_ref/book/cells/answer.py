@@ -11,7 +11,8 @@ from IPython.display import Markdown
 from ...experiments.statistics.summary import reported_metric
 from ...experiments.verdicts.claims import claims
 from ...experiments.verdicts.report import percent
-from ...experiments.verdicts.verdicts import Comparison, compare, confound
+from ...experiments.verdicts.verdicts import Comparison, Effect, compare, confound
+from ...tables import Column, Group, Table, to_markdown
 from . import recorded
 from .experiment import GREY, WIDTH
 from .figures import Picture, look
@@ -70,11 +71,12 @@ def lines(first: str = "Nadam", second: str = "Adam") -> list[Line]:
 
 # ---------------------------------------------------------------- sentences
 
-#: What each factor of Nadam's difference from Adam is, by its name among the parts.
+#: What each factor of Nadam's difference from Adam is, and their product, by the name among the parts.
 FACTORS = {
     "look-ahead": "looking ahead",
     "memory": "how long gradients are remembered",
     "length": "the length of the first steps",
+    "whole gain": "together",
 }
 
 
@@ -111,15 +113,28 @@ def advice(found: Sequence[Line]) -> str:
         worse = f", and higher in {_count(len(higher))} of them" if higher else ""
         return f"In the {_experiments(len(there))} run so far, **Nadam is never clearly better than Adam**{worse}."
     most = min(lower, key=_mean)
-    gain = f"{_percents(most.own)}**, on {most.title}"
-    text = f"In the {_experiments(len(there))} run so far, **Nadam's largest clear gain over Adam is {gain}"
+    done, planned = most.it.seeds
+    gain = f"{_percents(most.own)}**, on {most.title}" + ("" if done == planned else f" with {done} of {planned} seeds")
+    text = (
+        f"In the {_experiments(len(there))} run so far, each method at its own best rate, "
+        f"**Nadam's largest clear gain over Adam is {gain}"
+    )
     text += f"; it is clearly worse in {_count(len(higher))}." if higher else "."
-    if turned := [line.title for line in lower if _reverses(line)]:
-        text += (
-            f" On {' and '.join(turned)} the learning rate decides which of the two is better: try Nadam if you tune "
-            "the rate for both, but do not expect a gain from swapping it in at Adam's."
-        )
-    return text
+    turned = _at_one_rate(lower)
+    return f"{text}{turned} So tune the rate of both before you compare them." if turned else text
+
+
+def _at_one_rate(there: Sequence[Line]) -> str:
+    """Where one rate for both reverses the sign, and where it does not; empty where it reverses none."""
+
+    def those(reverse: bool) -> str:
+        found = [x for x in there if x.common is not None and _sign(x.common) and _reverses(x) == reverse]
+        return " and ".join(f"on {x.title} ({_size(x.common, False)})" for x in found)
+
+    if not (turned := those(True)):
+        return ""
+    kept = those(False)
+    return f" At one learning rate for both, the sign reverses {turned}{f', and stays {kept}' if kept else ''}."
 
 
 def first(found: Sequence[Line]) -> str:
@@ -133,10 +148,8 @@ def first(found: Sequence[Line]) -> str:
         0: lambda line: f"on {line.title}, the difference is within seed-to-seed variation",
     }
     said = [kinds[sign](line) for sign in kinds for line in there if _sign(line.own) == sign]
-    turned = [f"{line.title}: {_size(line.common, False)}" for line in there if _reverses(line)]
-    reverse = f" At one learning rate for both, the sign reverses ({'; '.join(turned)})." if turned else ""
     text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}.{reverse}"
+    return f"{text[0].upper()}{text[1:]}.{_at_one_rate(there)}"
 
 
 def in_words(line: Line) -> str:
@@ -196,21 +209,22 @@ def _size(x: Comparison | None, interval: bool = True) -> str:
 
 
 def _why(there: Sequence[Line]) -> list[str]:
-    """The factors of the difference, where the arms that tell them apart were run."""
-    return [text for line in there if line.it.evidence and (text := factors(line))]
+    """The factors of the difference at one rate, a column for each line whose arms tell them apart."""
+    columns = [(line, found) for line in there if (found := factors(line))]
+    if not columns:
+        return []
+    heads = [f"{line.title}, $\\eta$ = {found['together'].common_lr:g}" for line, found in columns]
+    rows = [[what, *(_size(found[what].common) for _, found in columns)] for what in columns[0][1]]
+    table = to_markdown(Table([Column("", "l"), *(Column(head, "l") for head in heads)], [Group(rows)]))
+    return ["**Why?** With one learning rate for both, the difference is a product of three factors:\n", table]
 
 
-def factors(line: Line) -> str:
-    """Nadam's difference from Adam at one rate as a product of three; empty where it was not run."""
+def factors(line: Line) -> dict[str, Effect]:
+    """Nadam's difference from Adam at one rate as three effects that multiply to the last; empty where not run."""
     effects = {e.part.part: e for e in confound(line.it.evidence or {}) if e.part.method == "Nadam" and e.common}
-    whole = effects.get("whole gain")
-    if whole is None or any(part not in effects for part in FACTORS):
-        return ""
-    sizes = [f"{what}, {_size(effects[part].common)}" for part, what in FACTORS.items()]
-    return (
-        f"**Why?** On {line.title}, with $\\eta$ = {whole.common_lr:g} for all, the difference splits into three "
-        f"factors: {'; '.join(sizes[:-1])}; and {sizes[-1]}. Multiplied they give {_size(whole.common, False)}.\n"
-    )
+    if any(part not in effects for part in FACTORS):
+        return {}
+    return {what: effects[part] for part, what in FACTORS.items()}
 
 
 def _lacking(found: Sequence[Line]) -> str:
