@@ -107,7 +107,7 @@ class Play:
 
     def cell(self, name: str, which: str) -> tuple[float, str]:
         """The factor of a direction in a phase diagram, and how θ goes."""
-        number, kind = self.box.locator(f'[data-cell="{name} {which}"]').text_content().split()
+        number, kind = self.box.locator(f'[data-cell="{name} {which}"]').text_content().split(maxsplit=1)
         return float(number), kind
 
     def worst(self, name: str) -> float:

@@ -89,7 +89,7 @@ def network() -> Markdown:
         f"with ReLU, and is trained for {steps} steps with {plan.batch} digits each. "
         f"We choose each method's learning rate on {len(seeds[0])} random seeds, by the same search for all, and show "
         f"{len(seeds[1])} other seeds. (A *seed* fixes the random start and the order of the data. The *development "
-        "loss* is that on held-out data which are used for tuning, the *test loss* that on data not used before.) "
+        "loss* is measured on held-out data used for tuning; the *test loss*, on data used for nothing else.) "
         "Where two methods are compared, the percentage is the mean over the seeds of the paired difference; it is "
         "not the ratio of the two means."
     )

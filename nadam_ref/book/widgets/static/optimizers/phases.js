@@ -11,7 +11,8 @@
   const KAPPAS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
   const WAYS = { along: "none", across: "5 4" };
   const real = (name, x, mu) => (sum(name, x, mu) < 0 ? "jumps" : "creeps");
-  const kind = (...at) => (factor(...at) >= 1 ? "diverges" : discriminant(...at) < 0 ? "swings" : real(...at));
+  const stable = (d, ...at) => (Math.abs(d) < 1e-12 ? "at the edge" : d < 0 ? "swings" : real(...at)); // 1e-12: rounding
+  const kind = (...at) => (factor(...at) >= 1 ? "diverges" : stable(discriminant(...at), ...at));
   const verdict = (left) => (left >= 1 ? "never" : Math.ceil(Math.log(10) / -Math.log(left) - 1e-9));
 
   const slider = (key, letter, said, min, max, step) => `<label class="play-row"><span>${letter}</span>
@@ -29,7 +30,7 @@
       <div class="phase-controls"><div>${slider("lr", "η", "learning rate", -270, 70, 1)}${slider("mu", "μ", "momentum constant mu", 0, 0.99, 0.01)}
         ${slider("kappa", "κ", "condition number kappa", 0, KAPPAS.length - 1, 1)}</div>
       <table><thead><tr><td></td><th scope="col">along, <i>λ</i> = 1</th><th scope="col">across, <i>λ</i> = <i>κ</i></th>
-        <th scope="col">steps to a tenth,<br>rounded up</th></tr></thead><tbody>${names.map(row).join("")}</tbody></table></div>
+        <th scope="col">steps per factor<br>of ten, rounded up</th></tr></thead><tbody>${names.map(row).join("")}</tbody></table></div>
       <p class="play-said" role="status"></p>`;
   }
 
