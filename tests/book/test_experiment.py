@@ -215,7 +215,7 @@ def test_a_difference_that_is_reproduced_but_small_is_said_to_be(results: Path) 
         assert v.kind == "Reproduced" and v.side.gap is not None and recorded.small(v) == small
         share = 100 * (GAPS["Adam", "Nadam"] + math.log(factor)) / v.side.gap
         assert (f"the paper's sign with {share:.0f} % of its size, too small" in experiment.sentence(v)) == small
-        assert "(*reproduced*)" in experiment.sentence(v)
+        assert f"(*reproduced{', but small' * small}*)" in experiment.sentence(v)
         figure = experiment.gaps(it)
         assert figure is not None
         assert ("Reproduced, but small" in [label.get_text() for label in figure.axes[0].texts]) == small
