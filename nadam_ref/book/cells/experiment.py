@@ -393,7 +393,10 @@ def _ahead(evidence: Evidence) -> str:
     if whole is None or part is None or not whole.mean or part.mean is None:
         return ""
     share = part.mean / whole.mean
-    answer = "most of it does" if share > 0.5 else "a smaller part of it does" if share > 0 else "it does not"
+    if whole.mean > 0:
+        answer = "there is no gain to explain"
+    else:
+        answer = "most of it does" if share > 0.5 else "a smaller part of it does" if share > 0 else "it does not"
     return (
         f"{_at(evidence)} and at one rate for all arms, {answer}: Nadam differs from Adam by {_short(whole)}, and the "
         f"look-ahead alone makes {_short(part)}."
