@@ -36,11 +36,11 @@ MATCH = 1e-4
 
 #: The steps of each dialect, by length.
 STEPS = {
-    "cs229": "short steps at first",
-    "iclr": "full steps at once",
-    "constant": "full steps at once",
-    "keras3": "shorter steps, for longer",
-    "choi": "long steps at first",
+    "cs229": "a full first step, then short ones",
+    "iclr": "somewhat long first steps",
+    "constant": "long first steps",
+    "keras3": "a full first step, then shorter ones, for longer",
+    "choi": "the longest first steps",
     "interpolated": "full steps at once",
 }
 #: What each verdict means for the user, before the lengths of the steps in numbers.

@@ -187,7 +187,7 @@ def test_the_part_of_a_gain_is_the_mean_log_ratio_at_one_rate(evidence: Evidence
     assert sizes["memory"] == pytest.approx(np.log(0.94 / 0.98))
     assert sizes["length"] == pytest.approx(-0.1 - np.log(0.94))
     assert sum(sizes[part] for part in ("look-ahead", "memory", "length")) == pytest.approx(sizes["whole difference"])
-    assert f"look-ahead {experiment.percent(np.log(0.98))}" in text(experiment.apart(evidence))
+    assert f"look-ahead {experiment.percent(np.log(0.98), digits=2)}" in text(experiment.apart(evidence))
 
 
 def test_what_is_larger_than_the_three_parts_is_named(evidence: Evidence) -> None:
@@ -197,7 +197,7 @@ def test_what_is_larger_than_the_three_parts_is_named(evidence: Evidence) -> Non
     constant = constructed.arm("word2vec", "Nadam-constant", (SEEDS * 0.49).tolist(), **changes)
     records += [dataclasses.replace(r, provenance=records[0].provenance) for r in constant]
     said = text(experiment.apart(gather(records, "small")))
-    assert "*no schedule* (Nadam-constant against Nadam-iclr) −50.0 %" in said.partition("Larger than any")[2]
+    assert "*no schedule* (Nadam-constant against Nadam-iclr) −50.00 %" in said.partition("Larger than any")[2]
 
 
 def test_a_difference_that_is_reproduced_but_small_is_said_to_be(results: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_difference_that_is_reproduced_but_small_is_said_to_be(results: Path) 
         assert v.kind == "Reproduced" and v.side.gap is not None and recorded.small(v) == small
         share = 100 * (GAPS["Adam", "Nadam"] + math.log(factor)) / v.side.gap
         assert (f"the paper's sign with {share:.0f} % of its size, too small" in experiment.sentence(v)) == small
-        assert "(*reproduced*)" in experiment.sentence(v)
+        assert f"(*reproduced{', but small' * small}*)" in experiment.sentence(v)
         figure = experiment.gaps(it)
         assert figure is not None
         assert ("Reproduced, but small" in [label.get_text() for label in figure.axes[0].texts]) == small

@@ -61,7 +61,7 @@ def test_every_dialect_has_its_user_and_most_have_a_use() -> None:
 
 
 def test_every_dialect_of_the_table_has_its_meaning(page: dict[str, Any]) -> None:
-    said = page["dialects"].meanings(*page["five"]).data
+    said = page["dialects"].meanings(*page["five"], mu=page["mu"]).data
     assert re.findall(r"^- `(\w+)`: .+\.$", said, re.MULTILINE) == page["five"]
 
 

@@ -15,11 +15,11 @@ from ...experiments.statistics.intervals import t_interval
 from ...experiments.verdicts.report import percent
 from ...rules import DIALECTS, RULES, scalars
 from . import show
-from .figures import Array, Picture, look, plain
+from .figures import Array, Picture, look, multipliers, plain
 
 __all__ = [
-    *("BOXES", "dips", "effects", "first_weights", "four_curves", "helps", "history", "meanings", "memory"),
-    *("step_lengths", "two_by_two", "weights"),
+    *("BOXES", "compared", "dips", "effects", "first_weights", "four_curves", "helps", "history", "meanings"),
+    *("memory", "step_lengths", "two_by_two", "weights"),
 ]
 
 #: The box of each dialect.
@@ -38,10 +38,29 @@ def step_lengths(dialect: str, mu: float, steps: int) -> Array:
     return lengths
 
 
-def meanings(*names: str) -> Markdown:
-    """What each dialect computes and how long its first steps are, as a list."""
-    lines = (f"- `{name}`: {DIALECTS[name].summary}, with {which.STEPS[name]}." for name in names)
-    return Markdown("\n".join(lines))  # type: ignore[no-untyped-call]
+def meanings(*names: str, mu: float) -> Markdown:
+    """What each dialect computes and how long its first steps are at μ, as a list."""
+    lines = (
+        f"- `{name}`: {DIALECTS[name].summary}, with {which.STEPS[name]} ({_measured(step_lengths(name, mu, 1000))})."
+        for name in names
+    )
+    return Markdown("\n".join((*lines, "", f"The lengths are those at $\\mu$ = {mu:g}.")))  # type: ignore[no-untyped-call]
+
+
+def _measured(lengths: Array) -> str:
+    """The first step and, where it is shorter than that and than η, the shortest."""
+    shortest = "" if lengths.min() > 0.99 else f", the shortest {lengths.min():.2f} η"
+    return f"the first {lengths[0]:.2f} η{shortest}"
+
+
+def compared(*names: str, mu: float, steps: int = 1000) -> Picture:
+    """The steps of the dialects on a constant gradient, narrow, with one legend inside the axes."""
+    figure = multipliers({name: step_lengths(name, mu, steps) for name in names})
+    figure.legends.clear()
+    figure.named = None
+    figure.set_size_inches(WIDTH, 3.0)
+    figure.axes[0].legend(fontsize=9, loc="upper right")
+    return figure
 
 
 def dips(*momenta: float, steps: int = 2000, near: float = 0.01) -> Markdown:

@@ -34,7 +34,7 @@ from .figures import Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-    *("HEADINGS", "absent", "awaited", "names", "reached", "terms"),
+    *("HEADINGS", "absent", "ahead", "awaited", "names", "reached", "terms"),
     *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking", "learning"),
     *("made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
 ]
@@ -108,6 +108,13 @@ def _text(*lines: str) -> Markdown:
     return Markdown("\n".join(lines))  # type: ignore[no-untyped-call]
 
 
+def _at(evidence: Evidence) -> str:
+    """The beginning of a sentence on one size: "At the small size"."""
+    ((task, arms),) = evidence.items()
+    words = recorded.size(task, next(iter(arms.values())).spec.profile)
+    return f"A{words[1:]}"
+
+
 # ---------------------------------------------------------------- sentences
 
 
@@ -116,7 +123,7 @@ def sentence(v: Verdict) -> str:
     pair = f"{v.side.first} against {v.side.second}"
     if v.comparison is None:
         return f"**{pair}**: not run."
-    return f"**{pair}**: {_size(v.comparison)}. That is {_words(v)} (*{v.kind.lower()}*){_turned(v)}."
+    return f"**{pair}**: {_size(v.comparison)}. That is {_words(v)} (*{recorded.kind(v).lower()}*){_turned(v)}."
 
 
 def _words(v: Verdict) -> str:
@@ -126,7 +133,8 @@ def _words(v: Verdict) -> str:
     """
     x = v.comparison
     if v.kind == "Inconclusive" and x is not None and x.interval is not None and x.interval[0] * x.interval[1] > 0:
-        return "too few pairs of runs to decide"
+        least = 2.0 ** (1 - x.n)
+        return f"too few pairs of runs to decide: with {x.n} the smallest possible $p$ is {least:.2g}"
     if not recorded.small(v):
         return WORDS[v.kind]
     mean = None if x is None else x.mean
@@ -148,8 +156,14 @@ def _size(x: Comparison) -> str:
     if x.mean is None or x.interval is None:
         first, second = x.diverged
         return f"of {x.n} runs each, {first} of the first and {second} of the second diverged"
-    low, high = map(percent, x.interval)
-    return f"{percent(x.mean)} (95 % interval {low} to {high}, {x.n} pairs of runs)"
+    mean, low, high = _percents(x.mean, *x.interval)
+    return f"{mean} (95 % interval {low} to {high}, {x.n} pairs of runs)"
+
+
+def _percents(mean: float, low: float, high: float) -> list[str]:
+    """A mean and the ends of its interval, with two decimals where one would make the ends the same."""
+    digits = 2 if percent(low) == percent(high) else 1
+    return [percent(x, digits=digits) for x in (mean, low, high)]
 
 
 @_where_run
@@ -209,7 +223,7 @@ def terms(*sizes: Recorded) -> Markdown | None:
     if any(v.claim.primary for v in verdicts):
         lines.append(
             f"*Holm p* is adjusted for the {family} primary claims of this book, and their verdicts go by it. Claims "
-            "not run yet count as $p = 1$, so a verdict can only get firmer."
+            "not run yet count as $p = 1$, so running the other claims can only lower a Holm $p$."
         )
     if any(len(v.claim.sides) > 1 for v in verdicts):
         lines.append(
@@ -277,7 +291,7 @@ def order(evidence: Evidence) -> Markdown:
     first = "" if nine[0] == ranked[0] else f", and {nine[0]} that of the paper's {len(nine)} methods"
     places = " and ".join(f"{name} is number {nine.index(name) + 1}" for name in ("Nadam", "Adam") if name in nine)
     value = f" ({means[nine[0]]:.4g})" if first else f", one of the paper's {len(nine)} methods"
-    return _text(f"{best}{first}{value}. Among these methods {places}.")
+    return _text(f"{_at(evidence)}, {best}{first}{value}. Among these methods {places}.")
 
 
 @_where_run
@@ -294,7 +308,7 @@ def at_rates(evidence: Evidence) -> Markdown:
         if len(found) == 1:
             end = "It was run at no other rate"
         lines.append(f"- **{first.name} against {second.name}**: {sizes}. {end}.")
-    return _text(*lines)
+    return _text(f"{_at(evidence)}:", "", *lines) if lines else _text()
 
 
 def _sides(evidence: Evidence) -> list[tuple[Arm, Arm, str]]:
@@ -328,7 +342,7 @@ def apart(evidence: Evidence) -> Markdown:
     """How much of Nadam's gain is the look-ahead, how much the memory, how much the length of its steps."""
     text = _parts(evidence)
     if not text:
-        return _text("The arms that tell memory and length apart, at a common rate, are not run yet.")
+        return _text(f"{_at(evidence)}, the arms that tell memory and length apart, at a common rate, are not run yet.")
     return _text(text + _larger(evidence))
 
 
@@ -359,8 +373,33 @@ def _parts(evidence: Evidence) -> str:
     clear = [part for part in THREE if _below(effects[part])]
     helps = f"Where the interval is below 0, the part helps: {' and '.join(clear)}." if clear else "None of them helps."
     return (
-        f"At one rate for all, $\\eta$ = {whole.common_lr:g}: {sizes}. "
+        f"{_at(evidence)} and one rate for all, $\\eta$ = {whole.common_lr:g}: {sizes}. "
         f"Multiplied, these are Nadam's whole difference from Adam there, {_effect(whole)}. {helps}"
+    )
+
+
+def ahead(*sizes: Recorded) -> Markdown | None:
+    """How much of Nadam's difference from Adam comes from looking ahead, at each size where that was run."""
+    found = [text for it in sizes if it.evidence and (text := _ahead(it.evidence))]
+    return _text("Does it come from looking ahead? " + " ".join(found)) if found else None
+
+
+def _ahead(evidence: Evidence) -> str:
+    """The look-ahead beside the whole difference, at one rate for all; empty where either was not run so."""
+    effects = {e.part.part: e for e in confound(evidence) if e.part.method == "Nadam" and e.common is not None}
+    if not {"whole gain", "look-ahead"} <= effects.keys():
+        return ""
+    whole, part = (effects[name].common for name in ("whole gain", "look-ahead"))
+    if whole is None or part is None or not whole.mean or part.mean is None:
+        return ""
+    share = part.mean / whole.mean
+    if whole.mean > 0:
+        answer = "there is no gain to explain"
+    else:
+        answer = "most of it does" if share > 0.5 else "a smaller part of it does" if share > 0 else "it does not"
+    return (
+        f"{_at(evidence)} and at one rate for all arms, {answer}: Nadam differs from Adam by {_short(whole)}, and the "
+        f"look-ahead alone makes {_short(part)}."
     )
 
 
@@ -383,7 +422,7 @@ def _short(x: Comparison) -> str:
     """A mean difference with its 95 % interval."""
     if x.mean is None or x.interval is None:
         return "{} and {} runs diverged".format(*x.diverged)
-    return "{} ({} to {})".format(percent(x.mean), *(percent(end) for end in x.interval))
+    return "{} ({} to {})".format(*_percents(x.mean, *x.interval))
 
 
 def _effect(e: Effect) -> str:
@@ -403,7 +442,10 @@ def certainty(evidence: Evidence) -> Markdown:
     sure = sum(share == 1 for share in shares.values())
     n = len(next(iter(arms.values())).chosen.runs)
     least = min(shares, key=lambda name: shares[name])
-    text = f"{sure} of {len(arms)} arms choose the same rate whichever of the {n} tuning seeds are drawn again."
+    text = (
+        f"{_at(evidence)}, {sure} of {len(arms)} arms choose the same rate "
+        f"whichever of the {n} tuning seeds are drawn again."
+    )
     if shares[least] < 1:
         text += (
             f" The least certain is {least}: it takes its rate, {arms[least].lr:g}, in {shares[least]:.0%} of draws."
@@ -656,8 +698,8 @@ def _forest(found: Sequence[Line]) -> Picture:
 def rates(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = None) -> Picture:
     """The search for each arm's rate: the mean development metric at each rate, with a bar from seed to seed.
 
-    A mark is filled as far as the bootstrap over the tuning seeds chooses that rate (`rate_shares`); the chosen rate's
-    is the large one. `names`: the arms of each panel by its title, by default the methods. A rate at which a run
+    A mark is the darker the more often the bootstrap over the tuning seeds chooses its rate (`rate_shares`); the chosen
+    rate's is the large one. `names`: the arms of each panel by its title, by default the methods. A rate at which a run
     diverged is left out.
     """
     ((task, arms),) = evidence.items()

@@ -25,8 +25,21 @@ from . import show
 from .figures import Picture, look
 
 __all__ = [
-    *("PANELS", "Recorded", "called", "evidence", "gaps", "note", "of", "panels", "percents", "primary", "runs"),
-    *("small", "table", "version", "zero"),
+    *(
+        "PANELS",
+        "Recorded",
+        "called",
+        "evidence",
+        "gaps",
+        "kind",
+        "note",
+        "of",
+        "panels",
+        "percents",
+        "primary",
+        "runs",
+    ),
+    *("size", "small", "table", "version", "zero"),
 ]
 
 #: The methods of a panel, by what its rules divide by.
@@ -147,6 +160,12 @@ def note(by_task: Evidence) -> str:
     return show.provenance_note((record for arm in arms.values() for record in arm.runs.values()), recorded=True)
 
 
+def size(task: str, profile: str) -> str:
+    """A size in words, as in "at the small size"; the autoencoder is not the report's."""
+    paper = "at the paper's size" if task == "autoencoder" else "at the report's size"
+    return paper if profile == "paper" else f"at the {profile} size"
+
+
 def called(part: str) -> str:
     """A part of a gain as a page names it: the whole may be a loss."""
     return part.replace("whole gain", "whole difference")
@@ -156,6 +175,11 @@ def small(v: Verdict) -> bool:
     """Whether a difference has the claimed direction and is smaller than what matters."""
     mean = None if v.comparison is None else v.comparison.mean
     return v.kind in AS_CLAIMED and mean is not None and abs(mean) < v.delta
+
+
+def kind(v: Verdict) -> str:
+    """The verdict as a page names it, which says of a small difference that it is one."""
+    return f"{v.kind}{', but small' * small(v)}"
 
 
 def _place(column: int, head: str) -> float:
@@ -180,7 +204,7 @@ def table(by_task: Evidence, name: str) -> Markdown:
         [[row[column] for column in order] for row in rows],
         "".join(content.align[column] for column in order),
         name=f"tab-{task.replace('_', '-')}-{name}-{profile}",
-        caption=f"{content.caption}{reached and f'; {reached}'}.",
+        caption=f"{content.caption}, {size(task, profile)}{reached and f'; {reached}'}.",
         note=note(by_task),
     )
 
@@ -202,7 +226,7 @@ def gaps(verdicts: Sequence[Verdict], lacking: str = "not run") -> Picture:
         ink = look(v.side.first.partition("-")[0])["color"]  # a dialect has its method's
         ran = x is not None and x.mean is not None
         ax.text(0, y - 0.3, f"{v.side.first} / {v.side.second}", transform=labelled, fontsize=9.5)
-        said = f"{v.kind}{', but small' * small(v)}" if ran else lacking
+        said = kind(v) if ran else lacking
         ax.text(1, y - 0.3, said, transform=labelled, fontsize=9.5, ha="right", color="k" if ran else "#57606a")
         if x is not None and x.mean is not None and x.interval is not None and x.prediction is not None:
             ax.plot(x.prediction, [y, y], color=ink, linewidth=1, label="one more run")

@@ -23,9 +23,9 @@ EXPLORATORY = "exploratory"
 # ---------------------------------------------------------------- how numbers are written
 
 
-def percent(log_gap: float, *, unit: bool = True) -> str:
+def percent(log_gap: float, *, unit: bool = True, digits: int = 1) -> str:
     """A difference of logarithms as a change in percent: log(.9) is −10.0 %."""
-    return f"{100 * math.expm1(log_gap):+.1f}{' %' if unit else ''}".replace("-", "−")
+    return f"{100 * math.expm1(log_gap):+.{digits}f}{' %' if unit else ''}".replace("-", "−")
 
 
 def _effect(x: Comparison) -> str:
@@ -308,7 +308,7 @@ def _luck_table(evidence: Evidence) -> Table:
     shares = seed_luck(evidence)
     return Table(
         name="luck",
-        caption="How often single runs would have written each sentence",
+        caption="How often one run per method would have supported each sentence",
         columns=[Column("sentence", "l", 84), Column("replays", "r", 8)],
         groups=_groups(
             evidence, ((claim.task, _part(claim), [claim.sentence, f"{100 * share:.1f} %"]) for claim, share in shares)
