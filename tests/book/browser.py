@@ -54,7 +54,7 @@ INSPECT_PAPER = """() => {
       && (e.getBoundingClientRect().right > window.innerWidth + 1
         || (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")))
       .map((e) => e.outerHTML.slice(0, 80)),
-    closed: all(".bd-article details:not(.cite, .above-input) > :not(summary)")
+    closed: all(".bd-article details:not(.cite, .above-input) > :not(summary, .cite-row)")
       .filter((e) => !e.checkVisibility({contentVisibilityAuto: true}))
       .map((e) => e.outerHTML.slice(0, 80)),
     unfolded: all(".bd-article details:is(.cite, .above-input) *").filter((e) => e.getClientRects().length

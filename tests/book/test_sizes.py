@@ -32,8 +32,8 @@ def test_the_smaller_size_is_folded_with_its_row_and_loaded_late() -> None:
     assert late == {"fig-words-dots-paper.svg": None, "fig-words-dots-small.svg": "lazy"}
 
 
-def test_a_size_alone_is_open_and_so_are_verdicts() -> None:
-    doctree = page("fig-words-dots-small", "fig-words-verdict-paper", "fig-words-verdict-small")
+def test_a_size_alone_is_open() -> None:
+    doctree = page("fig-words-dots-small", "fig-words-verdict-paper")
     before = shown(doctree)
     fold(doctree, {})
     assert shown(doctree) == before

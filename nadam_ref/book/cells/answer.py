@@ -215,7 +215,7 @@ def _why(there: Sequence[Line]) -> list[str]:
         return []
     heads = [f"{line.title}, $\\eta$ = {found['together'].common_lr:g}" for line, found in columns]
     rows = [[what, *(_size(found[what].common) for _, found in columns)] for what in columns[0][1]]
-    table = to_markdown(Table([Column("", "l"), *(Column(head, "l") for head in heads)], [Group(rows)]))
+    table = to_markdown(Table([Column("factor", "l"), *(Column(head, "l") for head in heads)], [Group(rows)]))
     return ["**Why?** With one learning rate for both, the difference is a product of three factors:\n", table]
 
 

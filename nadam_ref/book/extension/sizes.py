@@ -1,7 +1,6 @@
 """Experiments at two sizes: where a figure is there at the papers' size, the same one at a smaller size is folded.
 
-So a chapter is as long, and as heavy to load, as with one size. What is folded is loaded when it is
-opened. The verdicts stay open.
+So a chapter is as long, and as heavy to load, as with one size. What is folded is loaded when it is opened.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ def fold(doctree: nodes.document, numbers: dict[str, tuple[int, ...]]) -> None:
     figures = {name: node for node in doctree.findall(nodes.figure) for name in node.get("names", [])}
     for name, figure in figures.items():
         stem = name.removesuffix(SMALL)
-        if stem == name or stem.endswith("-verdict") or stem + LARGE not in figures:
+        if stem == name or stem + LARGE not in figures:
             continue
         for image in figure.findall(nodes.image):
             image["loading"] = "lazy"
