@@ -241,11 +241,11 @@ def test_the_start_follows_a_finger(visit: Open) -> None:
     page.widget.locator(".play-plane").scroll_into_view_if_needed()
     x, y = page.centre()
     touch = page.tab.context.new_cdp_session(page.tab)
-    for kind, dx in (("touchStart", 0), ("touchMove", 25), ("touchMove", 50)):
+    for kind, dx in (("touchStart", 0), ("touchMove", 15), ("touchMove", 30)):
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x + dx, "y": y + dx}]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.settle()
-    assert page.centre() == pytest.approx((x + 50, y + 50), abs=2)
+    assert page.centre() == pytest.approx((x + 30, y + 30), abs=2)
 
 
 def test_the_start_follows_the_arrow_keys(visit: Open) -> None:
