@@ -34,6 +34,7 @@ class Play:
         shown = slider.locator("+ output")
         slider.focus()
         slider.press("Home")
+        self.settle()
         for _ in range(500):
             if float(shown.text_content()) >= value:
                 break
