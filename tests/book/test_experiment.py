@@ -200,16 +200,20 @@ def test_what_is_larger_than_the_three_parts_is_named(evidence: Evidence) -> Non
     assert "*no schedule* (Nadam-constant against Nadam-iclr) −50.00 %" in said.partition("Larger than any")[2]
 
 
+def with_nadam(factor: float) -> list[Record]:
+    """The constructed records, with the metrics of the report's Nadam multiplied by a factor."""
+    return [
+        dataclasses.replace(r, metrics={n: x * factor for n, x in r.metrics.items()})
+        if r.spec.optimizer == "Nadam" and r.spec.hyperparameters.get("dialect", "cs229") == "cs229"
+        else r
+        for r in made()
+    ]
+
+
 def test_a_difference_that_is_reproduced_but_small_is_said_to_be(results: Path) -> None:
     """Constructed: NAG is above momentum, against the report; Nadam as far below Adam as `factor` leaves."""
     for factor, small in ((1.0, False), (1.09, True)):
-        records = [
-            dataclasses.replace(r, metrics={n: x * factor for n, x in r.metrics.items()})
-            if r.spec.optimizer == "Nadam" and r.spec.hyperparameters.get("dialect", "cs229") == "cs229"
-            else r
-            for r in made()
-        ]
-        pack.write(results / "word2vec-small", records)
+        pack.write(results / "word2vec-small", with_nadam(factor))
         it = recorded.of("word2vec", "small")
         (v,) = (v for v in it.verdicts if v.side.first == "Nadam")
         assert v.kind == "Reproduced" and v.side.gap is not None and recorded.small(v) == small
@@ -342,13 +346,7 @@ def test_without_any_record_there_is_no_answer(results: Path) -> None:
 
 def test_the_answer_is_that_of_the_records(results: Path) -> None:
     for factor, ends, words in ((1.0, "largest clear gain", "lower"), (1.4, "never clearly better", "higher in one")):
-        records = [
-            dataclasses.replace(r, metrics={n: x * factor for n, x in r.metrics.items()})
-            if r.spec.optimizer == "Nadam" and r.spec.hyperparameters.get("dialect", "cs229") == "cs229"
-            else r
-            for r in made()
-        ]
-        pack.write(results / "word2vec-small", records)
+        pack.write(results / "word2vec-small", with_nadam(factor))
         found = answer.lines()
         said, figure = text(answer.short(found)), answer.picture(found)
         gap = GAPS["Adam", "Nadam"] + math.log(factor)

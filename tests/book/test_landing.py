@@ -91,7 +91,7 @@ def test_what_the_two_by_two_says(lines: list[answer.Line]) -> None:
     assert said == (
         "Here looking ahead has no measurable effect, and the schedule changes the test loss by −27 to −28 % (5 seeds)."
     )
-    assert landing.schedule_first([], ROWS).endswith("by −27 to −28 % in a small network.")
+    assert landing.schedule_first([], ROWS).endswith("the look-ahead: it changes the loss by −27 to −28 %.")
     swapped = [ROWS[0], [*ROWS[1][:3], "−27.1 % (−31.5 to −22.5)"], [*ROWS[2][:3], "−27.2 % (−34.9 to −19.6)"], ROWS[3]]
     swapped[3] = ["effect", "+1.0 % (−4.1 to +6.3)", "−0.5 % (−3.3 to +3.8)", ""]
     assert landing.two_by_two([], swapped, "5 seeds").startswith(
@@ -105,8 +105,17 @@ def test_the_schedule_s_effect_elsewhere_is_that_of_the_runs(lines: list[answer.
     arms = words.it.evidence["word2vec"]
     means = [np.mean(np.log(arms[name].common.values("test_loss"))) for name in ("Nadam-iclr", "Nadam-constant")]
     size = f"{100 * math.expm1(means[0] - means[1]):+.1f} %".replace("-", "−")
-    assert f"on {words.title} the schedule changes the loss by {size}" in landing.two_by_two([words], ROWS, "5 seeds")
-    assert f" and by {size} on {words.title}." in landing.schedule_first([words], ROWS)
+    said = f"n {words.title} it changes the loss by {size}"
+    assert f"at one rate for both: o{said}." in landing.two_by_two([words], ROWS, "5 seeds")
+    assert landing.schedule_first([words], ROWS).endswith(f" O{said}.")
+
+
+def test_a_schedule_without_a_clear_effect_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = (line for line in fact_tables.lines() if line.it.task == "word2vec" and line.it.profile == "small")
+    unclear = Comparison(np.linspace(-1, 1, 10), diverged=(0, 0))
+    (effect,) = (e for e in landing.effects(line.it.evidence).values() if e.part.part == "no schedule")
+    monkeypatch.setattr(landing, "effects", lambda _: {"no schedule": dataclasses.replace(effect, common=unclear)})
+    assert landing.schedule_first([line], ROWS).endswith(f"On {line.title} it has no measurable effect.")
 
 
 def test_other_runs_give_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from chapters import prose
 from test_widget import node
 
 from nadam_ref import paper
@@ -107,3 +109,8 @@ def test_the_page_computes_the_same_bits() -> None:
         closed = [quadratic.factor(name, x, μ), quadratic.discriminant(name, x, μ)]
         wanted = [*closed, *quadratic.best(name, 1 + 100 * x)[:2], *quadratic.course(name, x, μ, 40)]
         np.testing.assert_array_equal(np.frombuffer(bytes.fromhex(found)), wanted, err_msg=f"{name} {x} {μ}")
+
+
+def test_the_steps_to_a_tenth_along_the_floor_are_those_of_the_first_chapter() -> None:
+    (said,) = re.findall(r"even at 0\.1 it takes (\d+) steps to get within a tenth", prose("01_gradient_descent"))
+    assert 0.9 ** int(said) <= 0.1 < 0.9 ** (int(said) - 1)

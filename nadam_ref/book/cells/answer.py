@@ -11,10 +11,10 @@ from IPython.display import Markdown
 from ...experiments.statistics.summary import reported_metric
 from ...experiments.verdicts.claims import claims
 from ...experiments.verdicts.report import percent
-from ...experiments.verdicts.verdicts import Comparison, Effect, compare, confound
+from ...experiments.verdicts.verdicts import Comparison, Effect, compare
 from ...tables import Column, Group, Table, to_markdown
-from . import recorded
-from .experiment import GREY, WIDTH
+from . import recorded, show
+from .experiment import GREY, WIDTH, effects
 from .figures import Picture, look
 from .recorded import Recorded
 
@@ -29,7 +29,6 @@ TASKS = {
 }
 SIZES = ("paper", "small")
 NOTHING = "Nothing has been run yet."
-AT = {"small": "at the small size", "paper": "at the report's size"}
 
 
 class Line(NamedTuple):
@@ -162,7 +161,7 @@ def _experiments(n: int) -> str:
 
 
 def _count(n: int) -> str:
-    return ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")[n]
+    return show.NUMBERS[n]
 
 
 def _mean(line: Line) -> float:
@@ -193,7 +192,8 @@ def _line(line: Line) -> str:
     title, chapter = TASKS[line.it.task]
     done, planned = line.it.seeds
     so_far = "" if done == planned else f", {done} of {planned} seeds so far"
-    text = f"[{title.capitalize()}](../notebooks/{chapter}.ipynb), {AT[line.it.profile]}{so_far}: {_size(line.own)}"
+    where = f"[{title.capitalize()}](../notebooks/{chapter}.ipynb), {recorded.size(line.it.task, line.it.profile)}"
+    text = f"{where}{so_far}: {_size(line.own)}"
     if line.common is not None and line.rate is not None:
         turns = "the sign reverses: " if _reverses(line) else ""
         text += f"; at one rate for both, η = {line.rate:g}, {turns}{_size(line.common)}"
@@ -221,15 +221,15 @@ def _why(there: Sequence[Line]) -> list[str]:
 
 def factors(line: Line) -> dict[str, Effect]:
     """Nadam's difference from Adam at one rate as three effects that multiply to the last; empty where not run."""
-    effects = {e.part.part: e for e in confound(line.it.evidence or {}) if e.part.method == "Nadam" and e.common}
-    if any(part not in effects for part in FACTORS):
-        return {}
-    return {what: effects[part] for part, what in FACTORS.items()}
+    found = effects(line.it.evidence or {})
+    return {what: found[part] for part, what in FACTORS.items()} if found.keys() >= FACTORS.keys() else {}
 
 
 def _lacking(found: Sequence[Line]) -> str:
-    names = {size: [TASKS[x.it.task][0] for x in found if x.own is None and x.it.profile == size] for size in SIZES}
-    there = [f"{AT[size]}, {' and '.join(filter(None, [', '.join(x[:-1]), x[-1]]))}" for size, x in names.items() if x]
+    names: dict[str, list[str]] = {}
+    for line in (line for line in found if line.own is None):
+        names.setdefault(recorded.size(line.it.task, line.it.profile), []).append(TASKS[line.it.task][0])
+    there = [f"{size}, {' and '.join(filter(None, [', '.join(x[:-1]), x[-1]]))}" for size, x in names.items()]
     return f"Not run, or not far enough to judge: {'; '.join(there)}." if there else ""
 
 

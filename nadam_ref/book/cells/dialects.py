@@ -15,10 +15,10 @@ from ...experiments.statistics.intervals import t_interval
 from ...experiments.verdicts.report import percent
 from ...rules import DIALECTS, RULES, scalars
 from . import show
-from .figures import Array, Picture, look, multipliers, plain
+from .figures import Array, Picture, look, plain
 
 __all__ = [
-    *("BOXES", "compared", "dips", "effects", "first_weights", "four_curves", "helps", "history", "meanings"),
+    *("BOXES", "dips", "effects", "first_weights", "four_curves", "helps", "history", "meanings"),
     *("memory", "step_lengths", "two_by_two", "weights"),
 ]
 
@@ -51,16 +51,6 @@ def _measured(lengths: Array) -> str:
     """The first step and, where it is shorter than that and than η, the shortest."""
     shortest = "" if lengths.min() > 0.99 else f", the shortest {lengths.min():.2f} η"
     return f"the first {lengths[0]:.2f} η{shortest}"
-
-
-def compared(*names: str, mu: float, steps: int = 1000) -> Picture:
-    """The steps of the dialects on a constant gradient, narrow, with one legend inside the axes."""
-    figure = multipliers({name: step_lengths(name, mu, steps) for name in names})
-    figure.legends.clear()
-    figure.named = None
-    figure.set_size_inches(WIDTH, 3.0)
-    figure.axes[0].legend(fontsize=9, loc="upper right")
-    return figure
 
 
 def dips(*momenta: float, steps: int = 2000, near: float = 0.01) -> Markdown:

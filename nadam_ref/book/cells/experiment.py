@@ -34,7 +34,7 @@ from .figures import Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
-    *("HEADINGS", "absent", "ahead", "awaited", "names", "reached", "terms"),
+    *("HEADINGS", "absent", "ahead", "awaited", "effects", "names", "reached", "terms"),
     *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking", "learning"),
     *("made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
 ]
@@ -231,7 +231,7 @@ def terms(*sizes: Recorded) -> Markdown | None:
         )
     if any(v.kind == "Inconclusive" for v in verdicts):
         lines.append(
-            "With as many pairs as *would decide*, the difference would probably be either told from 0 or shown to be "
+            "With as many pairs as *would decide*, the difference would probably be either clear of 0 or shown to be "
             "smaller than what matters."
         )
     there = {suffix for v in verdicts for suffix in v.suffixes}
@@ -351,26 +351,31 @@ THREE = ("look-ahead", "memory", "length")
 PRODUCTS = ("whole gain", "memory and length")
 
 
+def effects(evidence: Evidence, method: str = "Nadam") -> dict[str, Effect]:
+    """The parts of a method's gain that were run at one rate for both arms, by name."""
+    return {e.part.part: e for e in confound(evidence) if e.part.method == method and e.common is not None}
+
+
 def _larger(evidence: Evidence) -> str:
     """Which comparisons of other arms show more than any of the three parts, at one rate."""
-    sizes = {e.part.part: (e, e.common.mean) for e in confound(evidence) if e.part.method == "Nadam" and e.common}
-    most = max(abs(sizes[part][1] or 0.0) for part in THREE)
+    means = {name: (e.common and e.common.mean) or 0.0 for name, e in effects(evidence).items()}
+    most = max(abs(means[part]) for part in THREE)
     found = [
-        f"*{name}* ({e.part.first} against {e.part.second}) {_short(e.common)}"
-        for name, (e, mean) in sizes.items()
-        if e.common is not None and mean is not None and abs(mean) > most and name not in PRODUCTS
+        f"*{name}* ({e.part.first} against {e.part.second}) {_effect(e)}"
+        for name, e in effects(evidence).items()
+        if abs(means[name]) > most and name not in PRODUCTS
     ]
     return f" Larger than any of the three at one rate: {'; '.join(found)}." if found else ""
 
 
 def _parts(evidence: Evidence) -> str:
     """`apart` as text; empty where the arms that tell memory and length apart were not run."""
-    effects = {e.part.part: e for e in confound(evidence) if e.part.method == "Nadam" and e.common is not None}
-    whole = effects.get("whole gain")
-    if whole is None or whole.common is None or any(part not in effects for part in THREE):
+    found = effects(evidence)
+    if not {"whole gain", *THREE} <= found.keys():
         return ""
-    sizes = ", ".join(f"{part} {_effect(effects[part])}" for part in THREE)
-    clear = [part for part in THREE if _below(effects[part])]
+    whole = found["whole gain"]
+    sizes = ", ".join(f"{part} {_effect(found[part])}" for part in THREE)
+    clear = [part for part in THREE if _below(found[part])]
     helps = f"Where the interval is below 0, the part helps: {' and '.join(clear)}." if clear else "None of them helps."
     return (
         f"{_at(evidence)} and one rate for all, $\\eta$ = {whole.common_lr:g}: {sizes}. "
@@ -386,10 +391,10 @@ def ahead(*sizes: Recorded) -> Markdown | None:
 
 def _ahead(evidence: Evidence) -> str:
     """The look-ahead beside the whole difference, at one rate for all; empty where either was not run so."""
-    effects = {e.part.part: e for e in confound(evidence) if e.part.method == "Nadam" and e.common is not None}
-    if not {"whole gain", "look-ahead"} <= effects.keys():
+    found = effects(evidence)
+    if not {"whole gain", "look-ahead"} <= found.keys():
         return ""
-    whole, part = (effects[name].common for name in ("whole gain", "look-ahead"))
+    whole, part = (found[name].common for name in ("whole gain", "look-ahead"))
     if whole is None or part is None or not whole.mean or part.mean is None:
         return ""
     share = part.mean / whole.mean

@@ -456,12 +456,14 @@ def lines(
     yscale: str = "linear",
     level: float | None = None,
     marks: int = 9,
+    width: float = 7.0,
 ) -> Picture:
     """Lines (x, y) by label in one panel, each with a marker of its own; `level` draws a thin line to compare with.
 
-    `marks`: how many markers a line has. A label that is the name of a class or a dialect takes its look.
+    `marks`: how many markers a line has. A label that is the name of a class or a dialect takes its look. `width`: of
+    the figure, in inches.
     """
-    figure = Picture()
+    figure = Picture(figsize=(width, 3.6))
     ax = figure.subplots()
     for i, (label, (x, y)) in enumerate(by_label.items()):
         style = _style(i, label)
@@ -474,7 +476,7 @@ def lines(
     if level is not None:
         ax.axhline(level, color="#57606a", linewidth=0.8)
     ax.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel=ylabel)
-    columns = min(len(by_label), max(1, 75 // (7 + max(map(len, by_label)))))
+    columns = min(len(by_label), max(1, int(10.7 * width) // (7 + max(map(len, by_label)))))  # letters of a line
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     return figure
 
@@ -500,14 +502,18 @@ def function_and_courses(f: Callable[[Array], Array], courses: Mapping[str, Arra
     return figure
 
 
-def multipliers(by_label: Mapping[str, Array]) -> Picture:
-    """The step on a constant gradient in units of η, `[T]` by label, against the step number from 1."""
+def multipliers(by_label: Mapping[str, Array], *, width: float = 7.0) -> Picture:
+    """The step on a constant gradient in units of η, `[T]` by label, against the step number from 1.
+
+    `width`: of the figure, in inches.
+    """
     figure = lines(
         {label: (np.arange(1.0, len(y) + 1), y) for label, y in by_label.items()},
         xlabel="step t",
         ylabel="step / η on a constant gradient",
         xscale="log",
         level=1.0,
+        width=width,
     )
     figure.axes[0].set_ylim(0, None)
     return figure

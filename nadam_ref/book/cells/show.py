@@ -16,7 +16,10 @@ from ..cargo import CARGO
 if TYPE_CHECKING:
     from ...experiments.runs.record import Record
 
-__all__ = ["provenance_note", "source", "table"]
+__all__ = ["NUMBERS", "provenance_note", "source", "table"]
+
+#: Small whole numbers as words.
+NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def source(*objects: Callable[..., Any] | type) -> Markdown:

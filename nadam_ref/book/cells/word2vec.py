@@ -208,14 +208,14 @@ def _row_steps(training: Training) -> torch.Tensor | None:
     return steps if isinstance(steps, torch.Tensor) and steps.dim() else None
 
 
-def reading(data: str) -> Markdown:
-    """How to read the table of neighbours."""
-    return Markdown(  # type: ignore[no-untyped-call]
-        {
-            "text8": "Do not look for sense in them: this run is short, and the report trained twenty times as long.",
-            "clusters": "In this text a word like `t1a2` has a theme (1) and an aspect (2); good neighbours share one.",
-        }[data]
-    )
+def reading(data: str, steps: int) -> Markdown:
+    """How to read the table of neighbours after a run of so many steps."""
+    if data == "clusters":
+        text = "In this text a word like `t1a2` has a theme (1) and an aspect (2); good neighbours share one."
+    else:
+        longer = load().task("word2vec").profile("paper").data["text8"].steps / steps
+        text = f"Do not look for sense in them: this run is short, and the report trained {longer:.0f} times as long."
+    return Markdown(text)  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

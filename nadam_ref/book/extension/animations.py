@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
+from PIL import Image
 
 from ... import paper
 from ...rules import DIALECTS, RULES
@@ -91,8 +92,6 @@ class Scene:
 
     def gif(self, credit: str) -> bytes:
         """The scene as GIF, with who made it as its comment. What stays is drawn once."""
-        from PIL import Image  # which matplotlib brings along
-
         figure, before = self.picture, (self.picture.dpi, self.picture.get_facecolor())
         self._animate(True)
         figure.set_dpi(DPI)

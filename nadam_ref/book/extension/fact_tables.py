@@ -45,7 +45,6 @@ REPORTED = ("word2vec", REPORT, "language_model")
 DATA_NOTE = "From the package's own data"
 TEST_NOTE = f"From {equations.TESTS}"
 PRIMARY = [claim for claim in claims.claims() if claim.primary]
-WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def _words(name: str) -> str:
@@ -405,8 +404,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "delta_loss": lambda: f"{claims.verdict_rules().least['loss']:g}",
     "delta_perplexity": lambda: f"{claims.verdict_rules().least['perplexity']:g}",
     "title_most": lambda: str(claims.verdict_rules().most),
-    "family": lambda: WORDS[len(PRIMARY)],
-    "against": lambda: WORDS[sum(claim.sides[0].direction > 0 for claim in PRIMARY)],
+    "family": lambda: show.NUMBERS[len(PRIMARY)],
+    "against": lambda: show.NUMBERS[sum(claim.sides[0].direction > 0 for claim in PRIMARY)],
     "n_images": lambda: str(TRIED),
     "n": lambda: str(UNTRIED),
     "pilot": lambda: f"{PILOT:g}",
@@ -434,7 +433,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "warm_up_over": lambda: str(_within(paper.nadam)),
     "iclr_first": lambda: f"{_unit_steps(paper.nadam_iclr)[0]:.3f}",
     "iclr_over": lambda: str(_within(paper.nadam_iclr)),
-    "nadams": lambda: WORDS[len(landing.NADAMS)],
-    "rules": lambda: WORDS[len(RULES)],
+    "nadams": lambda: show.NUMBERS[len(landing.NADAMS)],
+    "rules": lambda: show.NUMBERS[len(RULES)],
     "last_index": lambda: f"{_last_index():.2%}".replace("%", " %"),
 }

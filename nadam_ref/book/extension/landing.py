@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from nadam_ref import __version__, rules
 
 from ...experiments.verdicts.report import percent
-from ...experiments.verdicts.verdicts import Comparison, confound
+from ...experiments.verdicts.verdicts import Comparison
 from .. import find_root
 from ..cells import answer, dialects, recorded
 from ..cells.answer import Line, ran
-from ..cells.experiment import GREY
+from ..cells.experiment import GREY, effects
 from ..cells.figures import Picture, look, plain
 from . import citation
 from .numbers import number
@@ -89,15 +89,22 @@ def rule_map(by_name: Mapping[str, rules.Rule] = rules.RULES) -> str:
 
 
 def schedule_first(found: Sequence[Line], rows: Sequence[Sequence[str]]) -> str:
-    """That the schedule of μ moves the loss more than the look-ahead, if it does: in the network, and where it was run.
+    """That the schedule of μ moves the network's loss more than the look-ahead, if so; and what it does elsewhere.
 
     `rows` are of the chapter's table of schedule and look-ahead.
     """
     network, ahead = (_changes(rows, part) for part in ("schedule", "look-ahead"))
     if min(abs(x) for x, *_ in network) <= max(abs(x) for x, *_ in ahead):
         return ""
-    sizes = [f"{_range(network)} in a small network", *(f"{_size(x)} on {line.title}" for line, x in _scheduled(found))]
-    return f"The schedule of $\\mu$ matters more than the look-ahead: it changes the loss by {' and by '.join(sizes)}."
+    text = "In a small network the schedule of $\\mu$ matters more than the look-ahead: "
+    text += f"it changes the loss by {_range(network)}."
+    elsewhere = _elsewhere(found)
+    return f"{text} {elsewhere[0].upper()}{elsewhere[1:]}." if elsewhere else text
+
+
+def _elsewhere(found: Sequence[Line]) -> str:
+    """What the schedule does where it was run with seeds and at one rate, clear or not; empty where it was not run."""
+    return "; ".join(f"on {line.title} it {_size(x)}" for line, x in _scheduled(found))
 
 
 def two_by_two(found: Sequence[Line], rows: Sequence[Sequence[str]], note: str) -> str:
@@ -111,31 +118,25 @@ def two_by_two(found: Sequence[Line], rows: Sequence[Sequence[str]], note: str) 
         )
     seeds = re.search(r"(\d+) seeds", note)
     text = f"Here {said[0]}, and {said[1]} ({seeds[1] if seeds else '?'} seeds)."
-    signs = {x > 0 for x, *_ in _changes(rows, "schedule")}
-    other = [f"on {line.title} the schedule changes the loss by {_size(x)}" for line, x in _scheduled(found)]
-    if other:
-        same = all({x.mean is not None and x.mean < 0} == signs for _, x in _scheduled(found))
-        text += (
-            f" {'Elsewhere too' if same else 'That is not so everywhere'}: {', '.join(other)}, at one rate for both."
-        )
-    return text
+    elsewhere = _elsewhere(found)
+    return f"{text} The schedule elsewhere, at one rate for both: {elsewhere}." if elsewhere else text
 
 
 def _scheduled(found: Sequence[Line]) -> list[tuple[Line, Comparison]]:
-    """Tasks on which the look-ahead without a schedule and with it differ clearly, at one rate; the latter first."""
-    pairs = []
-    for line in ran(found):
-        for e in confound(line.it.evidence or {}):
-            if (e.part.method, e.part.part) == ("Nadam", "no schedule") and e.common and e.common.interval:
-                low, high = e.common.interval
-                pairs += [(line, e.common)] if low > 0 or high < 0 else []
-    return pairs
+    """The look-ahead without a schedule beside that with it, on each task that has both at one rate."""
+    return [
+        (line, e.common)
+        for line in ran(found)
+        for e in effects(line.it.evidence or {}).values()
+        if e.part.part == "no schedule" and e.common and e.common.interval
+    ]
 
 
 def _size(x: Comparison) -> str:
-    """How much the schedule changes the loss, where `x` is what its absence does."""
-    assert x.mean is not None
-    return percent(-x.mean)
+    """What the schedule does to the loss, where `x` is what its absence does."""
+    assert x.mean is not None and x.interval is not None
+    low, high = x.interval
+    return f"changes the loss by {percent(-x.mean)}" if low > 0 or high < 0 else "has no measurable effect"
 
 
 def _changes(rows: Sequence[Sequence[str]], part: str) -> list[tuple[float, float, float]]:
