@@ -32,7 +32,7 @@ from nadam_ref.rules import RULES
 from ..cells import answer, bricks, show
 from ..cells.figures import Picture
 from ..fingerprints import sha256
-from . import equations, landing
+from . import choice, equations, landing
 
 #: The sizes a reader may run; `smoke` is for the tests alone.
 PROFILES = ("live", "small", "paper")
@@ -132,10 +132,11 @@ def _arm(name: str, arm: ArmPlan, row_lazy: bool) -> list[str]:
 
 
 def _rates() -> Markdown:
-    """The rate at which each family's search begins, for each task; those of `live` are the same for all tasks."""
+    """The rate at which each family's search begins, for each task; in `live` they are the language model's own."""
     begins = {_words(name): task.middle for name, task in load().tasks.items()}
     families = list(begins[_words(REPORT)])
-    begins["all, in `live`"] = profile_of(REPORT, "live").middle
+    begins["language model, in `live`"] = profile_of("language_model", "live").middle
+    begins["the others, in `live`"] = profile_of(REPORT, "live").middle
     rows = [[name, *(_rate(at[x]) if x in at else "" for x in families)] for name, at in begins.items()]
     return _table(["task", *families], rows, "l" * (1 + len(families)), "rates", "Where the search begins.")
 
@@ -349,6 +350,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "status": lambda: landing.status(lines()),
     "answer-first": lambda: answer.first(lines()),
     "answer": lambda: str(answer.short(lines()).data),
+    "choice": lambda: choice.table(choice.recommended(), "../notebooks/", ".ipynb"),
     "map": landing.rule_map,
     "equations": _equations,
     "reported": _reported,
