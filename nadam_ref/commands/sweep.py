@@ -19,7 +19,7 @@ from .console import add_store, cpus, positive, warn
 def add(commands: Any) -> None:
     """Add the command to those of the parser."""
     parser = commands.add_parser("sweep", help="run a profile of the protocol; what is there is not run again")
-    parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small or paper")
+    parser.add_argument("profile", metavar="PROFILE", help="smoke, live, small, paper, choices or map")
     several = "may be repeated (default: all tasks that have the profile)"
     parser.add_argument("--task", action="append", metavar="NAME", help=several)
     parser.add_argument("--data", metavar="NAME", help="data set (default: the first of the profile's that is there)")

@@ -63,7 +63,8 @@ def test_every_arm_but_the_two_without_a_pair_is_compared(task: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "profile"), [(name, profile) for name, task in load().tasks.items() for profile in task.profiles]
+    ("task", "profile"),
+    [(name, x) for name, task in load().tasks.items() for x, plan in task.profiles.items() if plan.most],
 )
 def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task: Any, profile: str) -> None:
     specs = planning.specs(profile, data_of(profile, task), task)
@@ -72,7 +73,8 @@ def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task: Any, pr
     assert list(dict.fromkeys(map(planning.arm, specs))) == arms
     assert [spec.seed for spec in specs] == sorted(spec.seed for spec in specs)
     assert {spec.seed for spec in specs} == set(tuning) and not set(tuning) & set(reporting)
-    counts = {"smoke": ([1000, 1001], 2), "live": ([0, 1], 0), "paper": ([1000, 1001], 10)}
+    two = [1000, 1001]
+    counts = {"smoke": (two, 2), "live": ([0, 1], 0), "paper": (two, 10), "choices": (two, 5)}
     small = ([1000, 1001, 1002], {"images": 40, "digits": 5}.get(task, 10))
     assert (tuning, len(reporting)) == counts.get(profile, small)
     assert reporting == list(range(len(reporting)))
@@ -258,6 +260,10 @@ PROTOCOL = Path(definition.__file__).with_name("protocol.yaml").read_text(encodi
 RECORDED = {
     (2, "images", "small"): "7480f110522dc94d7ef31330b18628cd364ac74ac72a6b997af1fcf0887808cd",
     (3, "images", "small"): "28c20c7e9a09226d6d0ce8292782d7cc67736f8968efcab7cc295fb2b274eb76",
+    (3, "word2vec", "small"): "97a75b3c3887aa685eca963db5223856746a62f9dd8109c7d1d1aadfb4f15261",
+    (3, "language_model", "small"): "bb161034f9fe9b8ffe41f60ad1c14cccf56413f67308712c53808a0fb32d0a7c",
+    (3, "autoencoder", "small"): "2d7e9a4968dd95c2d2ad3ac357cea697739086dd98d89fa84f4c1beaf6eacab4",
+    (3, "digits", "small"): "0eb6648733eaa70b8c9b6d9f1c8b6255777315f8836afb3dc89a579791e8ba17",
     (3, "word2vec", "paper"): "390ab7ad407cfa4530aee35e971b712ef83adfd084848f2dc938e0fd3d7b377a",
 }
 
@@ -345,7 +351,7 @@ def test_a_new_choice_of_a_task_at_its_default_changes_no_id() -> None:
 
 def test_what_the_protocol_does_not_have() -> None:
     for arguments, message in (
-        (("huge", "digits"), "no profile 'huge'; it has: smoke, live, small, paper"),
+        (("huge", "digits"), "no profile 'huge'; it has: smoke, live, small, paper, choices"),
         (("paper", "digits"), "'paper', 'digits'; it has: mnist"),
         (("live", "digits", "poetry"), "no task 'poetry'; it has: images, word2vec"),
     ):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,13 +29,46 @@ class ArmPlan:
     """An arm: an optimizer with everything fixed but the learning rate.
 
     `family`: the arms of one family begin their search at one rate. `hyperparameters`: those that the protocol names;
-    the others are at their defaults. `row_lazy`: only the rows of a table that a batch uses are updated.
+    the others are at their defaults. `row_lazy`: only the rows of a table that a batch uses are updated. `model`,
+    `batch`: what a variant changes of the profile's network and batch.
     """
 
     optimizer: str
     family: str
     hyperparameters: Mapping[str, Any] = field(hash=False)
     row_lazy: bool | None = None
+    model: Mapping[str, Any] = field(default_factory=dict, hash=False, metadata=DERIVED)
+    batch: int = field(default=0, metadata=DERIVED)
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Arms of a profile that differ from the task's in what is named here: one for each combination of the values.
+
+    `arms`: those that are varied; all of the task by default. Hyperparameters, named choices of the task (`model`) and
+    sizes of the batch each have a list of values. An arm that is there already is not there again.
+    """
+
+    arms: tuple[str, ...] = ()
+    hyperparameters: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    model: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    batch: tuple[int, ...] = ()
+
+    def of(self, name: str, arm: ArmPlan) -> Iterator[tuple[str, ArmPlan]]:
+        """The variants of one arm, by name: the arm's own, and what is changed."""
+        keys = [*self.hyperparameters, *self.model, *(["batch"] if self.batch else [])]
+        lists = [*self.hyperparameters.values(), *self.model.values(), *([self.batch] if self.batch else [])]
+        for values in itertools.product(*lists):
+            change = dict(zip(keys, values, strict=True))
+            yield (
+                " ".join([name, *(f"{key}={json.dumps(value)}" for key, value in change.items())]),
+                replace(
+                    arm,
+                    hyperparameters={**arm.hyperparameters, **{x: change[x] for x in self.hyperparameters}},
+                    model={x: change[x] for x in self.model},
+                    batch=change.get("batch", 0),
+                ),
+            )
 
 
 @dataclass(frozen=True)
@@ -60,11 +94,12 @@ class Seeds:
 class Profile:
     """A task at one size. `sha256` is the hash, in every record, of all that the protocol says on it.
 
-    `data`: the data sets that it may run on, the preferred one first. `arms`: those that are run, in the task's order.
-    `most`: the number of rates after which the search for an arm's rate ends; `middle`: where it begins, by family.
-    `rates`: the rates of each family, in version 2, which did not search. `pilot`: the standard deviation over pairs of
-    seeds of log(metric) that a pilot saw, if there was one. `printed_rates`: the paper at whose printed rates the arms
-    are run first, if any.
+    `data`: the data sets that it may run on, the preferred one first. `arms`: those that are run, in the task's order,
+    then the `variants` of some; `plans`: all that a run of it may belong to, by name. `most`: the number of rates after
+    which the search for an arm's rate ends; `middle`: where it begins, by family. `rates`: the rates of each family,
+    where there is no search: every arm is run at all of them. `pilot`: the standard deviation over pairs of seeds of
+    log(metric) that a pilot saw, if there was one. `printed_rates`: the paper at whose printed rates the arms are run
+    first, if any. `compared`: in place of the task's.
     """
 
     seeds: Seeds
@@ -75,6 +110,9 @@ class Profile:
     rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     pilot: float | None = None
     printed_rates: str | None = None
+    compared: tuple[str, ...] | None = None
+    variants: Mapping[str, Variants] = field(default_factory=dict)
+    plans: Mapping[str, ArmPlan] = field(default_factory=dict, metadata=DERIVED)
     sha256: str = field(default="", metadata=DERIVED)
 
     @property
@@ -109,13 +147,6 @@ class TaskPlan:
     def profile(self, name: str) -> Profile:
         """A profile. Raises `ProtocolError` for one that the task does not have."""
         return _choice("profile", name, self.profiles)
-
-    def families(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """Names of arms by family."""
-        families: dict[str, list[str]] = {}
-        for name in names:
-            families.setdefault(self.arms[name].family, []).append(name)
-        return families
 
 
 @dataclass(frozen=True)
@@ -203,14 +234,30 @@ def _complete(version: int, name: str, task: TaskPlan, place: Place) -> TaskPlan
         _check_names(profile.arms, arms, at / "arms")
         if both := set(profile.tuning) & set(profile.reporting):
             at.fail(f"tunes and reports with seed {min(both)}")
-        names = tuple(arm for arm in arms if arm in (profile.arms or arms))
+        plans = _with_variants(arms, profile.variants, at / "variants")
+        names = tuple(arm for arm in plans if arm not in arms or arm in (profile.arms or arms))
         middle = profile.middle or task.middle
-        if lacking := {arms[arm].family for arm in names} - set(middle or profile.rates):
+        if lacking := {plans[arm].family for arm in names} - set(middle or profile.rates):
             (at / "middle" if profile.middle else place / "middle").fail(f"says nothing on the family {min(lacking)!r}")
         data = {x: replace(plan, batch=plan.batch or task.batch) for x, plan in profile.data.items()}
         sha256 = _sha256(version, name, place.value, key)
-        profiles[key] = replace(profile, arms=names, middle=middle, data=data, sha256=sha256)
+        compared = task.compared if profile.compared is None else profile.compared
+        profiles[key] = replace(
+            profile, arms=names, plans=plans, middle=middle, data=data, compared=compared, sha256=sha256
+        )
     return replace(task, arms=arms, profiles=profiles)
+
+
+def _with_variants(arms: Mapping[str, ArmPlan], variants: Mapping[str, Variants], place: Place) -> dict[str, ArmPlan]:
+    """A task's arms and the variants of them, each once."""
+    plans = dict(arms)
+    for what, group in variants.items():
+        _check_names(group.arms, arms, place / what / "arms")
+        for name in group.arms or arms:
+            for key, arm in group.of(name, arms[name]):
+                if arm not in plans.values():
+                    plans[key] = arm
+    return plans
 
 
 def _check_names(names: Iterable[str], known: Iterable[str], place: Place) -> None:

@@ -8,6 +8,7 @@ chosen rate and, for the arms that are compared, at the runner-up and at the rat
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,23 +72,45 @@ def planned_seeds(records: Iterable[Record]) -> dict[str, list[int]]:
 
 def arm(spec: RunSpec) -> str:
     """The name of the arm that a run belongs to. Raises `ProtocolError` where the protocol has no such arm."""
-    name = _arms_by_settings(spec.task).get(_settings(spec))
+    known = _arms_by_settings(spec.task, spec.profile)
+    model = {item for item in spec.model.items() if item in known.model}
+    name = known.names.get(_settings(spec, model, spec.batch if spec.batch in known.batches else 0))
     if name is None:
         settings = dict(spec.hyperparameters)
         raise ProtocolError(f"the protocol has no arm {spec.optimizer} with {settings} on {spec.task}")
     return name
 
 
+class _Known(NamedTuple):
+    """The arms of a profile by their settings, and what variants set: choices of the model, sizes of a batch."""
+
+    names: Mapping[str, str]
+    model: frozenset[tuple[str, Any]]
+    batches: frozenset[int]
+
+
 @functools.cache
-def _arms_by_settings(task: str) -> dict[str, str]:
-    return {_settings(plan): name for name, plan in load().task(task).arms.items()}
+def _arms_by_settings(task: str, profile: str) -> _Known:
+    plans = plans_of(task, profile)
+    return _Known(
+        {_settings(plan, plan.model.items(), plan.batch): name for name, plan in plans.items()},
+        frozenset(item for plan in plans.values() for item in plan.model.items()),
+        frozenset(plan.batch for plan in plans.values() if plan.batch),
+    )
 
 
-def _settings(x: RunSpec | ArmPlan) -> str:
+def plans_of(task: str, profile: str) -> Mapping[str, ArmPlan]:
+    """All arms that a run of a profile may belong to: those of its task, then the profile's variants."""
+    whole = load().task(task)
+    return whole.profiles[profile].plans if profile in whole.profiles else whole.arms
+
+
+def _settings(x: RunSpec | ArmPlan, model: Iterable[tuple[str, Any]], batch: int) -> str:
     """What makes an arm, comparable however it is typed: all but the rate, defaults filled in."""
     values = hyperparameters(x.optimizer, renamed(x.hyperparameters))
     typed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    return repr((x.optimizer, x.row_lazy, sorted((name, value) for name, value in typed.items() if name != "lr")))
+    rest = sorted((name, value) for name, value in typed.items() if name != "lr")
+    return repr((x.optimizer, x.row_lazy, rest, sorted(model), batch))
 
 
 # ---------------------------------------------------------------- rates
@@ -113,20 +136,24 @@ def choices(tuned: Iterable[Record]) -> dict[str, tuning.Choice]:
     return {name: tuning.choose(tried) for name, tried in rates(tuned).items() if tried}
 
 
-def common_rates(task: str, tuned: Iterable[Record]) -> dict[str, float]:
+def common_rates(task: str, profile: str, tuned: Iterable[Record]) -> dict[str, float]:
     """The rate that each compared arm shares with its family, by arm; without the arms whose family shares none."""
     tables = {name: tried for name, tried in rates(tuned).items() if tried}
-    plan, shared = load().task(task), dict[str, float]()
-    for family in plan.families(name for name in plan.compared if name in tables).values():
+    plan, families, shared = profile_of(task, profile), dict[str, list[str]](), dict[str, float]()
+    for name in (name for name in plan.compared or () if name in tables):
+        families.setdefault(plan.plans[name].family, []).append(name)
+    for family in families.values():
         lr = tuning.common(tables[name] for name in family)
         shared |= {} if lr is None else dict.fromkeys(family, lr)
     return shared
 
 
-def _reported_rates(task: str, tuned: Iterable[Record]) -> dict[str, list[float]]:
-    """The rates at which each arm is reported, the chosen one first."""
-    records = list(tuned)
-    shared, compared = common_rates(task, records), load().task(task).compared
+def _reported_rates(task: str, profile: str, tuned: Iterable[Record]) -> dict[str, list[float]]:
+    """The rates at which each arm is reported, the chosen one first; all those of its family where none is searched."""
+    records, plan = list(tuned), profile_of(task, profile)
+    if plan.rates:
+        return {name: list(plan.rates[plan.plans[name].family]) for name in plan.arms}
+    shared, compared = common_rates(task, profile, records), plan.compared or ()
     wanted = {}
     for name, choice in choices(records).items():
         also = (choice.runner_up, shared.get(name)) if name in compared else ()
@@ -138,37 +165,39 @@ def _reported_rates(task: str, tuned: Iterable[Record]) -> dict[str, list[float]
 
 
 def specs(profile: str, data_name: str, task: str = "images") -> list[RunSpec]:
-    """The runs with which every arm's search begins. For the profile `live` that is all there is.
+    """The runs with which every arm's search begins, or all of them where there is no search, as in the profile `live`.
 
     Raises as `dataset`, which it loads for its sha256.
     """
-    return search(profile, data_name, task, [])
+    return search(profile, data_name, task, []) or reporting(profile, data_name, task, [])
 
 
 def search(profile: str, data_name: str, task: str, tuned: Iterable[Record]) -> list[RunSpec]:
-    """The next tuning runs of every arm, seed by seed; empty when all searches have ended.
+    """The next tuning runs of every arm, seed by seed; empty when all searches have ended, or none is planned.
 
     `tuned`: the records of earlier rounds. A rate with a failed run counts as tried, and as bad, but is never chosen.
     """
     make, plan = _maker(profile, data_name, task), profile_of(task, profile)
+    if plan.rates:
+        return []
     records = list(tuned)
     tried: dict[str, dict[float, float]] = {name: {} for name in plan.arms}
     for record in records:
         tried[arm(record.spec)][record.spec.lr] = math.inf
     for name, known in rates(records).items():
         tried[name].update(known)
-    families = {name: arm_plan.family for name, arm_plan in load().task(task).arms.items()}
     wanted = [
         (name, lr)
         for name, known in tried.items()
-        for lr in tuning.next_rates(known, plan.middle[families[name]], plan.most)
+        for lr in tuning.next_rates(known, plan.middle[plan.plans[name].family], plan.most)
     ]
     return [make(name, lr, seed) for seed in plan.tuning for name, lr in wanted]
 
 
 def reporting(profile: str, data_name: str, task: str, tuned: Iterable[Record]) -> list[RunSpec]:
     """The runs that are reported, seed by seed, so that what is finished is balanced over the arms."""
-    make, plan, wanted = _maker(profile, data_name, task), profile_of(task, profile), _reported_rates(task, tuned)
+    make, plan = _maker(profile, data_name, task), profile_of(task, profile)
+    wanted = _reported_rates(task, profile, tuned)
     return [make(name, lr, seed) for seed in plan.reporting for name in plan.arms for lr in wanted.get(name, [])]
 
 
@@ -191,13 +220,11 @@ def _maker(profile: str, data_name: str, task: str) -> Callable[[str, float, int
         "task": task,
         "task_version": TASKS[task].VERSION,
         "profile": profile,
-        "model": model_of(TASKS[task].SIZES[profile]),
         "data": data_name,
         "data_sha256": dataset(profile, data_name, task).sha256,
         "subset": data.subset,
         "optimizer_version": OPTIMIZER_VERSION,
         "steps": data.steps,
-        "batch": data.batch,
         "evaluate_every": data.evaluate_every,
         "clip_norm": whole.clip_norm,
         "anneal": whole.anneal,
@@ -205,9 +232,16 @@ def _maker(profile: str, data_name: str, task: str) -> Callable[[str, float, int
     }
 
     def make(name: str, lr: float, seed: int) -> RunSpec:
-        x = whole.arms[name]
-        settings = hyperparameters(x.optimizer, {**x.hyperparameters, "lr": lr})
-        return RunSpec(optimizer=x.optimizer, hyperparameters=settings, row_lazy=bool(x.row_lazy), seed=seed, **common)
+        x = plan.plans[name]
+        return RunSpec(
+            model=model_of(dataclasses.replace(TASKS[task].SIZES[profile], **x.model)),
+            optimizer=x.optimizer,
+            hyperparameters=hyperparameters(x.optimizer, {**x.hyperparameters, "lr": lr}),
+            seed=seed,
+            batch=x.batch or data.batch,
+            row_lazy=bool(x.row_lazy),
+            **common,
+        )
 
     return make
 
@@ -225,9 +259,11 @@ class Plan(NamedTuple):
 
 def expected_runs(task: str, profile: str) -> dict[str, int]:
     """About how many runs each arm will take: the search decides how many rates there are. Known without the data."""
-    plan, compared = profile_of(task, profile), load().task(task).compared
+    plan, compared = profile_of(task, profile), profile_of(task, profile).compared or ()
     tuned, reported_at = min(TYPICAL, plan.most) * len(plan.tuning), len(plan.reporting)
     first = reported_at if plan.printed_rates else 0
+    if plan.rates:
+        return {name: reported_at * len(plan.rates[plan.plans[name].family]) for name in plan.arms}
     return {name: first + tuned + reported_at * (3 if name in compared else 1) for name in plan.arms}
 
 

@@ -19,7 +19,7 @@ from torch.nn.init import xavier_uniform_
 from ..datasets.images import ImageData
 from ..datasets.registry import Subset
 from .base import Batch, ImageTask, Params, State
-from .initialization import initial, zeros
+from .initialization import PAPER, fill_of, initial, penalty, zeros
 
 KERNEL = 3
 
@@ -28,7 +28,8 @@ KERNEL = 3
 class Size:
     """Channels of the outer and inner convolutions, units of the dense layers, numbers in the code.
 
-    `strided`: a stride of 2 in place of pooling.
+    `strided`: a stride of 2 in place of pooling. `init`: of weights, "paper", which is "xavier", or "he"; `l1`: the
+    strength of a penalty on them.
     """
 
     outer: int
@@ -36,6 +37,8 @@ class Size:
     dense: int
     code: int = 16
     strided: bool = True
+    init: str = PAPER
+    l1: float = 0.0
 
 
 class Autoencoder(ImageTask):
@@ -48,6 +51,7 @@ class Autoencoder(ImageTask):
         "live": Size(outer=8, inner=16, dense=32, code=8),
         "small": Size(outer=8, inner=16, dense=64),
         "paper": Size(outer=16, inner=32, dense=128, strided=False),
+        "choices": Size(outer=8, inner=16, dense=64),
     }
 
     def load(self, name: str, subset: Subset | None = None) -> ImageData:
@@ -71,9 +75,9 @@ class Autoencoder(ImageTask):
             raise ValueError(
                 f"the autoencoder takes square images of 4·n ≥ {least} pixels a side, not {height}×{width}"
             )
-        params: Params = {}
+        params, fill = Params(), fill_of(size.init, xavier_uniform_)
         for layer, shape in _shapes(size, height).items():
-            params[f"{layer}.weight"] = initial(xavier_uniform_, shape, generator, dtype)
+            params[f"{layer}.weight"] = initial(fill, shape, generator, dtype)
             params[f"{layer}.bias"] = zeros(shape[0], dtype)
         return params
 
@@ -103,13 +107,13 @@ class Autoencoder(ImageTask):
         return self.decode(params, self.encode(params, images))
 
     def loss(self, size: Size, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
-        """Mean squared error over all pixels."""
+        """Mean squared error over all pixels, plus any L1."""
         (images,) = batch
-        return F.mse_loss(self.reconstruct(params, images), images), state
+        return F.mse_loss(self.reconstruct(params, images), images) + penalty(size.l1, params), state
 
     @torch.no_grad()
     def evaluate(self, params: Params, data: ImageData, split: str) -> dict[str, Tensor]:
-        """Mean squared error over all pixels (`loss`) of a part of the data."""
+        """Mean squared error over all pixels (`loss`) of a part of the data, without the penalty."""
         bias = params["code.bias"]
         total, count = bias.new_zeros((), dtype=torch.float64), 0
         for images, _ in self.blocks(data, split, bias):

@@ -31,7 +31,7 @@ class Digits(ImageTask):
     """Classification of digits by a stack of dense layers with ReLU."""
 
     VERSION = 1
-    SIZES: ClassVar = {"smoke": Size(1, 8), "small": Size(3, 32)}
+    SIZES: ClassVar = {"smoke": Size(1, 8), "small": Size(3, 32), "map": Size(3, 32)}
 
     def init(self, data: ImageData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: weights after He et al. (2015), normal with variance 2 / inputs; biases 0."""

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, float32
 
 from ..datasets.images import ImageData
 from .base import Batch, ImageTask, Params, State
-from .initialization import initial, truncated_normal
+from .initialization import PAPER, fill_of, initial, penalty, truncated_normal
 
 CLASSES = 10
 KERNEL = 5
@@ -26,11 +26,16 @@ DROPOUT = 0.5
 
 @dataclass(frozen=True)
 class Size:
-    """Channels of the two convolutions and units of the dense layer."""
+    """Channels of the two convolutions and units of the dense layer.
+
+    `init`: of weights, "paper", "xavier" or "he"; `l1`: strength of a penalty on them.
+    """
 
     conv1: int
     conv2: int
     dense: int
+    init: str = PAPER
+    l1: float = 0.0
 
 
 class Images(ImageTask):
@@ -42,6 +47,7 @@ class Images(ImageTask):
         "live": Size(4, 8, 32),
         "small": Size(8, 16, 64),
         "paper": Size(32, 64, 512),
+        "choices": Size(8, 16, 64),
     }
 
     def init(self, data: ImageData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
@@ -60,9 +66,9 @@ class Images(ImageTask):
             "dense": (size.dense, size.conv2 * (height // 4) * (width // 4)),
             "output": (CLASSES, size.dense),
         }
-        params: Params = {}
+        params, fill = Params(), fill_of(size.init, truncated_normal(0.1))
         for layer, shape in shapes.items():
-            params[f"{layer}.weight"] = initial(truncated_normal(0.1), shape, generator, dtype)
+            params[f"{layer}.weight"] = initial(fill, shape, generator, dtype)
             bias = 0.0 if layer == "conv1" else 0.1
             params[f"{layer}.bias"] = torch.full((shape[0],), bias, dtype=dtype, requires_grad=True)
         return params
@@ -91,16 +97,17 @@ class Images(ImageTask):
         return F.linear(x, params["output.weight"], params["output.bias"])
 
     def loss(self, size: Size, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
-        """Mean cross-entropy with dropout, plus 5e-4 · ½‖·‖² of both dense layers, biases included."""
+        """Mean cross-entropy with dropout, plus 5e-4 · ½‖·‖² of both dense layers, biases included, plus any L1."""
         inputs, labels, kept = batch
         squares = sum(
             params[f"{layer}.{kind}"].square().sum() for layer in ("dense", "output") for kind in ("weight", "bias")
         )
-        return F.cross_entropy(self.logits(params, inputs, kept), labels) + L2 * squares / 2, state
+        error = F.cross_entropy(self.logits(params, inputs, kept), labels) + L2 * squares / 2
+        return error + penalty(size.l1, params), state
 
     @torch.no_grad()
     def evaluate(self, params: Params, data: ImageData, split: str) -> dict[str, Tensor]:
-        """Mean cross-entropy (`loss`, no dropout, no L2) and `accuracy` on a part of the data."""
+        """Mean cross-entropy (`loss`, no dropout, no penalty) and `accuracy` on a part of the data."""
         blocks = self.blocks(data, split, params["output.bias"])
         return classified((self.logits(params, inputs), labels) for inputs, labels in blocks)
 

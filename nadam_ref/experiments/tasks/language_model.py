@@ -5,7 +5,7 @@ Zaremba, Sutskever and Vinyals (2014) describe the network; the report trains it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,21 +15,31 @@ from torch import Generator, Tensor, float32
 
 from ..datasets.corpora import Int64, TextData, limited, load_text, vocabulary_size
 from ..datasets.registry import Subset
-from .base import Batch, Params, State, Task
-from .initialization import initial, uniform, zeros
+from .base import Batch, Params, State, Task, chosen
+from .initialization import PAPER, fill_of, initial, penalty, uniform, zeros
 
 SCALE = 0.1
 STREAMS = {"dev": 20, "test": 1}  # pieces that a text is cut into for evaluation
 
+GATES = {"lstm": 4, "rnn": 1}  # products with the input that a cell takes for each unit
+VALUES = {"lstm": 2, "rnn": 1}  # values that a cell keeps for each unit: hidden, and the LSTM's own
+
 
 @dataclass(frozen=True)
 class Size:
-    """Most words of the vocabulary, units of a layer, layers, words from one cut of the gradient to the next."""
+    """Most words of the vocabulary, units of a layer, layers, words from one cut of the gradient to the next.
+
+    `cell`: "lstm", or "rnn" for the simple recurrent unit, h ← tanh(W x + U h + b). `init`: of weights, "paper",
+    "xavier" or "he"; `l1`: the strength of a penalty on them.
+    """
 
     words: int
     units: int
     layers: int = 2
     unroll: int = 20
+    cell: str = "lstm"
+    init: str = PAPER
+    l1: float = 0.0
 
 
 class LanguageModel(Task):
@@ -42,6 +52,7 @@ class LanguageModel(Task):
         "live": Size(words=2_000, units=32, unroll=10),
         "small": Size(words=2_000, units=64),
         "paper": Size(words=10_000, units=200),
+        "choices": Size(words=2_000, units=64),
     }
 
     def load(self, name: str, subset: Subset | None = None) -> TextData:
@@ -50,22 +61,23 @@ class LanguageModel(Task):
     def init(self, data: TextData, size: Size, generator: Generator, dtype: torch.dtype = float32) -> Params:
         """Fresh parameters: U(−.1, .1), the LSTM's biases 0 (the forget gate's too). One bias a gate.
 
-        A layer's gates lie one above the other: input, forget, candidate, output.
+        A layer's gates lie one above the other: input, forget, candidate, output. A simple recurrent unit has no gates.
         The vocabulary is that of the text, if it is smaller than the model's. Raises `ValueError` for fewer than two
         words.
         """
-        words = vocabulary_size(data, size.words)
+        words, own = vocabulary_size(data, size.words), uniform(SCALE)
+        fill, rows = fill_of(size.init, own), chosen("cell", size.cell, GATES) * size.units
 
         def weight(*shape: int) -> Tensor:
-            return initial(uniform(SCALE), shape, generator, dtype)
+            return initial(fill, shape, generator, dtype)
 
         params = {"embedding": weight(words, size.units)}
         for layer in range(size.layers):
-            params[f"lstm{layer}.input"] = weight(4 * size.units, size.units)
-            params[f"lstm{layer}.hidden"] = weight(4 * size.units, size.units)
-            params[f"lstm{layer}.bias"] = zeros(4 * size.units, dtype)
+            params[f"{size.cell}{layer}.input"] = weight(rows, size.units)
+            params[f"{size.cell}{layer}.hidden"] = weight(rows, size.units)
+            params[f"{size.cell}{layer}.bias"] = zeros(rows, dtype)
         params["output.weight"] = weight(words, size.units)
-        params["output.bias"] = weight(words)
+        params["output.bias"] = initial(own, (words,), generator, dtype)
         return params
 
     def epoch(self, data: TextData, size: Size, batch: int) -> int:
@@ -98,18 +110,18 @@ class LanguageModel(Task):
                 yield text[start:stop], text[start + 1 : stop + 1], going if step else torch.zeros_like(going)
 
     def state(self, size: Size, batch: int, dtype: torch.dtype = float32) -> State:
-        """Hidden and cell values `[layers, batch, units]` before the first word: 0."""
-        return tuple(torch.zeros(size.layers, batch, size.units, dtype=dtype) for _ in range(2))
+        """Hidden and, of an LSTM, cell values `[layers, batch, units]` before the first word: 0."""
+        return tuple(torch.zeros(size.layers, batch, size.units, dtype=dtype) for _ in range(VALUES[size.cell]))
 
     def loss(self, size: Size, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
-        """Cross-entropy summed over time and averaged over the batch, and the state after it.
+        """Cross-entropy summed over time and averaged over the batch, plus any L1, and the state after it.
 
         Clipping and rates refer to this sum. The state is handed on as values: gradients stop at the batch's beginning.
         """
         words, following, going = batch
         scores, after = _forward(params, words, tuple(x * going for x in state))
         total = F.cross_entropy(scores, following.flatten(), reduction="sum") / words.shape[1]
-        return total, tuple(x.detach() for x in after)
+        return total + penalty(size.l1, params), tuple(x.detach() for x in after)
 
     @torch.no_grad()
     def evaluate(self, params: Params, data: TextData, split: str) -> dict[str, Tensor]:
@@ -127,7 +139,7 @@ class LanguageModel(Task):
                 f"the {split} part of {data.label} has {data.split(split).size} words; it needs {2 * streams}"
             )
         layers = sum(name.endswith(".hidden") for name in params)
-        state = tuple(bias.new_zeros(layers, streams, units) for _ in range(2))
+        state = tuple(bias.new_zeros(layers, streams, units) for _ in range(VALUES[_cell(params)]))
         total = bias.new_zeros((), dtype=torch.float64)
         for start in range(0, len(text) - 1, 20):  # in stretches, so that memory stays small
             words = text[start : min(start + 20, len(text) - 1)]
@@ -144,7 +156,22 @@ def _columns(ids: Int64, words: int, streams: int) -> Tensor:
     return torch.tensor(limited(ids[: length * streams], words)).view(streams, length).t().contiguous()
 
 
-def _layer(params: Params, layer: int, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _cell(params: Params) -> str:
+    """The cell that parameters are of."""
+    return "rnn" if "rnn0.hidden" in params else "lstm"
+
+
+def _rnn(params: Params, layer: int, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """One layer of simple recurrent units over `x` `[time, batch, units]`: its outputs, and its last hidden values."""
+    hidden = params[f"rnn{layer}.hidden"].t()
+    outputs = []
+    for now in F.linear(x, params[f"rnn{layer}.input"], params[f"rnn{layer}.bias"]).unbind(0):
+        h = torch.tanh(torch.addmm(now, h, hidden))
+        outputs.append(h)
+    return torch.stack(outputs), h
+
+
+def _lstm(params: Params, layer: int, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One LSTM layer over `x` `[time, batch, units]`: its outputs, and its last hidden and cell values.
 
     The input's part of all gates is one product, before the loop over time.
@@ -162,10 +189,10 @@ def _layer(params: Params, layer: int, x: Tensor, h: Tensor, c: Tensor) -> tuple
 
 def _forward(params: Params, words: Tensor, state: State) -> tuple[Tensor, State]:
     """Scores of the next word, `[time · batch, words]`, and the state after the last word."""
-    x = F.embedding(words, params["embedding"])
-    last = []
-    for layer, (h, c) in enumerate(zip(*state, strict=True)):
-        x, *after = _layer(params, layer, x, h, c)
+    layers: dict[str, Callable[..., tuple[Tensor, ...]]] = {"lstm": _lstm, "rnn": _rnn}
+    x, of_cell, last = F.embedding(words, params["embedding"]), layers[_cell(params)], []
+    for layer, values in enumerate(zip(*state, strict=True)):
+        x, *after = of_cell(params, layer, x, *values)
         last.append(after)
     scores = F.linear(x.flatten(0, 1), params["output.weight"], params["output.bias"])
     return scores, tuple(torch.stack(values) for values in zip(*last, strict=True))

@@ -184,8 +184,8 @@ def _arms(records: list[Record], seeds: Sequence[int] | None, partial: bool) -> 
     tables: dict[str, dict[float, Row]] = {}
     for row in rows(tuned):
         tables.setdefault(row.arm, {})[row.lr] = row
-    choices, shared = planning.choices(tuned), planning.common_rates(task, tuned)
-    names = [name for name in planning.arms(task) if name in tables]
+    choices, shared = planning.choices(tuned), planning.common_rates(task, profile, tuned)
+    names = [name for name in planning.plans_of(task, profile) if name in tables]
     wanted = {name: [_spec(tables[name][choices[name].lr], seed) for seed in planned] for name in names}
     if partial:
         n = min(_leading(spec.id in reported for spec in specs) for specs in wanted.values())
