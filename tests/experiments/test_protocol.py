@@ -73,7 +73,7 @@ def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task: Any, pr
     assert [spec.seed for spec in specs] == sorted(spec.seed for spec in specs)
     assert {spec.seed for spec in specs} == set(tuning) and not set(tuning) & set(reporting)
     counts = {"smoke": ([1000, 1001], 2), "live": ([0, 1], 0), "paper": ([1000, 1001], 10)}
-    small = ([1000, 1001, 1002], {"images": 40, "digits": 5}.get(task, 10))
+    small = ([1000, 1001, 1002][: 2 if task == "transformer" else 3], {"images": 40, "digits": 5}.get(task, 10))
     assert (tuning, len(reporting)) == counts.get(profile, small)
     assert reporting == list(range(len(reporting)))
 
@@ -107,6 +107,35 @@ def test_what_tasks_fix_for_their_runs() -> None:
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 5), False, 20)
     (spec, *_) = planning.specs("smoke", "clusters", "word2vec")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (None, None, True, 128)
+    (spec, *_) = planning.specs("smoke", "chain", "transformer")
+    assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (1.0, (0.1, 2), False, 16)
+
+
+def test_the_transformers_arms_are_methods_times_decays() -> None:
+    """Seven methods, each with three decays and its own search; η λ at the middle rate is the same for both families."""
+    plan = load().task("transformer")
+    methods = dict.fromkeys(name.rsplit("-", 1)[0] for name in plan.arms)
+    dialects = ["NAdamW-constant", "NAdamW-iclr", "NAdamW-cs229"]
+    assert list(methods) == ["AdamW", *dialects, "Muon", "Muon-plain", "NAG"] and len(plan.arms) == 3 * len(methods)
+    for name, arm in plan.arms.items():
+        method, decay = name.rsplit("-", 1)
+        h = arm.hyperparameters
+        assert h["weight_decay"] == float(decay)
+        assert arm.optimizer == {"AdamW": "Adam", "NAG": "NAG"}.get(
+            method, method.split("-")[0].replace("NAdamW", "Nadam")
+        )
+        assert h.get("decoupled_weight_decay", arm.optimizer == "Muon") is True
+        if method.startswith("NAdamW"):
+            assert h["dialect"] == method.split("-")[1]
+    shrinks = {
+        method: [
+            plan.middle[arm.family] * arm.hyperparameters["weight_decay"]
+            for name, arm in plan.arms.items()
+            if name.rsplit("-", 1)[0] == method
+        ]
+        for method in methods
+    }
+    assert all(found == pytest.approx([0, 3.2e-4, 3.2e-3]) for found in shrinks.values())
 
 
 def test_settings_are_the_reports() -> None:
@@ -279,7 +308,7 @@ def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task() -> None:
 
     content = yaml.safe_load(PROTOCOL)
     before = hashes(content)
-    assert len(set(before.values())) == 9
+    assert len(set(before.values())) == 11
     assert before == {(task, name): profile_of(task, name).sha256 for task, name in before}
     changed = copy.deepcopy(content)
     changed["tasks"]["images"]["profiles"]["small"]["data"]["mnist"]["steps"] = 1501

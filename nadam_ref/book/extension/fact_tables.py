@@ -84,15 +84,19 @@ def runs(task: str, profile: str) -> int:
 def _sizes() -> Markdown:
     rows = []
     for task, whole in load().tasks.items():
-        momentum = whole.arms["Momentum"].hyperparameters
+        momentum = whole.arms["Momentum"].hyperparameters if "Momentum" in whole.arms else None
         for profile in (name for name in PROFILES if name in whole.profiles):
             for data, plan in whole.profile(profile).data.items():
-                μ = paper.schedule(momentum["momentum"], plan.steps, momentum.get("momentum_decay"))
-                numbers = [f"{plan.steps:,}", plan.batch, f"{runs(task, profile):,}", f"{μ:.3f}"]
+                μ = "differs" if momentum is None else f"{_last_momentum(momentum, plan.steps):.3f}"
+                numbers = [f"{plan.steps:,}", plan.batch, f"{runs(task, profile):,}", μ]
                 rows.append([_words(task), f"`{profile}`", data, *numbers])
     header = ["task", "profile", "data", "steps", "batch", "runs, about", r"last $\mu_t$"]
     caption = "What is run. Of several data sets, the first that is available is taken."
     return _table(header, rows, "lllrrrr", "sizes", caption)
+
+
+def _last_momentum(settings: Mapping[str, Any], steps: int) -> float:
+    return float(paper.schedule(settings["momentum"], steps, settings.get("momentum_decay")))
 
 
 def _seeds() -> Markdown:
@@ -125,6 +129,8 @@ def _arm(name: str, arm: ArmPlan, row_lazy: bool) -> list[str]:
         h.get("form", h.get("dialect")),
         f"γ = {h['gamma']:g}" if "gamma" in h else None,
         f"{h['length']} length" if "length" in h else None,
+        ("with" if h["nesterov"] else "without") + " look-ahead" if "nesterov" in h else None,
+        f"λ = {h['weight_decay']:g}" if "weight_decay" in h else None,
         f"{h['row_counts']} count" if "row_counts" in h else None,
         "dense" if row_lazy and not arm.row_lazy else None,
     ]
@@ -340,6 +346,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "arms-words": partial(_arms, WORDS_OWN, "Further arms of word2vec.", without=REPORT),
     "arms-autoencoder": partial(_arms, "autoencoder", "The arms of the autoencoder."),
     "arms-digits": partial(_arms, "digits", "The arms of the small network of the chapters."),
+    "arms-transformer": partial(_arms, "transformer", "The arms of the transformer. λ is the weight decay."),
     "rates": _rates,
     "claims-primary": _primary,
     "claims-exploratory": _exploratory,
