@@ -158,7 +158,7 @@ def test_rates_seeds_and_arms_are_the_protocols(protocol: dict[str, Any]) -> Non
         ["`small`", "images", "12", "1000–1002", "0–39"],
         ["`small`", "word2vec, language model, autoencoder", "12", "1000–1002", "0–9"],
         ["`small`", "digits", "12", "1000–1002", "0–4"],
-        ["`small`", "transformer", "7", "1000–1001", "0–9"],
+        ["`small`", "transformer", "7", "1000, 1001", "0–9"],
     ]
     assert [row[0] for row in cells("arms-report")] == list(protocol["tasks"]["images"]["arms"])
     assert cells("arms-report")[5] == ["Nadam", "adaptive", "0.99", "0.004", "0.999", "$10^{-8}$", "cs229"]
