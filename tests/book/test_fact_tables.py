@@ -145,21 +145,22 @@ def test_one_table_of_arms_speaks_for_the_three_tasks_of_the_report(protocol: di
 
 def test_rates_seeds_and_arms_are_the_protocols(protocol: dict[str, Any]) -> None:
     middle = {task.replace("_", " "): section["middle"] for task, section in protocol["tasks"].items()}
-    live = {name: s["profiles"]["live"]["middle"] for name, s in protocol["tasks"].items() if "live" in s["profiles"]}
+    live = {name: s["profiles"]["live"]["middle"] for name, s in protocol["tasks"].items() if "paper" in s["profiles"]}
     middle["language model, in `live`"] = live.pop("language_model")
     (middle["the others, in `live`"],) = _different(live.values())
     whole = [x for s in protocol["tasks"].values() for name, x in s["profiles"].items() if name in ("small", "paper")]
-    assert len(whole) == 9 and not any("middle" in profile for profile in whole)
+    assert len(whole) == 10 and not any("middle" in profile for profile in whole)
     families = ["gd", "sum", "adaptive", "max"]
     shown = {
         name: {x: float(_RATE.sub(_power, rate)) for x, rate in zip(families, rates, strict=True) if rate}
         for name, *rates in cells("rates")
     }
     assert shown == middle
-    assert cells("seeds")[1:4] == [
+    assert cells("seeds")[1:5] == [
         ["`small`", "images", "12", "1000–1002", "0–39"],
         ["`small`", "word2vec, language model, autoencoder", "12", "1000–1002", "0–9"],
         ["`small`", "digits", "12", "1000–1002", "0–4"],
+        ["`small`", "transformer", "7", "1000, 1001", "0–9"],
     ]
     assert [row[0] for row in cells("arms-report")] == list(protocol["tasks"]["images"]["arms"])
     assert cells("arms-report")[5] == ["Nadam", "adaptive", "0.99", "0.004", "0.999", "$10^{-8}$", "cs229"]
@@ -167,6 +168,11 @@ def test_rates_seeds_and_arms_are_the_protocols(protocol: dict[str, Any]) -> Non
     assert cells("arms-words")[0][-1] == "common count"
     assert cells("arms-words")[-1] == ["Nadam-iclr-dense", *cells("arms-report")[9][1:-1], "iclr, dense"]
     assert cells("arms-autoencoder")[1] == ["Momentum", "gd", "0.975", "0.004", "", "", "mean"]
+    assert cells("arms-transformer")[1] == ["AdamW-0.1", "adaptive", "0.9", "", "0.999", "$10^{-8}$", "λ = 0.1"]
+    assert [row[-1] for row in cells("arms-transformer")[14:19:3]] == [
+        "with look-ahead, λ = 1",
+        "without look-ahead, λ = 1",
+    ]
     assert cells("arms-autoencoder")[-1][-2:] == ["$10^{-8}$\u00a0inside", "iclr"]
 
 

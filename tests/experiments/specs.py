@@ -19,6 +19,7 @@ EMBEDDED = {
     "word2vec": "clusters",
     "language_model": "chain",
     "digits": "digits",
+    "transformer": "chain",
 }
 
 

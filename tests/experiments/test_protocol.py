@@ -75,7 +75,7 @@ def test_every_search_begins_with_three_rates_and_the_tuning_seeds(task: Any, pr
     assert {spec.seed for spec in specs} == set(tuning) and not set(tuning) & set(reporting)
     two = [1000, 1001]
     counts = {"smoke": (two, 2), "live": ([0, 1], 0), "paper": (two, 10), "choices": (two, 5)}
-    small = ([1000, 1001, 1002], {"images": 40, "digits": 5}.get(task, 10))
+    small = (two if task == "transformer" else [*two, 1002], {"images": 40, "digits": 5}.get(task, 10))
     assert (tuning, len(reporting)) == counts.get(profile, small)
     assert reporting == list(range(len(reporting)))
 
@@ -109,6 +109,35 @@ def test_what_tasks_fix_for_their_runs() -> None:
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (5.0, (0.5, 5), False, 20)
     (spec, *_) = planning.specs("smoke", "clusters", "word2vec")
     assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (None, None, True, 128)
+    (spec, *_) = planning.specs("smoke", "chain", "transformer")
+    assert (spec.clip_norm, spec.anneal, spec.row_lazy, spec.batch) == (1.0, (0.1, 2), False, 16)
+
+
+def test_the_transformers_arms_are_methods_times_decays() -> None:
+    """Seven methods, each with three decays; η λ at the middle rate is the same for both families."""
+    plan = load().task("transformer")
+    methods = dict.fromkeys(name.rsplit("-", 1)[0] for name in plan.arms)
+    dialects = ["NAdamW-constant", "NAdamW-iclr", "NAdamW-cs229"]
+    assert list(methods) == ["AdamW", *dialects, "Muon", "Muon-plain", "NAG"] and len(plan.arms) == 3 * len(methods)
+    for name, arm in plan.arms.items():
+        method, decay = name.rsplit("-", 1)
+        h = arm.hyperparameters
+        assert h["weight_decay"] == float(decay)
+        assert arm.optimizer == {"AdamW": "Adam", "NAG": "NAG"}.get(
+            method, method.split("-")[0].replace("NAdamW", "Nadam")
+        )
+        assert h.get("decoupled_weight_decay", arm.optimizer == "Muon") is True
+        if method.startswith("NAdamW"):
+            assert h["dialect"] == method.split("-")[1]
+    shrinks = {
+        method: [
+            plan.middle[arm.family] * arm.hyperparameters["weight_decay"]
+            for name, arm in plan.arms.items()
+            if name.rsplit("-", 1)[0] == method
+        ]
+        for method in methods
+    }
+    assert all(found == pytest.approx([0, 3.2e-4, 3.2e-3]) for found in shrinks.values())
 
 
 def test_settings_are_the_reports() -> None:
@@ -264,6 +293,7 @@ RECORDED = {
     (3, "language_model", "small"): "bb161034f9fe9b8ffe41f60ad1c14cccf56413f67308712c53808a0fb32d0a7c",
     (3, "autoencoder", "small"): "2d7e9a4968dd95c2d2ad3ac357cea697739086dd98d89fa84f4c1beaf6eacab4",
     (3, "digits", "small"): "0eb6648733eaa70b8c9b6d9f1c8b6255777315f8836afb3dc89a579791e8ba17",
+    (3, "transformer", "small"): "07cfded0160cfe202db0392e5ba0a175f68c2888d48ed8b8fada1f8124abea64",
     (3, "word2vec", "paper"): "390ab7ad407cfa4530aee35e971b712ef83adfd084848f2dc938e0fd3d7b377a",
 }
 
@@ -285,7 +315,7 @@ def test_the_hash_is_of_what_is_said_on_a_profile_of_a_task() -> None:
 
     content = yaml.safe_load(PROTOCOL)
     before = hashes(content)
-    assert len(set(before.values())) == 9
+    assert len(set(before.values())) == 11
     assert before == {(task, name): profile_of(task, name).sha256 for task, name in before}
     changed = copy.deepcopy(content)
     changed["tasks"]["images"]["profiles"]["small"]["data"]["mnist"]["steps"] = 1501

@@ -60,6 +60,7 @@ MINUTES = {
     ("autoencoder", "small"): 0.41,
     ("autoencoder", "paper"): 5.4,
     ("digits", "small"): 0.002,
+    ("transformer", "small"): 0.67,
 }
 
 

@@ -35,7 +35,7 @@ from ..fingerprints import sha256
 from . import choice, equations, landing
 
 #: The sizes a reader may run; `smoke` is for the tests alone.
-PROFILES = ("live", "small", "paper")
+PROFILES = ("live", "small", "paper", "choices", "map")
 #: The task whose arms are those of all three of the report's; `WORDS_OWN` has further ones.
 REPORT = "images"
 WORDS_OWN = "word2vec"
@@ -84,15 +84,19 @@ def runs(task: str, profile: str) -> int:
 def _sizes() -> Markdown:
     rows = []
     for task, whole in load().tasks.items():
-        momentum = whole.arms["Momentum"].hyperparameters
+        momentum = whole.arms["Momentum"].hyperparameters if "Momentum" in whole.arms else None
         for profile in (name for name in PROFILES if name in whole.profiles):
             for data, plan in whole.profile(profile).data.items():
-                μ = paper.schedule(momentum["momentum"], plan.steps, momentum.get("momentum_decay"))
-                numbers = [f"{plan.steps:,}", plan.batch, f"{runs(task, profile):,}", f"{μ:.3f}"]
+                μ = "differs" if momentum is None else f"{_last_momentum(momentum, plan.steps):.3f}"
+                numbers = [f"{plan.steps:,}", plan.batch, f"{runs(task, profile):,}", μ]
                 rows.append([_words(task), f"`{profile}`", data, *numbers])
     header = ["task", "profile", "data", "steps", "batch", "runs, about", r"last $\mu_t$"]
     caption = "What is run. Of several data sets, the first that is available is taken."
     return _table(header, rows, "lllrrrr", "sizes", caption)
+
+
+def _last_momentum(settings: Mapping[str, Any], steps: int) -> float:
+    return float(paper.schedule(settings["momentum"], steps, settings.get("momentum_decay")))
 
 
 def _seeds() -> Markdown:
@@ -101,7 +105,8 @@ def _seeds() -> Markdown:
         alike: dict[tuple[Any, ...], list[str]] = {}
         for task in load().having(profile):
             plan = profile_of(task, profile)
-            alike.setdefault((plan.most, _span(plan.tuning), _span(plan.reporting)), []).append(_words(task))
+            most = plan.most or max(map(len, plan.rates.values()))  # without a search all are tried
+            alike.setdefault((most, _span(plan.tuning), _span(plan.reporting)), []).append(_words(task))
         rows += [[f"`{profile}`", ", ".join(tasks), *numbers] for numbers, tasks in alike.items()]
     header = ["profile", "tasks", "most rates", "tuning seeds", "reporting seeds"]
     return _table(header, rows, "llrll", "seeds", "Rates and seeds of each profile.")
@@ -125,6 +130,8 @@ def _arm(name: str, arm: ArmPlan, row_lazy: bool) -> list[str]:
         h.get("form", h.get("dialect")),
         f"γ = {h['gamma']:g}" if "gamma" in h else None,
         f"{h['length']} length" if "length" in h else None,
+        ("with" if h["nesterov"] else "without") + " look-ahead" if "nesterov" in h else None,
+        f"λ = {h['weight_decay']:g}" if "weight_decay" in h else None,
         f"{h['row_counts']} count" if "row_counts" in h else None,
         "dense" if row_lazy and not arm.row_lazy else None,
     ]
@@ -175,7 +182,9 @@ def _fingerprints() -> Markdown:
         for name, task in load().tasks.items()
     ]
     caption = "The first twelve digits of the sha256 of what the protocol says on each profile of each task."
-    return _table(["task", *(f"`{name}`" for name in PROFILES)], rows, "llll", "fingerprints", caption)
+    return _table(
+        ["task", *(f"`{name}`" for name in PROFILES)], rows, "l" * (1 + len(PROFILES)), "fingerprints", caption
+    )
 
 
 # ---------------------------------------------------------------- the papers
@@ -341,6 +350,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "arms-words": partial(_arms, WORDS_OWN, "Further arms of word2vec.", without=REPORT),
     "arms-autoencoder": partial(_arms, "autoencoder", "The arms of the autoencoder."),
     "arms-digits": partial(_arms, "digits", "The arms of the small network of the chapters."),
+    "arms-transformer": partial(_arms, "transformer", "The arms of the transformer. λ is the weight decay."),
     "rates": _rates,
     "claims-primary": _primary,
     "claims-exploratory": _exploratory,

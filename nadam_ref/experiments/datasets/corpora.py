@@ -1,4 +1,4 @@
-"""Text as word numbers: Penn Treebank, WikiText-2, text8 with its analogies, and the generated sets."""
+"""Text as numbers of words or characters: Penn Treebank, WikiText-2, text8 with analogies, and the generated sets."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ Int64 = npt.NDArray[np.int64]
 
 UNKNOWN = "<unk>"
 END = "<eos>"
+HELD_OUT = 2**16  # characters of a text in one file that are kept for development, and as many for the test
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,18 @@ def _clusters() -> TextData:
     return _with_analogies("clusters", "generated word clusters", train, questions)
 
 
+def _chain_characters() -> TextData:
+    train, dev, test = (list(" ".join(words)) for words in synthetic.chain())
+    return from_words("chain", "generated text (characters of a Markov chain of 50 words)", train, dev, test)
+
+
+def _file_characters(name: str, label: str) -> TextData:
+    """One file, of which the last characters are kept for development and the very last for the test."""
+    text = list(read_text(paths(name)[0]))
+    train, dev = len(text) - 2 * HELD_OUT, len(text) - HELD_OUT
+    return from_words(name, label, text[:train], text[train:dev], text[dev:])
+
+
 TEXTS: dict[str, Callable[[], TextData]] = {
     "chain": _chain,
     "ptb": functools.partial(_from_files, "ptb", "Penn Treebank"),
@@ -181,11 +194,15 @@ WORDS: dict[str, Callable[[], TextData]] = {
     "text8": functools.partial(_first_file_with_analogies, "text8", "text8, first 6,877,825 bytes"),
     "wikitext-2": functools.partial(_first_file_with_analogies, "wikitext-2", "WikiText-2 in lower case"),
 }
+CHARACTERS: dict[str, Callable[[], TextData]] = {
+    "chain": _chain_characters,
+    "text8": functools.partial(_file_characters, "text8", "characters of text8, first 6,877,825"),
+}
 
 
 @functools.lru_cache(maxsize=4)
 def _load(kind: str, name: str, subset: Subset | None, place: Path) -> TextData:
-    readers = {"text": TEXTS, "words": WORDS}[kind]
+    readers = {"text": TEXTS, "words": WORDS, "characters": CHARACTERS}[kind]
     if name not in readers:
         raise DataError(f"data set {name!r} does not serve this task; those that do: {', '.join(readers)}")
     require(name)
@@ -205,3 +222,8 @@ def load_text(name: str, subset: Subset | None = None) -> TextData:
 def load_words(name: str, subset: Subset | None = None) -> TextData:
     """Text and analogies for word vectors: `clusters`, `text8` or `wikitext-2`; otherwise as `load_text`."""
     return _load("words", name, subset, folder(name))
+
+
+def load_characters(name: str, subset: Subset | None = None) -> TextData:
+    """Text for a model of characters, which are its `words`: `chain` or `text8`; otherwise as `load_text`."""
+    return _load("characters", name, subset, folder(name))

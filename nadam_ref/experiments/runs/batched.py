@@ -76,6 +76,8 @@ class Batch(InProgress):
     def __init__(self, specs: Sequence[RunSpec]) -> None:
         if len({_kind(spec) for spec in specs}) != 1:
             raise ValueError("runs that are trained together may differ only in seed and in numbers of the optimizer")
+        if specs[0].optimizer not in nadam_ref.OPTIMIZERS:
+            raise ValueError(f"{specs[0].optimizer} has no replicas; run it with device 'cpu', one by one")
         super().__init__(identity(specs), specs[0])
         self.specs = specs
         starts = [self.start(spec.seed) for spec in specs]

@@ -18,12 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import nadam_ref
-
 from ...checks import momentum_decay, renamed
 from ...errors import NadamRefError
 from ...rules import DIALECTS
 from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
+from . import optimizers
 from .record import Record, Status, provenance
 from .spec import RunSpec
 
@@ -56,7 +55,7 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `ValueError` for an unknown optimizer or argument.
     """
-    signature = inspect.signature(chosen("optimizer", optimizer, nadam_ref.OPTIMIZERS))
+    signature = inspect.signature(chosen("optimizer", optimizer, optimizers.known()))
     try:
         bound = signature.bind(None, **given)
     except TypeError as error:
@@ -283,9 +282,7 @@ class Training(InProgress):
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec.id, spec)
         self.params, self.batches, self.state = self.start(spec.seed)
-        optimizer: Any = nadam_ref.OPTIMIZERS[spec.optimizer]
-        fused = spec.row_lazy and spec.device == "cpu"  # the same bits, in less time
-        self.optimizer = optimizer(list(self.params.values()), **renamed(spec.hyperparameters), fused=fused)
+        self.optimizer = optimizers.build(spec, self.task, self.params)
         self.log = Log()
 
     def evaluate(self, split: str) -> dict[str, float]:
@@ -337,7 +334,8 @@ class Training(InProgress):
             clip([x.grad for x in self.params.values() if x.grad is not None], self.spec.clip_norm)
         if self.spec.anneal is not None:
             factor = self.rate_factor(self.log.step)
-            self.optimizer.param_groups[0]["lr"] = self.spec.lr * factor
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.spec.lr * factor
         self.optimizer.step()
 
     def row_steps(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from .base import Batch, Params, State, Task, chosen, model_of, pick, scatter
 from .digits import Digits
 from .images import Images
 from .language_model import LanguageModel
+from .transformer import Transformer
 from .word2vec import Word2vec
 
 __all__ = ["TASKS", "Batch", "Params", "State", "Task", "chosen", "model_of", "pick", "scatter"]
@@ -15,4 +16,5 @@ TASKS: dict[str, Task] = {
     "word2vec": Word2vec(),
     "language_model": LanguageModel(),
     "digits": Digits(),
+    "transformer": Transformer(),
 }

@@ -17,7 +17,7 @@ with `params` passed through `pick` where the task names rows. Tensors are made 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -89,6 +89,10 @@ class Task(ABC):
         With a batch of R replicas, stacked, they are `[R, B]`.
         """
         return {}
+
+    def hidden(self, params: Params) -> Sequence[str]:
+        """The matrices of hidden layers, by name: those that Muon orthogonalizes. None by default."""
+        return ()
 
     @abstractmethod
     def loss(self, size: Any, params: Params, batch: Batch, state: State = ()) -> tuple[Tensor, State]:
