@@ -32,7 +32,7 @@ from .experiment import GREY, WIDTH
 from .figures import Array, Picture, look
 
 __all__ = [
-    *("answered", "awaited", "batches", "beside", "budget", "certain", "changed", "contest", "forest", "maps"),
+    *("answered", "awaited", "batches", "beside", "budget", "certain", "changed", "contest", "forest", "maps", "noise"),
     *("ordered", "places", "power", "powerful", "read", "settings", "settled", "under", "where"),
 ]
 
@@ -429,7 +429,7 @@ def where(records: Sequence[Record], curvature: Mapping[str, float]) -> Markdown
         sizes: dict[bool, list[float]] = {True: [], False: []}
         for i, j in np.ndindex(field.mean.shape):
             if field.μ[i] and not np.isnan(field.mean[i, j]):
-                sizes[field.x[j] * own[i] * λ >= TENTH].append(abs(field.mean[i, j]))
+                sizes[field.x[j] * own[i] * λ >= TENTH].append(abs(float(field.mean[i, j])))
         typical = {large: percent(float(np.median(found)) if found else 0.0) for large, found in sizes.items()}
         lines.append(
             f"- **{title}**: the median difference, whichever way, is {typical[True].lstrip('+')} where a look-ahead "
@@ -460,6 +460,24 @@ def batches(records: Sequence[Record]) -> Picture | None:
     )
     figure.note = show.provenance_note(records, recorded=True)
     return figure
+
+
+def noise(records: Sequence[Record]) -> Markdown | None:
+    """How large the differences are with small batches and with large ones."""
+    if not records:
+        return None
+    lines = []
+    for title, pair in PAIRS.items():
+        field = _field(records, *pair, "batch")
+        sizes = [np.abs(column[np.isfinite(column)]) for column in field.mean.T]
+        typical = [percent(float(np.median(x))).lstrip("+") for x in sizes]
+        lower, higher = _clear(field)
+        lines.append(
+            f"- **{title}**: the median difference over $\\mu$, whichever way, is {typical[0]} with {field.x[0]:.0f} "
+            f"examples and {typical[-1]} with {field.x[-1]:.0f}; the first is clearly lower in {len(lower)} of "
+            f"{field.mean.size} cells and clearly higher in {len(higher)}."
+        )
+    return _text(*lines)
 
 
 # ---------------------------------------------------------------- one setting at a time

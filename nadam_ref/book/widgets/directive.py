@@ -1,4 +1,4 @@
-"""``{optimizers}``, ``{phases}`` and ``{budget}``: a widget on a page, with a picture of the same state where it cannot run."""
+"""``{optimizers}``, ``{phases}`` and ``{budget}``: a widget on a page, and its picture where it cannot run."""
 
 from __future__ import annotations
 
