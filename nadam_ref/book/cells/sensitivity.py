@@ -244,7 +244,7 @@ def under(found: Sequence[Beside]) -> Markdown | None:
     )
 
 
-def changed(found: Sequence[Beside]) -> Markdown | None:
+def changed(found: Sequence[Beside]) -> Markdown:
     """Under how many choices the sign of the difference between the two optimizers is that under the paper's own."""
     lines = []
     for task in found:
@@ -252,7 +252,8 @@ def changed(found: Sequence[Beside]) -> Markdown | None:
         if len(means) > 1:
             same = sum(x * means[0] > 0 for x in means[1:])
             lines.append(f"on {_title(task.task)} under {same} of the {len(means) - 1}")
-    return _text(f"The sign is that under the paper's own choices {_and(lines)} others.") if lines else None
+    said = f"The sign is that under the paper's own choices {_and(lines)} others."
+    return _text(said if lines else "That is not run yet.")
 
 
 # ---------------------------------------------------------------- maps
@@ -548,7 +549,7 @@ def settings(records: Sequence[Record]) -> Picture | None:
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     low, high = ax.get_xlim()
-    marks = [x for x in (-0.5, -0.25, 0, 0.25, 0.5, 1, 2, 4) if low <= math.log1p(x) <= high]
+    marks = [x for x in (-0.5, -0.25, 0, 0.5, 1, 2, 4) if low <= math.log1p(x) <= high]
     ax.set_xticks([math.log1p(x) for x in marks], [percent(math.log1p(x), digits=0) if x else "0" for x in marks])
     ax.set_xlabel("change of the test loss", fontsize=9.5)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
