@@ -39,7 +39,7 @@ __all__ = [
         "primary",
         "runs",
     ),
-    *("size", "small", "table", "version", "zero"),
+    *("size", "small", "table", "there", "version", "zero"),
 ]
 
 #: The methods of a panel, by what its rules divide by.
@@ -109,12 +109,16 @@ class Recorded:
 
 def of(task: str, profile: str) -> Recorded:
     """What the book's results have of a task at one size. Raises `DataError` where they are released and not here."""
-    name, results, records = f"{task}-{profile}", here(), list[Record]()
-    if results and (results / name).is_dir():
-        records = pack.read(results / name)
-    elif not results and any(path.startswith(f"{name}/") for path in registry()):
-        records = runs(name)
+    records = there(f"{task}-{profile}")
     return Recorded(task, profile, records, _judged(records))
+
+
+def there(name: str) -> list[Record]:
+    """The records of a pack; none where there is no such pack yet. Raises as `of`."""
+    results = here()
+    if results and (results / name).is_dir():
+        return pack.read(results / name)
+    return [] if results or not any(path.startswith(f"{name}/") for path in registry()) else runs(name)
 
 
 def _judged(records: Sequence[Record]) -> Evidence | None:

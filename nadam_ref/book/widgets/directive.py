@@ -1,9 +1,10 @@
-"""``{optimizers}`` and ``{phases}``: a widget on a page, with a picture of the same state where it cannot run."""
+"""``{optimizers}``, ``{phases}`` and ``{budget}``: a widget on a page, and its picture where it cannot run."""
 
 from __future__ import annotations
 
 import html
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from ...files import write_whole
 from ..cargo import CARGO
-from ..cells import figures
+from ..cells import figures, sensitivity
 from ..fingerprints import sha256
 from ..light import light
 from .alone import WIDGET, page
@@ -27,8 +28,9 @@ STATIC = Path(__file__).parent / "static"
 SCRIPTS = {
     "optimizers": WIDGET,
     "phases": ("draw", "page", "quadratic", "phases"),
+    "budget": ("draw", "page", "budget"),
 }
-PROGRAMS = {"optimizers": "nadamWidget", "phases": "nadamPhases"}
+PROGRAMS = {"optimizers": "nadamWidget", "phases": "nadamPhases", "budget": "nadamBudget"}
 
 
 class optimizers(nodes.Element):  # type: ignore[misc]  # docutils has no types
@@ -37,6 +39,10 @@ class optimizers(nodes.Element):  # type: ignore[misc]  # docutils has no types
 
 class phases(nodes.Element):  # type: ignore[misc]
     """The place of the phase diagram, as that of the widget."""
+
+
+class budget(nodes.Element):  # type: ignore[misc]
+    """The place of the table of methods by budget, as that of the widget."""
 
 
 class Optimizers(SphinxDirective):
@@ -142,6 +148,38 @@ class Phases(Optimizers):
         return self.figure(drawn, f"phases {names} {η} {μ} {κ}", alt, phases(data=data, label=alt, height=270))
 
 
+class Budget(Optimizers):
+    """``{budget}``: the order of the methods by the number of rates tried, from the recorded searches.
+
+    Options: `k`, the number of rates it begins with (default 1); `caption`, `name` and `alt` as for ``{optimizers}``.
+    """
+
+    option_spec = {  # noqa: RUF012 - as docutils declares it
+        **{name: directives.unchanged for name in ("caption", "name", "alt")},
+        "k": directives.positive_int,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """The figure: picture of all places, table, caption."""
+        found = sensitivity.contest()
+        figures.use_style()
+        drawn, alt = sensitivity.places(found), self.options.get("alt", "Methods by the number of rates tried")
+        names = dict.fromkeys(name for it in found for name in it.curves)
+        data = {
+            "tasks": [
+                {
+                    "title": it.title,
+                    "most": it.most,
+                    "curves": {x: [y if math.isfinite(y) else None for y in c.tolist()] for x, c in it.curves.items()},
+                }
+                for it in found
+            ],
+            "looks": {name: knowledge()["rules"][name] for name in names},
+            "preset": {"task": 0, "k": self.options.get("k", 1)},
+        }
+        return self.figure(drawn, f"budget {json.dumps(data)}", alt, budget(data=data, label=alt, height=0))
+
+
 def visit_html(self: Any, node: nodes.Element) -> None:
     """The place with its data, and the call that fills the place before the page is first painted."""
     data, label = (html.escape(x) for x in (json.dumps(node["data"], ensure_ascii=False), node["label"]))
@@ -178,7 +216,11 @@ def _alone(app: Sphinx, failure: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    for node, name, directive in ((optimizers, "optimizers", Optimizers), (phases, "phases", Phases)):
+    for node, name, directive in (
+        (optimizers, "optimizers", Optimizers),
+        (phases, "phases", Phases),
+        (budget, "budget", Budget),
+    ):
         app.add_node(node, html=(visit_html, skip), latex=(skip, skip), text=(skip, skip))
         app.add_directive(name, directive)
     app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(STATIC)))

@@ -37,6 +37,19 @@ def expected_best(values: Sequence[float], k: int) -> float:
     return sum(x * math.comb(n - i, k - 1) / math.comb(n, k) for i, x in enumerate(ordered, start=1))
 
 
+def median_best(values: Sequence[float], k: int) -> float:
+    """Median of the smallest of `k` values drawn from `values` without replacement: +inf counts as any other value.
+
+    The smallest value whose place i has (n−i choose k) / (n choose k) ≤ ½, the probability that all k are larger.
+    Raises `ValueError` unless 1 ≤ k ≤ n.
+    """
+    n = len(values)
+    if not 1 <= k <= n:
+        raise ValueError(f"k must lie between 1 and the {n} values, not {k}")
+    whole = math.comb(n, k)
+    return next(x for i, x in enumerate(sorted(values), start=1) if 2 * math.comb(n - i, k) <= whole)
+
+
 @dataclass(frozen=True)
 class Method:
     """An arm on one task, and how it got to its last values.
