@@ -10,7 +10,7 @@ import specs
 from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.runs.record import Record
 
-METRIC = {"word2vec": "loss", "images": "loss", "language_model": "perplexity", "autoencoder": "loss"}
+METRIC = {"word2vec": "loss", "images": "loss", "language_model": "perplexity", "autoencoder": "loss", "transformer": "loss"}
 RATES = (0.01, 0.1, 1.0)
 TUNING = (1000, 1001)
 
@@ -21,7 +21,7 @@ def spec(task: Any, arm: Any, lr: Any, seed: int, **changes: Any) -> Any:
     fields = {
         "profile": "small",
         "model": {},
-        "data": {"word2vec": "text8", "language_model": "ptb"}.get(task, "mnist"),
+        "data": {"word2vec": "text8", "language_model": "ptb", "transformer": "text8"}.get(task, "mnist"),
         "data_sha256": "0" * 64,
         "hyperparameters": {**plan.hyperparameters, "lr": lr},
         "row_lazy": plan.row_lazy,
