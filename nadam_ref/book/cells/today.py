@@ -221,10 +221,12 @@ def _which_rate(it: Recorded, evidence: Evidence) -> str:
     arms = evidence[TASK]
     chosen = ", ".join(f"{name} {arm.lr:g}" for name, arm in arms.items())
     costs = {name: cost for name, arm in arms.items() if (cost := _half_decade(arm)) is not None}
-    worst = max(costs, key=lambda name: costs[name])
+    if not costs:
+        return f"Chosen: {chosen}"
+    low, high = (pick(costs, key=lambda name: costs[name]) for pick in (min, max))
     return (
-        f"Chosen: {chosen}. The better of the rates a half-decade off costs {percent(min(costs.values()))} to "
-        f"{percent(costs[worst])} ({worst})"
+        f"Chosen: {chosen}. The better of the rates a half-decade off costs {percent(costs[low])} ({low}) to "
+        f"{percent(costs[high])} ({high})"
     )
 
 
