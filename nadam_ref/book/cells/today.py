@@ -22,7 +22,7 @@ from ...experiments.statistics.summary import criterion
 from ...experiments.verdicts.arms import Arm, Evidence, rows
 from ...experiments.verdicts.report import percent
 from ...experiments.verdicts.verdicts import Comparison, compare
-from . import experiment, show
+from . import experiment, recorded, show
 from .figures import Picture
 from .recorded import Recorded
 
@@ -172,7 +172,7 @@ def decays(it: Recorded) -> Markdown | None:
         name="tab-transformer-decays",
         caption="Development loss on the tuning seeds; in brackets the weight decay and the rate that it chose. "
         "Bold: the decay with which the method is reported.",
-        note=experiment.recorded.note(it.evidence),
+        note=recorded.note(it.evidence),
     )
 
 
@@ -186,7 +186,7 @@ def advice(it: Recorded) -> Markdown:
         "lll",
         name="tab-today-advice",
         caption="Advice, and its evidence on a small transformer.",
-        note=experiment.recorded.note(it.evidence) if it.evidence else "",
+        note=recorded.note(it.evidence) if it.evidence else "",
     )
 
 
