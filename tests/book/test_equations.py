@@ -86,7 +86,7 @@ UPDATES = {
     "eq-nadam": (paper.nadam, "ημνεψ"),
     "eq-quasi-hyperbolic": (paper.nadam_interpolated, "ημνεγ"),
 }
-OTHERS = {"eq-one-update", "eq-adam-p", "eq-five-nadams"}
+OTHERS = {"eq-one-update", "eq-adam-p", "eq-five-nadams", "eq-decoupled"}
 
 
 def test_every_displayed_update_is_tested():
@@ -118,6 +118,21 @@ def test_a_changed_equation_is_noticed(label):
         turned = body[:at] + {"-": "+", "+": "-"}[body[at]] + body[at + 1 :]
         with np.errstate(all="ignore"):
             assert not np.allclose(carry_out(turned), printed(box, *names), rtol=1e-9), turned
+
+
+def test_decoupled_decay():
+    """Carried out for one step, it is the step of `nadam_ref.Nadam` with `decoupled_weight_decay`."""
+    θ = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64, requires_grad=True)
+    before, g, η, λ, μ, ε = θ.detach().numpy().copy(), np.array([0.3, 0.1, -2.0]), 0.1, 0.2, 0.9, 1e-8
+    optimizer = nadam_ref.Nadam(
+        [θ], lr=η, betas=(μ, 0.99), eps=ε, weight_decay=λ, decoupled_weight_decay=True, dialect="constant"
+    )
+    θ.grad = torch.tensor(g)
+    optimizer.step()
+    env = {"\\theta": before, "\\eta": η, "\\lambda": λ, "\\varepsilon": ε, "\\hat n": g**2}
+    env["\\bar m"] = μ * (1 - μ) * g / (1 - μ**2) + g
+    latex.execute(EQUATIONS["eq-decoupled"], env)
+    assert np.allclose(env["\\theta"], θ.detach().numpy(), rtol=1e-12)
 
 
 def test_schedule():

@@ -14,6 +14,7 @@ with the reason, where its library is absent.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -115,3 +116,32 @@ def test_which_names_the_dialect(target: str, dialect: str) -> None:
 
 def test_every_library_that_is_looked_for_has_its_case() -> None:
     assert {case[0] for case in CASES} == set(which.LIBRARIES) - {"nadam_ref:Nadam"}
+
+
+# ---------------------------------------------------------------- who uses it (the chapter on Nadam today)
+
+
+def test_optax_s_nadamw_is_the_constant_dialect_with_decoupled_decay() -> None:
+    optax, numpy = pytest.importorskip("optax"), pytest.importorskip("numpy")
+    start, gradients = numpy.array([1.0, -2.0, 0.5]), torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    theirs = optax.nadamw(0.01, b1=0.9, b2=0.999, weight_decay=0.1)
+    state, params = theirs.init(start), start
+    ours = torch.tensor(start, requires_grad=True)
+    optimizer = Nadam([ours], lr=0.01, weight_decay=0.1, decoupled_weight_decay=True, dialect="constant")
+    for g in gradients.double():
+        updates, state = theirs.update(g.numpy(), state, params)
+        params = numpy.asarray(optax.apply_updates(params, updates))
+        ours.grad = g
+        optimizer.step()
+    assert numpy.allclose(params, ours.detach().numpy(), rtol=1e-4)
+
+
+def test_muon_looks_ahead_by_default_where_the_chapter_says_so() -> None:
+    contrib = pytest.importorskip("optax.contrib")
+    assert inspect.signature(contrib.muon).parameters["nesterov"].default is True
+
+
+def test_timm_s_nmuon_looks_ahead_and_takes_nadamw_for_the_rest() -> None:
+    optim = pytest.importorskip("timm.optim")
+    known = optim.get_optimizer_info("nmuon")
+    assert known.defaults == {"nesterov": True} and "NAdamW fallback" in known.description

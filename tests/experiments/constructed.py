@@ -10,7 +10,13 @@ import specs
 from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.runs.record import Record
 
-METRIC = {"word2vec": "loss", "images": "loss", "language_model": "perplexity", "autoencoder": "loss"}
+METRIC = {
+    "word2vec": "loss",
+    "images": "loss",
+    "language_model": "perplexity",
+    "autoencoder": "loss",
+    "transformer": "loss",
+}
 RATES = (0.01, 0.1, 1.0)
 TUNING = (1000, 1001)
 
@@ -21,7 +27,7 @@ def spec(task: Any, arm: Any, lr: Any, seed: int, **changes: Any) -> Any:
     fields = {
         "profile": "small",
         "model": {},
-        "data": {"word2vec": "text8", "language_model": "ptb"}.get(task, "mnist"),
+        "data": {"word2vec": "text8", "language_model": "ptb", "transformer": "text8"}.get(task, "mnist"),
         "data_sha256": "0" * 64,
         "hyperparameters": {**plan.hyperparameters, "lr": lr},
         "row_lazy": plan.row_lazy,
@@ -52,14 +58,16 @@ def record(task: Any, arm: Any, lr: Any, seed: int, value: Any, *, provenance: A
     )
 
 
-def arm(task: Any, name: Any, values: Any, *, best: int = 1, diverges: bool = False, **changes: Any) -> Any:
-    """An arm's tuning runs, of which the rate `RATES[best]` comes out best, and a reported run for each of `values`."""
+def arm(
+    task: Any, name: Any, values: Any, *, best: int = 1, diverges: bool = False, rates: Any = RATES, **changes: Any
+) -> Any:
+    """An arm's tuning runs, of which the rate `rates[best]` comes out best, and a reported run for each of `values`."""
     tuning = [
         record(task, name, lr, seed, math.inf if diverges else 1.0 + abs(i - best), **changes)
-        for i, lr in enumerate(RATES)
+        for i, lr in enumerate(rates)
         for seed in TUNING
     ]
-    lr = RATES[0] if diverges else RATES[best]
+    lr = rates[0] if diverges else rates[best]
     return tuning + [record(task, name, lr, seed, value, **changes) for seed, value in enumerate(values)]
 
 

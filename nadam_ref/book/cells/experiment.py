@@ -30,12 +30,24 @@ from ...experiments.verdicts.report import momentum_words, percent, reached_mome
 from ...experiments.verdicts.verdicts import Comparison, Effect, Verdict, compare, confound, judge
 from ...rules import DIALECTS, RULES, schedule
 from . import recorded, show
-from .figures import Picture, look, plain
+from .figures import TODAY, Picture, look, plain
 from .recorded import Recorded
 
 __all__ = [
     *("HEADINGS", "absent", "ahead", "awaited", "effects", "names", "reached", "terms"),
-    *("apart", "at_one_rate", "at_rates", "certainty", "claimed", "dots", "gaps", "headline", "lacking", "learning"),
+    *(
+        "apart",
+        "at_one_rate",
+        "at_rates",
+        "certainty",
+        "claimed",
+        "dots",
+        "forest",
+        "gaps",
+        "headline",
+        "lacking",
+        "learning",
+    ),
     *("made", "momentum", "order", "pairs", "parts", "price", "printed", "rates", "sentence", "verdict"),
 ]
 
@@ -699,6 +711,11 @@ def _forest(found: Sequence[Line]) -> Picture:
     return figure
 
 
+def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
+    """Comparisons of arms, each with its names above it and at the right with what else there is to say of it."""
+    return _sign(_forest(found), evidence)
+
+
 @_where_run
 def rates(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = None) -> Picture:
     """The search for each arm's rate: the mean development metric at each rate, with a bar from seed to seed.
@@ -756,4 +773,4 @@ def _search(ax: Axes, figure: Picture, arm: Arm, metric: str) -> None:
 
 def _look(arm: Arm) -> dict[str, str]:
     """The look of an arm: that of its method, or of its dialect where the arm is another form of the method."""
-    return look(arm.name) if arm.name in RULES else look(arm.spec.optimizer)
+    return look(arm.name) if arm.name in RULES or arm.name in TODAY else look(arm.spec.optimizer)

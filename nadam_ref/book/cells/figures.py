@@ -46,6 +46,13 @@ MARKERS = {"none": "o", "sum": "D", "rms": "s", "max": "^"}
 #: Ink and marker of the dialects of Nadam, and of lines that are no optimizers.
 PENS = (("#8A2F00", "^"), ("#0072B2", "s"), ("#00795A", "o"), ("#A0568A", "D"), ("#57606a", "v"), ("#8a6d00", "P"))
 
+#: Methods of today: the rule or the dialect that they are drawn as. Muon, of neither kind, has a pen of its own.
+TODAY = {
+    "AdamW": "Adam",
+    **{f"NAdamW-{dialect}": dialect for dialect in ("constant", "iclr", "cs229")},
+    **dict.fromkeys(("Muon", "Muon-plain")),
+}
+
 #: Curvatures of the ravine, the quadratic on which the chapters compare paths.
 RAVINE = np.array([1.0, 20.0])
 
@@ -180,6 +187,10 @@ def use_style() -> None:
 
 def look(name: str) -> dict[str, Any]:
     """Colour, line and marker of an optimizer (from its rule alone) or of a dialect, as keywords for `plot`."""
+    if name in TODAY:
+        of = TODAY[name]
+        pen = {"color": "#8250df", "marker": "P", "linestyle": LINES[2 if name == "Muon" else 1]}
+        return pen if of is None else look(of)
     if name in DIALECTS:
         ink, marker = PENS[list(DIALECTS).index(name)]
         return {"color": ink, "marker": marker}
