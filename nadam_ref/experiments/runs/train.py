@@ -23,6 +23,7 @@ import nadam_ref
 from ...checks import momentum_decay, renamed
 from ...errors import NadamRefError
 from ...rules import DIALECTS
+from ..second_order.methods import SECOND_ORDER
 from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
 from .record import Record, Status, provenance
 from .spec import RunSpec
@@ -31,6 +32,9 @@ OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its
 
 #: Profile of runs that no protocol plans, because they reach a published result; their model says all sizes itself.
 REPRODUCTION = "reproduction"
+
+#: What a run may train with: the ten, and what they are compared with.
+OPTIMIZERS: dict[str, Any] = {**nadam_ref.OPTIMIZERS, **SECOND_ORDER}
 
 #: Metrics of a finished row-lazy run: how many steps a row of the largest table took, at most and in the median.
 ROW_STEPS = ("row_steps_most", "row_steps_median")
@@ -56,7 +60,7 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `ValueError` for an unknown optimizer or argument.
     """
-    signature = inspect.signature(chosen("optimizer", optimizer, nadam_ref.OPTIMIZERS))
+    signature = inspect.signature(chosen("optimizer", optimizer, OPTIMIZERS))
     try:
         bound = signature.bind(None, **given)
     except TypeError as error:
@@ -299,14 +303,17 @@ class Training(InProgress):
         log, spec = self.log, self.spec
         if log.step % spec.evaluate_every == 0 or log.step == spec.steps:
             log.dev(self.evaluate("dev"))
-        if self.ended:
-            return
+        if not self.ended:
+            self.update()
+
+    def update(self) -> None:
+        """Make one update, unless the loss before it says that the run has diverged."""
         loss, state = self._backward()
-        log.train(loss)
-        if not log.reason:
+        self.log.train(loss)
+        if not self.log.reason:
             self._update()
             self.state = state
-            log.step += 1
+            self.log.step += 1
 
     @property
     def ended(self) -> bool:
@@ -355,6 +362,15 @@ class Training(InProgress):
             next(self.batches)
 
 
+def begin(spec: RunSpec) -> Training:
+    """The run of a spec, with no update made yet; raises as `run`."""
+    if spec.optimizer not in SECOND_ORDER:
+        return Training(spec)
+    from .whole import WholeTraining
+
+    return WholeTraining(spec)
+
+
 def row_steps(steps: Tensor | None) -> dict[str, float]:
     """The metrics `ROW_STEPS` from the steps of a table's rows; empty where there is one count or none."""
     if steps is None or steps.dim() == 0:
@@ -395,7 +411,7 @@ def run(
     keep_freed_memory()
     try:
         with threads(spec.threads):
-            training = Training(spec)
+            training = begin(spec)
             if resume is not None:
                 training.load_state_dict(resume)
             log = training.log
