@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vjp
+from torch.func import grad, jvp, vjp, vmap
 
 Function = Callable[[Tensor], Tensor]  # θ [d] → a number, or a model's outputs
 Product = Callable[[Tensor], Tensor]  # a vector [d] → matrix times vector [d]
+
+AT_ONCE = 32  # products, so that memory stays small
 
 
 def flat(params: Mapping[str, Tensor]) -> tuple[Tensor, Callable[[Tensor], dict[str, Tensor]]]:
@@ -29,10 +31,10 @@ def hessian_product(f: Function, θ: Tensor) -> Product:
 
 
 def gauss_newton_product(model: Function, loss: Function, θ: Tensor) -> Product:
-    """The product v ↦ Jᵀ H J v for f = loss ∘ model: J is the model's Jacobian, H the Hessian of the loss in its outputs.
+    """The product v ↦ Jᵀ H J v for f = loss ∘ model: J is the model's Jacobian, H the loss's Hessian in the outputs.
 
-    The matrix is what is left of the Hessian of f where the model is taken to be linear; with a convex loss it has no negative
-    eigenvalue (Schraudolph, 2002).
+    The matrix is what is left of the Hessian of f where the model is taken to be linear; with a convex loss it has no
+    negative eigenvalue (Schraudolph, 2002).
     """
     outputs, back = vjp(model, θ)
 
@@ -45,6 +47,6 @@ def gauss_newton_product(model: Function, loss: Function, θ: Tensor) -> Product
 
 
 def diagonal(f: Function, θ: Tensor) -> Tensor:
-    """The diagonal of the Hessian `[d]`, exactly, with d products."""
-    product = hessian_product(f, θ)
-    return torch.stack([product(unit)[i] for i, unit in enumerate(torch.eye(len(θ), dtype=θ.dtype))])
+    """The diagonal of the Hessian `[d]`, exactly, with d products, of which many are made at once."""
+    units = torch.eye(len(θ), dtype=θ.dtype)
+    return vmap(lambda unit: unit.dot(hessian_product(f, θ)(unit)), chunk_size=AT_ONCE)(units)

@@ -131,7 +131,7 @@ def rates(make: Callable[[RunSpec], Record]) -> dict[str, float]:
 
 
 def timed(spec: RunSpec) -> Record:
-    """The record of a run that also says how many seconds of a processor it took, which other work does not lengthen."""
+    """The record of a run that also says how many seconds of a processor it took, whatever else it does."""
     started = time.thread_time()
     record = run(spec)
     return dataclasses.replace(
