@@ -61,7 +61,7 @@ def steps_to(losses: Array) -> Array:
     """Steps after which a loss `[T+1, …]` stays below `ARRIVED` of its first value; NaN where it does not."""
     above = ~(losses <= ARRIVED * losses[0])
     last = len(above) - 1 - above[::-1].argmax(axis=0)
-    return np.where(last == len(above) - 1, np.nan, np.where(above.any(axis=0), last + 1.0, 0.0))
+    return np.where(last == len(above) - 1, np.nan, last + 1.0)
 
 
 def first_order(name: str, angle: int) -> float:
@@ -204,8 +204,9 @@ def _course(record: Record) -> tuple[Array, Array]:
 def _steps(record: Record) -> Array:
     """The steps made at the places of a course."""
     passes = _course(record)[0]
-    whole = "passes" in record.curves
-    return np.arange(len(passes)) * 1.0 if whole else passes * study.IMAGES / record.spec.batch
+    if "passes" in record.curves:
+        return np.arange(len(passes), dtype=np.float64)
+    return np.asarray(passes * (study.IMAGES / record.spec.batch))
 
 
 def at(record: Record, passes: float) -> float:
@@ -216,7 +217,7 @@ def at(record: Record, passes: float) -> float:
 
 def _budget() -> float:
     """Passes that every reported run has made."""
-    return math.floor(min(_course(record)[0][-1] for runs in _reported().values() for record in runs))
+    return float(int(min(_course(record)[0][-1] for runs in _reported().values() for record in runs)))
 
 
 def _seconds(record: Record) -> float:
@@ -383,7 +384,8 @@ def scatter_said() -> Markdown:
     return Markdown(  # type: ignore[no-untyped-call]
         f"Of {len(root):,} parameters, {seen.sum():,} have both numbers above zero. Their rank correlation is {ρ:.2f}. "
         f"But the two are not proportional: leaving out 5 % on either side, the largest ratio √n̂ / |H| is "
-        f"{high / low:,.0f} times the smallest. Where |H| is ten times as large, √n̂ is {10 ** growth(root, H):.1f} times."
+        f"{high / low:,.0f} times the smallest. Where |H| is ten times as large, √n̂ is {10 ** growth(root, H):.1f} "
+        "times as large."
     )
 
 

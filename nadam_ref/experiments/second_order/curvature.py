@@ -19,7 +19,7 @@ def flat(params: Mapping[str, Tensor]) -> tuple[Tensor, Callable[[Tensor], dict[
     shapes = {name: x.shape for name, x in params.items()}
 
     def named(θ: Tensor) -> dict[str, Tensor]:
-        parts = θ.split([shape.numel() for shape in shapes.values()])
+        parts = torch.split(θ, [shape.numel() for shape in shapes.values()])
         return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
     return torch.cat([x.detach().reshape(-1) for x in params.values()]), named
@@ -36,7 +36,7 @@ def gauss_newton_product(model: Function, loss: Function, θ: Tensor) -> Product
     The matrix is what is left of the Hessian of f where the model is taken to be linear; with a convex loss it has no
     negative eigenvalue (Schraudolph, 2002).
     """
-    outputs, back = vjp(model, θ)
+    outputs, back, *_ = vjp(model, θ)
 
     def product(v: Tensor) -> Tensor:
         along = jvp(model, (θ,), (v,))[1]
@@ -49,4 +49,5 @@ def gauss_newton_product(model: Function, loss: Function, θ: Tensor) -> Product
 def diagonal(f: Function, θ: Tensor) -> Tensor:
     """The diagonal of the Hessian `[d]`, exactly, with d products, of which many are made at once."""
     units = torch.eye(len(θ), dtype=θ.dtype)
-    return vmap(lambda unit: unit.dot(hessian_product(f, θ)(unit)), chunk_size=AT_ONCE)(units)
+    found: Tensor = vmap(lambda unit: unit.dot(hessian_product(f, θ)(unit)), chunk_size=AT_ONCE)(units)
+    return found

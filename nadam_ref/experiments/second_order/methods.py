@@ -213,7 +213,7 @@ class LBFGS:
             self.θ.grad = g.clone()
             return float(loss)
 
-        return float(self.torch.step(closure))  # type: ignore[arg-type]
+        return float(self.torch.step(closure))  # type: ignore[no-untyped-call]
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""

@@ -48,7 +48,7 @@ class Arm:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-MINI = {"batch": BATCH, "steps": PASSES * IMAGES // BATCH}
+MINI: dict[str, Any] = {"batch": BATCH, "steps": PASSES * IMAGES // BATCH}
 ARMS = {
     "GD": Arm("GD", IMAGES, PASSES, 1.0),
     "GD, mini-batches": Arm("GD", **MINI, middle=0.32),
