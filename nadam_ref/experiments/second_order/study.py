@@ -81,7 +81,7 @@ def spec(name: str, lr: float, seed: int) -> RunSpec:
         seed=seed,
         steps=arm.steps,
         batch=arm.batch,
-        evaluate_every=per_pass(arm.batch) if arm.batch < IMAGES else max(1, arm.steps // 10),
+        evaluate_every=max(1, arm.steps // 10),
     )
 
 
@@ -106,7 +106,7 @@ def by_passes(record: Record) -> tuple[list[float], list[float]]:
         return [0.0, *record.curves["passes"][:-1]], losses
     if batch == IMAGES:
         return [float(i) for i in range(len(losses))], losses
-    n = per_pass(batch) // record.spec.train_every
+    n = per_pass(batch)
     parts = [losses[i : i + n] for i in range(0, len(losses), n)]
     return [i + 0.5 for i in range(len(parts))], [sum(part) / len(part) for part in parts]
 
