@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import bench, book, console, data, doctor, records, report, reproduce, sweep, which
+from .commands import bench, book, console, curvature, data, doctor, records, report, reproduce, sweep, which
 from .errors import NadamRefError
 from .files import user_path
 
@@ -50,6 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     whole.set_defaults(run=console.help_of(whole), extra=None)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (data, book, which, bench, sweep, records, reproduce, report, doctor):
+    for command in (data, book, which, bench, sweep, records, reproduce, curvature, report, doctor):
         command.add(commands)
     return whole

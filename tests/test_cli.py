@@ -118,6 +118,7 @@ def test_a_missing_extra_is_one_line(words: list[str], extra: str) -> None:
         (["sweep", "smoke", "--store", "x"], ["store"]),
         (["sweep", "smoke"], ["store"]),
         (["reproduce", "jones", "--store", "x"], ["store"]),
+        (["curvature", "--store", "x"], ["store"]),
         (["verify", "--store", "x"], ["store"]),
         (["pack", "x", "--store", "x"], ["target", "store"]),
         (["report", "--store", "x"], ["store"]),

@@ -1,4 +1,4 @@
-"""The optimizers that a run may name: the package's, and torch's Muon to compare them with."""
+"""The optimizers that a run may name: the package's, torch's Muon, and the methods of second order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import nadam_ref
 
 from ...checks import renamed
 from ...errors import NadamRefError
+from ..second_order.methods import SECOND_ORDER
 from ..tasks import Params, Task
 from .spec import RunSpec
 
@@ -78,7 +79,7 @@ class Muon:
 
 def known() -> dict[str, Any]:
     """Optimizers by the name that a run has for them."""
-    return {**nadam_ref.OPTIMIZERS, "Muon": Muon}
+    return {**nadam_ref.OPTIMIZERS, "Muon": Muon, **SECOND_ORDER}
 
 
 def build(spec: RunSpec, task: Task, params: Params) -> Any:

@@ -29,6 +29,7 @@ SCHEMA = 1
 RUNS, CURVES, MANIFEST = "runs.csv", "curves.npz", "manifest.json"
 ENDING = ("status", "reason", "step")
 OWN = ("time", "wall_seconds")  # of a run's provenance; all else is common to many runs
+CPU = "cpu_seconds"  # its own too, where it was measured
 Array = npt.NDArray[Any]
 
 #: Fields of a spec that are text; all others are in the table as JSON.
@@ -87,7 +88,7 @@ def _check_protocols(records: Sequence[Record]) -> None:
 
 def _place(record: Record) -> dict[str, Any]:
     """The surroundings that a record was made in."""
-    return {name: value for name, value in record.provenance.items() if name not in OWN}
+    return {name: value for name, value in record.provenance.items() if name not in (*OWN, CPU)}
 
 
 def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> bytes:
@@ -95,7 +96,8 @@ def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> by
     number = {canonical(place): index for index, place in enumerate(places)}
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["id", *CONFIG, *ENDING, *metrics, *OWN, "made"])
+    own = [*OWN, CPU] if any(CPU in record.provenance for record in records) else OWN
+    lines.writerow(["id", *CONFIG, *ENDING, *metrics, *own, "made"])
     for record in records:
         config = {name: getattr(record.spec, name) for name in CONFIG}
         lines.writerow(
@@ -104,7 +106,7 @@ def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> by
                 *(value if name in TEXTS else canonical(value) for name, value in config.items()),
                 *(getattr(record, name) for name in ENDING),
                 *(repr(record.metrics[name]) if name in record.metrics else "" for name in metrics),
-                *(canonical(record.provenance[name]) for name in OWN),
+                *(canonical(record.provenance[name]) if name in record.provenance else "" for name in own),
                 number[canonical(_place(record))],
             ]
         )
@@ -180,7 +182,7 @@ def _record(line: Mapping[str, str], curves: Mapping[str, list[float]], places: 
     spec = RunSpec(**config, protocol_sha256=place.get("protocol_sha256", ""))
     if spec.id != line["id"]:
         raise PackError(f"the pack's run {line['id']} has the specification of {spec.id}")
-    metrics = [name for name in line if name not in {"id", "made", *CONFIG, *ENDING, *OWN}]
+    metrics = [name for name in line if name not in {"id", "made", *CONFIG, *ENDING, *OWN, CPU}]
     return Record(
         spec=spec,
         status=line["status"],  # type: ignore[arg-type]
@@ -188,5 +190,5 @@ def _record(line: Mapping[str, str], curves: Mapping[str, list[float]], places: 
         step=int(line["step"]),
         curves=curves,
         metrics={name: float(line[name]) for name in metrics if line[name]},
-        provenance={**place, **{name: json.loads(line[name]) for name in OWN}},
+        provenance={**place, **{name: json.loads(line[name]) for name in (*OWN, CPU) if line.get(name)}},
     )

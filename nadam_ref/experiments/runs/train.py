@@ -21,6 +21,7 @@ from torch import Tensor
 from ...checks import momentum_decay, renamed
 from ...errors import NadamRefError
 from ...rules import DIALECTS
+from ..second_order.methods import SECOND_ORDER
 from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
 from . import optimizers
 from .record import Record, Status, provenance
@@ -296,14 +297,17 @@ class Training(InProgress):
         log, spec = self.log, self.spec
         if log.step % spec.evaluate_every == 0 or log.step == spec.steps:
             log.dev(self.evaluate("dev"))
-        if self.ended:
-            return
+        if not self.ended:
+            self.update()
+
+    def update(self) -> None:
+        """Make one update, unless the loss before it says that the run has diverged."""
         loss, state = self._backward()
-        log.train(loss)
-        if not log.reason:
+        self.log.train(loss)
+        if not self.log.reason:
             self._update()
             self.state = state
-            log.step += 1
+            self.log.step += 1
 
     @property
     def ended(self) -> bool:
@@ -353,6 +357,15 @@ class Training(InProgress):
             next(self.batches)
 
 
+def begin(spec: RunSpec) -> Training:
+    """The run of a spec, with no update made yet; raises as `run`."""
+    if spec.optimizer not in SECOND_ORDER:
+        return Training(spec)
+    from .whole import WholeTraining
+
+    return WholeTraining(spec)
+
+
 def row_steps(steps: Tensor | None) -> dict[str, float]:
     """The metrics `ROW_STEPS` from the steps of a table's rows; empty where there is one count or none."""
     if steps is None or steps.dim() == 0:
@@ -393,7 +406,7 @@ def run(
     keep_freed_memory()
     try:
         with threads(spec.threads):
-            training = Training(spec)
+            training = begin(spec)
             if resume is not None:
                 training.load_state_dict(resume)
             log = training.log

@@ -7,6 +7,7 @@ either side, and so take images of 8×8 pixels too.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -110,6 +111,11 @@ class Autoencoder(ImageTask):
         """Mean squared error over all pixels, plus any L1."""
         (images,) = batch
         return F.mse_loss(self.reconstruct(params, images), images) + penalty(size.l1, params), state
+
+    def parts(self, batch: Batch) -> tuple[Callable[[Params], Tensor], Callable[[Tensor], Tensor]]:
+        """The reconstruction, and its mean squared error: written out, because torch's has no derivative forward."""
+        (images,) = batch
+        return lambda params: self.reconstruct(params, images), lambda outputs: (outputs - images).square().mean()
 
     @torch.no_grad()
     def evaluate(self, params: Params, data: ImageData, split: str) -> dict[str, Tensor]:

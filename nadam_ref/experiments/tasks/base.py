@@ -17,7 +17,7 @@ with `params` passed through `pick` where the task names rows. Tensors are made 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -112,6 +112,14 @@ class Task(ABC):
         loss, after = self.loss(size, params, batch, state)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), after, {name: x.grad for name, x in params.items() if x.grad is not None}
+
+    def parts(self, batch: Batch) -> tuple[Callable[[Params], Tensor], Callable[[Tensor], Tensor]]:
+        """The objective of one batch as loss ∘ model: parameters → outputs, and outputs → a number.
+
+        What a Gauss-Newton product needs; both have forward and reverse derivatives. Raises `ValueError` where a task
+        does not say.
+        """
+        raise ValueError(f"{type(self).__name__} does not say which part of its objective is the model")
 
     @abstractmethod
     def evaluate(self, params: Params, data: Any, split: str) -> dict[str, Tensor]:
