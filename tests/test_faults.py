@@ -50,7 +50,7 @@ def test_the_number_of_a_fault_is_in_the_name_of_a_test() -> None:
     assert faults.numbers("test_fault_07_08_09_one_kernel") == [7, 8, 9]
     assert faults.numbers("test_the_manifest_and_fault_64_where[3_4]") == [64]
     assert faults.numbers("test_default_7_steps") == faults.numbers("test_defaults") == []
-    assert faults.Test("f.py", 1, "test_fault_07_08_scalars_and_more").words == "scalars and more"
+    assert faults.Test("f.py", "test_fault_07_08_scalars_and_more").words == "scalars and more"
 
 
 def test_a_fault_is_said_in_short_plain_words() -> None:

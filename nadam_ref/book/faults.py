@@ -25,10 +25,9 @@ class Fault(NamedTuple):
 
 
 class Test(NamedTuple):
-    """A test by its file, relative to the checkout, the line of its name, and its name."""
+    """A test: its file, relative to the checkout, and its name."""
 
     file: str
-    line: int
     name: str
 
     @property
@@ -61,5 +60,5 @@ def tests(folder: Path) -> dict[int, list[Test]]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef):
                 for number in numbers(node.name):
-                    found.setdefault(number, []).append(Test(file, node.lineno, node.name))
+                    found.setdefault(number, []).append(Test(file, node.name))
     return found
