@@ -148,7 +148,7 @@ def test_the_core_needs_torch_only(pyproject: dict[str, Any]) -> None:
     assert [Requirement(text).name for text in pyproject["project"]["dependencies"]] == ["torch"]
 
 
-def test_the_lowest_python_and_torch_are_the_same_everywhere(pyproject: dict[str, Any]) -> None:
+def test_fault_86_the_lowest_python_and_torch_are_the_same_everywhere(pyproject: dict[str, Any]) -> None:
     (torch_bound,) = Requirement(*pyproject["project"]["dependencies"]).specifier
     python = pyproject["project"]["requires-python"].removeprefix(">=")
     assert f"needs Python {python} or newer and torch {torch_bound.version} or newer" in read("README.md")

@@ -55,7 +55,7 @@ function foldListings() {
   fit();
 }
 
-// Above tables whose rows say how they compare: which of them to show. Without this script all of them are shown.
+// Above tables whose rows say how they compare: which of them to show; those of the faults, which part they are of. Without this script all are shown.
 function filterRows() {
   const place = document.querySelector(".bd-article div.filter");
   if (!place) return;

@@ -23,6 +23,7 @@ REFERENCE = (
     "papers",
     "open_details",
     "equations",
+    "faults",
     "glossary",
     "api",
     "contributors",

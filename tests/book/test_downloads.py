@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pypdf
 import pytest
+from matplotlib.ft2font import FT2Font
 from PIL import Image
 from small_book import RUDE
 
@@ -51,6 +54,16 @@ def test_svg(picture: figures.Picture) -> None:
         assert [found.text for found in root.iter(f"{DC}{name}")] == [FACTS[key]]
     assert [x.text for x in root.iter("{http://purl.org/dc/terms/}provenance")] == [FACTS["Provenance"]]
     assert len(list(root.iter(f"{svg}path"))) > 5
+
+
+def test_fault_77_every_font_of_a_figure_comes_with_matplotlib() -> None:
+    """So none can be missing, and figures are the same on every machine, in every locale."""
+    own = {FT2Font(str(path)).family_name for path in Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf")}
+    with matplotlib.rc_context():
+        figures.use_style()
+        assert set(matplotlib.rcParams["font.family"]) == {"DejaVu Sans"} <= own
+        assert matplotlib.rcParams["mathtext.fontset"] == "dejavusans"
+        assert not matplotlib.rcParams["axes.formatter.use_locale"]  # no decimal comma
 
 
 def test_png(picture: figures.Picture) -> None:

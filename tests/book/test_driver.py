@@ -6,6 +6,8 @@ import os
 import posixpath
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -160,6 +162,18 @@ def test_fault_75_a_stale_staged_notebook_fails_the_build(built: Built, tmp_path
 
 
 # ---------------------------------------------------------------- refusals
+
+
+def test_fault_81_the_book_is_built_without_a_network(tmp_path: Path) -> None:
+    """In a network namespace of its own, which has no interface but a loopback that is down."""
+    alone = [shutil.which("unshare") or "", "--map-root-user", "--net"]
+    if not alone[0] or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this system gives no process a network of its own")
+    (folder := tmp_path / "böok").mkdir()
+    root = make_book(folder, "01_first")
+    done = subprocess.run([*alone, sys.executable, "-m", "nadam_ref", "book"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (root / "_build" / "html" / "notebooks" / "01_first.html").is_file()
 
 
 def test_warnings_fail_the_build_and_the_old_book_stays(tmp_path: Path) -> None:

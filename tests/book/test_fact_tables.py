@@ -448,4 +448,14 @@ def test_every_page_of_the_reference_is_listed() -> None:
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
     (reference_part,) = [part for part in toc["parts"] if part["caption"] == "Reference"]
     listed = {Path(chapter["file"]).name for chapter in reference_part["chapters"]}
-    assert {"run_it", "protocol", "papers", "open_details", "glossary", "api", "contributors", "cells"} <= listed
+    assert {
+        "run_it",
+        "protocol",
+        "papers",
+        "open_details",
+        "faults",
+        "glossary",
+        "api",
+        "contributors",
+        "cells",
+    } <= listed

@@ -29,7 +29,7 @@ def test_a_source_with_outputs_is_refused(tmp_path: Path) -> None:
         notebooks.check_source(save(notebook, tmp_path / "run.ipynb"))
 
 
-def test_a_source_with_an_execution_count_is_refused(tmp_path: Path) -> None:
+def test_fault_74_a_source_that_was_run_by_hand_is_refused(tmp_path: Path) -> None:
     notebook = make_notebook("x = 1")
     notebook.cells[1].execution_count = 3
     with pytest.raises(BookError, match="cell 2 holds outputs"):
@@ -215,7 +215,7 @@ def outputs(path: Path) -> str:
     return json.dumps([cell.get("outputs") for cell in notebooks.read(path).cells])
 
 
-def test_two_runs_are_byte_identical(run: Run) -> None:
+def test_fault_74_two_runs_are_byte_identical(run: Run) -> None:
     first, second = ((run[0] / f"same_{n}.ipynb").read_bytes() for n in (1, 2))
     assert len(first) > 1000
     assert first == second

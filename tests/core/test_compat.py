@@ -99,7 +99,7 @@ def printed(code: str) -> Any:
     return done.stdout
 
 
-def test_the_same_without_private_names() -> None:
+def test_fault_86_the_same_without_private_names() -> None:
     gone = "\n".join(
         f"if hasattr({owner}, {name!r}): del {owner}.{name}"
         for owner, names in NAMES.items()

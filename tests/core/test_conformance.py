@@ -209,7 +209,7 @@ def test_complex_parameters_are_pairs_of_reals(name: str, path: str) -> None:
 
 @every_path
 @every_optimizer
-def test_no_gradient_and_zero_gradients_move_nothing(name: str, path: str) -> None:
+def test_fault_04_06_no_gradient_and_zero_gradients_move_nothing(name: str, path: str) -> None:
     start = parameters()
     for kwargs in configurations(name).values():
         optimizer = make(name, [p.clone() for p in start], kwargs, PATHS[path])

@@ -122,7 +122,7 @@ def test_loading_shares_no_memory(name: str) -> None:
 @pytest.mark.parametrize("there", DTYPES, ids=str)
 @pytest.mark.parametrize("here", DTYPES, ids=str)
 @every_optimizer
-def test_a_checkpoint_comes_to_parameters_of_another_dtype(name: str, here: Any, there: Any) -> None:
+def test_fault_23_a_checkpoint_comes_to_parameters_of_another_dtype(name: str, here: Any, there: Any) -> None:
     """State is kept in the arithmetic's dtype: float32 for half precision, the parameter's otherwise."""
     first = run(make(name, parameters(dtype=here)))
     moved = [p.to(there) for p in params_of(first)]
@@ -200,7 +200,7 @@ def test_names_are_kept_where_either_side_has_them(name: str, names: Any) -> Non
     assert second.state_dict()["param_groups"][0]["param_names"] == ["name0", "name1", "name2"]
 
 
-def test_checkpoints_of_other_parameters_are_refused_in_torchs_words() -> None:
+def test_fault_23_checkpoints_of_other_parameters_are_refused_in_torchs_words() -> None:
     state_dict = run(Nadam(parameters())).state_dict()
     with pytest.raises(ValueError, match="loaded state dict has a different number of parameter groups"):
         Nadam([{"params": [p]} for p in parameters()]).load_state_dict(state_dict)

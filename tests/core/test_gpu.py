@@ -38,6 +38,21 @@ def test_equal_to_the_cpu(name: str, keywords: dict[str, Any]) -> None:
         torch.testing.assert_close(b.detach().cpu(), a.detach(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("keywords", [{}, {"foreach": True}, {"fused": True}], ids=str)
+@pytest.mark.parametrize("name", nadam_ref.RULES)
+def test_fault_20_state_follows_its_parameter_to_another_device(name: str, keywords: dict[str, Any]) -> None:
+    """`module.cuda()` after some steps, and back: the same trajectory as where nothing moves."""
+    optimizer, moving = stepped(name, "cpu", **keywords)
+    loop, staying = stepped(name, "cpu", foreach=False)
+    for device in ("cuda", "cpu"):
+        for p in moving:
+            p.data, p.grad = p.data.to(device), p.grad.to(device)
+        optimizer.step(), loop.step()
+        for a, b in zip(moving, staying, strict=True):
+            assert a.device.type == device
+            torch.testing.assert_close(a.detach().cpu(), b.detach(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", nadam_ref.RULES)
 def test_a_fused_step_is_one_launch(name: str) -> None:
     optimizer, _ = stepped(name, "cuda", fused=True)

@@ -325,6 +325,26 @@ def test_fault_23_a_checkpoint_of_another_rule_is_refused_and_changes_nothing() 
         assert str(made[ours].state_dict()) == str(before)
 
 
+@ten
+def test_fault_23_entries_that_are_missing_or_foreign_are_refused_and_change_nothing(variant: Variant) -> None:
+    p, q = parameter(3), parameter(3)
+    first, second = variant.optimizer([p]), variant.optimizer([q])
+    for optimizer in (first, second):
+        step(optimizer, torch.ones(3, dtype=torch.float64))
+    if not first.state:
+        return  # GD keeps nothing
+    before = copy.deepcopy(second.state_dict())
+    for name in [*first.state[p], "of another program"]:
+        saved = copy.deepcopy(first.state_dict())
+        if saved["state"][0].pop(name, None) is None:
+            saved["state"][0][name] = torch.ones(3)
+        if not saved["state"][0]:
+            continue  # of a parameter that has not begun, as torch's SGD saves it
+        with pytest.raises(ValueError, match=r"state is of another rule: it has .*; \w+ with these settings keeps"):
+            second.load_state_dict(saved)
+        assert str(second.state_dict()) == str(before)
+
+
 def test_fault_25_26_long_runs_keep_counting_and_correcting() -> None:
     p = parameter(1)
     optimizer = Nadam([p], betas=(0.99999, 0.999))

@@ -138,7 +138,7 @@ def test_fault_110_a_closure_that_raises_has_changed_nothing(name: str, path: st
 
 @every_path
 @every_optimizer
-def test_state_follows_its_parameter_to_another_dtype(name: str, path: str) -> None:
+def test_fault_20_state_follows_its_parameter_to_another_dtype(name: str, path: str) -> None:
     """`module.double()` after some steps. torch's Adam and NAdam raise, after they have moved other parameters."""
     params, truth = ([nn.Parameter(p.detach().float()) for p in parameters()] for _ in range(2))
     optimizer, loop = OPTIMIZERS[name](params, **PATHS[path]), OPTIMIZERS[name](truth, foreach=False)

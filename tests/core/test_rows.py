@@ -229,7 +229,7 @@ def test_a_schedule_switched_on_later_has_a_product_for_every_row(flags: dict[st
     torch.testing.assert_close(p, q, rtol=1e-13, atol=0)
 
 
-def test_autograd_does_not_see_rows() -> None:
+def test_fault_15_autograd_does_not_see_rows() -> None:
     p = parameter(3, 2)
     with pytest.raises(RuntimeError, match="sparse gradients with differentiable=True"):
         step(OPTIMIZERS["Nadam"]([p], differentiable=True), p, torch.ones(3, 2, dtype=torch.float64).to_sparse(1))

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import re
 import shutil
 import struct
 import threading
@@ -17,6 +18,7 @@ import pytest
 import requests
 from sklearn.datasets import load_digits
 
+import nadam_ref
 from nadam_ref.cli import main
 from nadam_ref.experiments import datasets
 from nadam_ref.experiments.datasets import download, registry
@@ -302,6 +304,56 @@ def test_a_file_that_was_fetched_has_the_mode_of_any_new_file(wire: Any, tmp_pat
     download.fetch("https://a.example/x", CONTENT, tmp_path / "x")
     (tmp_path / "y").touch()
     assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_fault_41_a_set_that_was_unpacked_in_part_is_never_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: int
+) -> None:
+    """WikiText-2 is unpacked by hand: some of its files are whole, one is cut off, and others are not there yet."""
+    contents = {name: f"{name} ü\n".encode() * 99 for name in registry.SOURCES["wikitext-2"].files}
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setitem(
+        registry.SOURCES, "wikitext-2", dataclasses.replace(registry.SOURCES["wikitext-2"], files=files)
+    )
+    monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
+    (folder := tmp_path / "wikitext-2").mkdir()
+    for name in list(contents)[:left]:
+        (folder / name).write_bytes(contents[name])
+    missing = list(contents)[left:]
+    if missing:
+        with pytest.raises(
+            registry.DataError, match=r"Unpack wikitext-2-v1.zip .* use the embedded data set 'chain'"
+        ) as e:
+            registry.require("wikitext-2")
+        assert all(name in str(e.value) for name in missing) == (left > 0)
+        assert registry.state("wikitext-2") == ("incomplete" if left else "absent")
+        if left:  # a half copy is no wish to use another set
+            with pytest.raises(registry.DataError, match="missing: wiki"):
+                registry.first_available("wikitext-2", "chain")
+    last = list(contents)[-1]
+    (folder / last).write_bytes(contents[last][:-7])
+    with pytest.raises(registry.DataError, match=rf"{last} has the wrong checksum and is not used"):
+        registry.require("wikitext-2")
+    assert (folder / last).read_bytes() == contents[last][:-7]
+
+
+def test_fault_42_no_archive_is_unpacked() -> None:
+    """So none can write outside of its folder, through a link, or more than the disk holds."""
+    package = Path(nadam_ref.__file__).parent
+    names = re.compile(r"\b(tarfile|shutil\.unpack_archive|unpack_archive|extractall|extract|Untar|Unzip|Decompress)\b")
+    found = {path.name: names.findall(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")}
+    assert len(found) > 50 and {name: seen for name, seen in found.items() if seen} == {}
+
+
+def test_fault_42_a_compressed_file_is_opened_only_once_its_checksum_is_right(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = copy_all(tiny) / "train-images-idx3-ubyte.gz"
+    bomb.write_bytes(gzip.compress(bytes(10**7)))
+    monkeypatch.setattr(gzip, "decompress", lambda _: pytest.fail("it was opened"))
+    with pytest.raises(registry.DataError, match="wrong checksum"):
+        datasets.load("mnist")
 
 
 GOOD = struct.pack(">BBBBII", 0, 0, 8, 2, 2, 3) + bytes(range(6))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
+import io
 import json
 import math
 import os
@@ -114,6 +116,57 @@ def test_fault_55_a_byte_that_changed_is_seen(
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(PackError, match=f"{name} has sha256 [0-9a-f]+, its manifest says"):
         pack.read(tmp_path)
+
+
+def with_curves(folder: Path, content: bytes) -> None:
+    """Put other curves into a pack, and their sha256 into its manifest."""
+    (folder / "curves.npz").write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["curves.npz"] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+class Program:
+    """What runs where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_fault_78_curves_that_are_a_program_are_refused_and_do_not_run(records: Any, tmp_path: Path) -> None:
+    pack.write(tmp_path, records)
+    hostile = io.BytesIO()
+    np.savez(hostile, dev_loss=np.array([Program(tmp_path / "it ran")], dtype=object))
+    with_curves(tmp_path, hostile.getvalue())
+    with pytest.raises(PackError, match=r"curves\.npz holds no curves: .*allow_pickle=False"):
+        pack.read(tmp_path)
+    assert not (tmp_path / "it ran").exists()
+
+
+def header(shape: int) -> bytes:
+    """An array that says how long it is, and holds nothing."""
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, {"descr": "<f8", "fortran_order": False, "shape": (shape,)})
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("shape", [1 << 27, 1 << 60])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_fault_42_curves_that_say_to_be_larger_than_their_file_are_refused(
+    records: Any, tmp_path: Path, shape: int, compression: int
+) -> None:
+    """Ten megabytes of zeros in some kilobytes, and arrays that are shorter than they say."""
+    pack.write(folder := tmp_path / "pack", records)
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", compression) as archive:
+        archive.writestr("../dev_loss.npy", header(shape) + bytes(10**7 if compression else 0))
+    with_curves(folder, bomb.getvalue())
+    with pytest.raises(PackError, match=r"curves\.npz holds no curves"):
+        pack.read(folder)
+    assert list(tmp_path.iterdir()) == [folder]  # nothing was written beside it
 
 
 def test_fault_56_a_newer_pack_and_no_pack(records: Any, tmp_path: Path) -> None:

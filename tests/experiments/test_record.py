@@ -100,7 +100,7 @@ def test_fault_57_config_with_nan(make_spec: Callable[..., RunSpec], value: Any)
         make_spec(hyperparameters={"lr": value})
 
 
-def test_the_names_of_older_records_stand(make_spec: Callable[..., RunSpec]) -> None:
+def test_fault_56_the_names_of_older_records_stand(make_spec: Callable[..., RunSpec]) -> None:
     """The name that a spec of version 0.1.0 had, written down then: fields that came later do not change it."""
     spec = dataclasses.replace(make_spec(), data_sha256="0" * 64, model={"conv1": 2, "conv2": 4, "dense": 16})
     assert spec.id == "5e91efe1e88b3eff3f1db60ec4438406452d5485e21316eb717fc64a57679d6e"

@@ -106,7 +106,7 @@ def test_fault_44_no_network_says_where_it_looked(outside: Any, monkeypatch: pyt
         released.get()
 
 
-def test_a_read_only_cache_says_so(outside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_46_a_read_only_cache_says_so(outside: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, b"right")
     outside.touch()  # a file where the folder would be
     with pytest.raises(DataError, match=r"cannot write to .*cache.*XDG_CACHE_HOME"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import multiprocessing
 import os
 import re
@@ -679,6 +680,26 @@ def test_fault_53_a_checkpoint_that_cannot_be_written_costs_no_run(
     with pytest.warns(UserWarning, match=r"cannot write the checkpoint .*; the run goes on without"):
         (record,) = worker.work((make_spec(),), "sweep", tmp_path / "file" / "saved.pt", None)
     assert record.outcome_sha256 == run(make_spec()).outcome_sha256
+
+
+class Program:
+    """What runs where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_fault_78_a_checkpoint_that_holds_a_program_is_set_aside_and_the_program_does_not_run(tmp_path: Path) -> None:
+    path, proof = tmp_path / "saved.pt", tmp_path / "it ran"
+    body = io.BytesIO()
+    torch.save({"run": "a", "state": Program(proof)}, body)
+    path.write_bytes(checkpoints._digest(body.getbuffer()) + body.getvalue())
+    with pytest.warns(UserWarning, match=r"saved\.pt holds more than tensors; moved to .*saved\.damaged"):
+        assert checkpoints.load(path, "a") is None
+    assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
 
 
 def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:

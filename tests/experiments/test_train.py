@@ -228,7 +228,9 @@ def test_fault_88_a_dialect_alone_is_a_complete_run() -> None:
         train.hyperparameters("Nadam", {"dialect": "constant", "momentum_decay": 0.004})
 
 
-def test_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(make_spec: Callable[..., RunSpec]) -> None:
+def test_fault_56_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(
+    make_spec: Callable[..., RunSpec],
+) -> None:
     """Warnings are errors here: an old record gives none, and keeps its id."""
     folder = Path(__file__).parents[2] / "book" / "results" / "images-small"
     packed = pack.read(folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import checkout
-from .. import BookError
+from .. import BookError, faults
 from ..extension import citation, equations
 from ..fingerprints import PACKAGE, package_hash, sha256, tree_hash
 from . import notebooks
@@ -23,7 +23,7 @@ JUPYTER_BOOK = [sys.executable, "-c", "from jupyter_book.cli.main import main; m
 #: The recorded runs are read by notebooks, not by pages.
 UNSTAGED = shutil.ignore_patterns("results", ".*", "__pycache__")
 
-#: What the pages show of the checkout beside the staged sources; a small book has no tests.
+#: What the pages show of the checkout beside the staged sources and the names of tests; a small book has no tests.
 BESIDE = ("_config.yml", "CITATION.cff", equations.TESTS)
 
 
@@ -96,7 +96,7 @@ def _render_key(root: Path, staged: Path) -> str:
     beside = [path.read_bytes() for name in BESIDE if (path := root / name).exists()]
     tools = [version(name) for name in ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb")]
     programs = tree_hash(PACKAGE / "book", (".js", ".css"))
-    sources = [tree_hash(staged), package_hash(), programs, citation.commit(root)]
+    sources = [tree_hash(staged), package_hash(), programs, citation.commit(root), faults.tests(root / "tests")]
     return sha256(repr([*sources, *map(sha256, beside), *tools]))
 
 

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from nadam_ref.experiments.verdicts import claims, seed_luck
 from nadam_ref.experiments.verdicts.report import percent
 from nadam_ref.rules import RULES
 
+from .. import faults, find_root
 from ..cells import answer, bricks, show
 from ..cells.figures import Picture
 from ..fingerprints import sha256
@@ -44,6 +46,8 @@ REPORTED = ("word2vec", REPORT, "language_model")
 #: Provenance note for tables generated from package data.
 DATA_NOTE = "From the package's own data"
 TEST_NOTE = f"From {equations.TESTS}"
+#: Of so many tests of a fault in one file the table has the names.
+MOST = 3
 PRIMARY = [claim for claim in claims.claims() if claim.primary]
 
 
@@ -300,6 +304,37 @@ def _equations() -> Markdown:
     return _table(["equation", "the test says", "its name"], equations.rows(), "lll", "equations", caption, TEST_NOTE)
 
 
+# ---------------------------------------------------------------- faults
+
+
+def _faults() -> Markdown:
+    repository = yaml.safe_load((find_root() / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    tested = faults.tests(find_root() / "tests")
+    rows = []
+    for fault in faults.catalogue():
+        mark = f"[{fault.number}]{{#fault-{fault.number}}} [{fault.part}]{{.compared}}"
+        tests = _tests(tested.get(fault.number, []), f"{repository['url']}/blob/{repository['branch']}")
+        rows.append([mark, fault.wrong, fault.seen, fault.kept, tests])
+    header = ["fault", "what can go wrong", "what you see", "what is kept", "the tests"]
+    caption = "What can go wrong, and the tests that make it happen."
+    return _table(header, rows, "lllll", "faults", caption, "From nadam_ref/book/faults.yaml and the tests")
+
+
+def _tests(tests: Sequence[faults.Test], address: str) -> str:
+    """Links to the tests; of many in one file to the first ones."""
+    links = []
+    for file, group in groupby(tests, key=lambda test: test.file):
+        names = [f"[{test.words}]({address}/{file})" for test in group]
+        more = len(names) - MOST
+        links += names if more < 2 else [*names[:MOST], f"and {more} more in [{Path(file).name}]({address}/{file})"]
+    return "; ".join(links)
+
+
+def _fault_tests() -> int:
+    """How many tests there are that assert at least one fault."""
+    return len({test for tests in faults.tests(find_root() / "tests").values() for test in tests})
+
+
 # ---------------------------------------------------------------- names
 
 
@@ -363,6 +398,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "choice": lambda: choice.table(choice.recommended(), "../notebooks/", ".ipynb"),
     "map": landing.rule_map,
     "equations": _equations,
+    "faults": _faults,
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -408,6 +444,8 @@ SENTENCES: dict[str, Callable[[Sequence[Sequence[str]], str], str]] = {
 }
 
 NUMBERS: dict[str, Callable[[], str]] = {
+    "faults": lambda: str(len(faults.catalogue())),
+    "fault_tests": lambda: str(_fault_tests()),
     "protocol_version": lambda: str(load().version),
     "protocol_sha256": lambda: sha256(Path(definition.__file__).with_name("protocol.yaml").read_bytes()),
     "claims_sha256": lambda: sha256(Path(claims.__file__).with_name("claims.yaml").read_bytes()),

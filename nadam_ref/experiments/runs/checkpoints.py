@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import pickle
 import time
 import warnings
 from pathlib import Path
@@ -59,8 +60,8 @@ def _digest(body: memoryview) -> bytes:
 def load(path: Path, run: str) -> dict[str, Any] | None:
     """The state that was saved at `path`; None where there is none.
 
-    A file that is damaged, or of another run than `run`, is renamed to `*.damaged`, with a warning: the run is then to
-    begin again.
+    A file that is damaged, of another run than `run`, or that holds objects is renamed to `*.damaged`, with a warning:
+    the run is then to begin again.
     """
     try:
         content = memoryview(path.read_bytes())
@@ -68,10 +69,14 @@ def load(path: Path, run: str) -> dict[str, Any] | None:
         return None
     digest, body = content[:65], content[65:]
     if digest == _digest(body):
-        saved: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
-        if saved["run"] == run:
-            return saved
-        fault = f"is of run {saved['run'][:12]}"
+        try:
+            saved: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
+        except pickle.UnpicklingError:
+            fault = "holds more than tensors"
+        else:
+            if saved["run"] == run:
+                return saved
+            fault = f"is of run {saved['run'][:12]}"
     else:
         fault = "is damaged"
     aside = path.with_suffix(".damaged")

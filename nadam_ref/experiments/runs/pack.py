@@ -144,7 +144,7 @@ def _npz(arrays: Mapping[str, Array]) -> bytes:
 def read(folder: Path) -> list[Record]:
     """The records of a pack, in the order of their ids, equal to those that were packed.
 
-    Raises `PackError` where a file is missing, is not the one in the manifest, or is of a newer schema.
+    Raises `PackError` where a file is missing, is not the one in the manifest, is of a newer schema or holds no curves.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -157,11 +157,23 @@ def read(folder: Path) -> list[Record]:
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != manifest["files"][name]:
             raise PackError(f"{folder / name} has sha256 {sha256}, its manifest says {manifest['files'][name]}")
-    with np.load(io.BytesIO(contents[CURVES]), allow_pickle=False) as arrays:
-        curves = {name: arrays[name] for name in arrays.files}
+    try:
+        curves = _unzipped(contents[CURVES])
+    except (ValueError, MemoryError, zipfile.BadZipFile) as error:
+        raise PackError(f"{folder / CURVES} holds no curves: {error}") from error
     table = list(csv.DictReader(io.StringIO(contents[RUNS].decode(), newline="")))
     split = _split(curves, len(table))
     return [_record(line, curve, manifest["made"]) for line, curve in zip(table, split, strict=True)]
+
+
+def _unzipped(content: bytes) -> dict[str, Array]:
+    """The arrays of an npz file. Raises `ValueError` for pickled ones, and where there is more in it than its size."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > len(content):
+        raise ValueError(f"{len(content):,} bytes that unpack to {size:,}")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _split(arrays: Mapping[str, Array], runs: int) -> list[dict[str, list[float]]]:
