@@ -99,7 +99,7 @@ def by_passes(record: Record) -> tuple[list[float], list[float]]:
     """Passes made, and the training loss there, over a run.
 
     Of a step on all images it is the loss before the step. Of smaller batches it is the mean over those of a pass,
-    placed in the middle of it.
+    placed in the middle of it; these runs are short enough to keep every loss.
     """
     losses, batch = record.curves["train_loss"], record.spec.batch
     if "passes" in record.curves:
