@@ -35,7 +35,7 @@ from ..fingerprints import sha256
 from . import equations, landing
 
 #: The sizes a reader may run; `smoke` is for the tests alone.
-PROFILES = ("live", "small", "paper")
+PROFILES = ("live", "small", "paper", "choices", "map")
 #: The task whose arms are those of all three of the report's; `WORDS_OWN` has further ones.
 REPORT = "images"
 WORDS_OWN = "word2vec"
@@ -174,7 +174,9 @@ def _fingerprints() -> Markdown:
         for name, task in load().tasks.items()
     ]
     caption = "The first twelve digits of the sha256 of what the protocol says on each profile of each task."
-    return _table(["task", *(f"`{name}`" for name in PROFILES)], rows, "llll", "fingerprints", caption)
+    return _table(
+        ["task", *(f"`{name}`" for name in PROFILES)], rows, "l" * (1 + len(PROFILES)), "fingerprints", caption
+    )
 
 
 # ---------------------------------------------------------------- the papers
