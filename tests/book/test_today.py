@@ -225,13 +225,28 @@ def test_another_result_changes_sentence_number_and_figure(
 
 def test_the_advice_follows_the_verdicts(small: Recorded) -> None:
     said = today.advice(small).data
-    assert "| Which optimizer? | Muon: −9.5 %" in said
+    assert "| Which optimizer? | Muon, which ends −9.5 % (−9.6 % to −9.5 %) from AdamW |" in said
     assert "In AdamW: Yes, −2.0 %" in said and "In Muon: Yes, −2.0 %" in said
     assert "NAdamW-constant has the lowest mean; it is clearly below NAdamW-iclr and NAdamW-cs229" in said
     assert "AdamW with 0.1 is lower than without, −4.9 %" in said
     assert "The better of the rates a half-decade off costs +100.0 %" in said  # 2 beside 1, as constructed
     nothing = of(made(**{name: 0.1 for name in GAPS if name != "AdamW"}))
     assert "AdamW: no other method ended clearly below it" in today.advice(nothing).data
+
+
+def test_a_rate_at_the_end_of_its_search_is_named() -> None:
+    records = [
+        dataclasses.replace(r, metrics={key: value * 0.1 for key, value in r.metrics.items()})
+        if r.spec.seed >= 1000 and r.spec.lr == 0.032 and r.spec.optimizer == "NAG"
+        else r
+        for r in made()
+    ]
+    for r in [r for r in records if r.spec.seed < 1000 and r.spec.optimizer == "NAG"]:
+        lower = dataclasses.replace(r.spec, hyperparameters={**r.spec.hyperparameters, "lr": 0.032})
+        records.append(dataclasses.replace(r, spec=lower))
+    assert "not at its best rate: NAG." in today.verdict(of(records)).data
+    assert "NAG 0.032 (edge)" in today.advice(of(records)).data
+    assert "best rate:" not in today.verdict(of(made())).data
 
 
 def test_order_and_figures(small: Recorded) -> None:
@@ -248,6 +263,7 @@ def test_nothing_is_said_before_the_runs() -> None:
     none = Recorded("transformer", "small", [], None)
     said = today.verdict(none).data
     assert "no result yet" in said and "`nadam-ref sweep small --task transformer`" in said
+    assert "{numref}" not in today.advice(none).data  # no figure is there to refer to
     assert today.advice(none).data.count(f"| {today.NOTHING} |") == len(today.ADVICE)
     assert [f(none) for f in (today.forest, today.dots, today.curves, today.search, today.order, today.decays)] == 6 * [
         None

@@ -95,12 +95,16 @@ def _sign(x: Comparison) -> int:
     return -1 if high < 0 else int(low > 0)
 
 
-def _size(x: Comparison) -> str:
+def _size(x: Comparison, words: str = "{} (95 % interval {} to {}, {} pairs of runs)") -> str:
+    """A mean difference with its 95 % interval."""
     if x.mean is None or x.interval is None:
         return "{} and {} runs diverged".format(*x.diverged)
     digits = 2 if max(map(abs, (x.mean, *x.interval))) < 0.02 else 1
-    mean, low, high = (percent(value, digits=digits) for value in (x.mean, *x.interval))
-    return f"{mean} (95 % interval {low} to {high}, {x.n} pairs of runs)"
+    return words.format(*(percent(value, digits=digits) for value in (x.mean, *x.interval)), x.n)
+
+
+def _brief(x: Comparison) -> str:
+    return _size(x, "{} ({} to {})")
 
 
 def _said(x: Comparison, first: str, second: str) -> str:
@@ -124,6 +128,8 @@ def verdict(it: Recorded) -> Markdown:
     sofar = "" if done == planned else f" So far with {done} of {planned} seeds: {experiment.lacking(it)}."
     found = compared(evidence)
     lines = [f"- **{a} against {b}** ({PAIRS[a, b]}): {_said(x, a, b)}." for (a, b), x in found.items()]
+    if edge := [name for name, arm in evidence[TASK].items() if arm.chosen.edge]:
+        lines += ["", f"At the end of its search, and so perhaps not at its best rate: {', '.join(edge)}."]
     first = found.get(("NAdamW-constant", "AdamW"))
     head = "" if first is None else f"**On a small transformer, the look-ahead {HEADS[_sign(first)]}.** "
     text = f"{head}{spec.steps:,} steps on {spec.data}, each method at its own rate and weight decay.{sofar}"
@@ -179,7 +185,7 @@ def decays(it: Recorded) -> Markdown | None:
 def advice(it: Recorded) -> Markdown:
     """What to do, with what the runs say of it; every answer is computed from the comparison it links to."""
     evidence = methods(it)
-    found = [[what, say(it, evidence) if evidence else NOTHING, where] for what, say, where in ADVICE]
+    found = [[what, say(it, evidence), where] if evidence else [what, NOTHING, "–"] for what, say, where in ADVICE]
     return show.table(
         ["question", "what this chapter's runs say", "where"],
         found,
@@ -196,7 +202,7 @@ def _which_optimizer(it: Recorded, evidence: Evidence) -> str:
     if not better:
         return "AdamW: no other method ended clearly below it"
     best = min(better, key=lambda name: arms[name].mean(METRIC))
-    return f"{best}: {_said(compare(arms[best], arms['AdamW'], METRIC), best, 'AdamW')}"
+    return f"{best}, which ends {_brief(compare(arms[best], arms['AdamW'], METRIC))} from AdamW"
 
 
 def _ahead(it: Recorded, evidence: Evidence) -> str:
@@ -204,7 +210,7 @@ def _ahead(it: Recorded, evidence: Evidence) -> str:
     words = {-1: "Yes", 0: "It does no harm, and no good that shows", 1: "No"}
     x = compare(arms["NAdamW-constant"], arms["AdamW"], METRIC)
     y = compare(arms["Muon"], arms["Muon-plain"], METRIC)
-    return f"In AdamW: {words[_sign(x)]}, {_size(x)}. In Muon: {words[_sign(y)]}, {_size(y)}"
+    return f"In AdamW: {words[_sign(x)]}, {_brief(x)}. In Muon: {words[_sign(y)]}, {_brief(y)}"
 
 
 def _which_nadam(it: Recorded, evidence: Evidence) -> str:
@@ -219,7 +225,7 @@ def _which_nadam(it: Recorded, evidence: Evidence) -> str:
 
 def _which_rate(it: Recorded, evidence: Evidence) -> str:
     arms = evidence[TASK]
-    chosen = ", ".join(f"{name} {arm.lr:g}" for name, arm in arms.items())
+    chosen = ", ".join(f"{name} {arm.lr:g}{' (edge)' * arm.chosen.edge}" for name, arm in arms.items())
     costs = {name: cost for name, arm in arms.items() if (cost := _half_decade(arm)) is not None}
     if not costs:
         return f"Chosen: {chosen}"
@@ -243,7 +249,7 @@ def _which_decay(it: Recorded, evidence: Evidence) -> str:
     for name, arms in by_method(it.evidence).items():
         best = _best_decay(arms)
         if best and 0.0 in arms and (sign := _sign(x := compare(arms[best], arms[0.0], METRIC))):
-            lines.append(f"{name} with {best:g} is {'lower' if sign < 0 else 'higher'} than without, {_size(x)}")
+            lines.append(f"{name} with {best:g} is {'lower' if sign < 0 else 'higher'} than without, {_brief(x)}")
     return "; ".join(lines) if lines else "For no method does the chosen decay differ clearly from none"
 
 
