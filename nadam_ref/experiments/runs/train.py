@@ -33,9 +33,6 @@ OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its
 #: Profile of runs that no protocol plans, because they reach a published result; their model says all sizes itself.
 REPRODUCTION = "reproduction"
 
-#: What a run may train with: the ten, and what they are compared with.
-OPTIMIZERS: dict[str, Any] = {**nadam_ref.OPTIMIZERS, **SECOND_ORDER}
-
 #: Metrics of a finished row-lazy run: how many steps a row of the largest table took, at most and in the median.
 ROW_STEPS = ("row_steps_most", "row_steps_median")
 
@@ -60,7 +57,8 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `ValueError` for an unknown optimizer or argument.
     """
-    signature = inspect.signature(chosen("optimizer", optimizer, OPTIMIZERS))
+    known: dict[str, Any] = {**nadam_ref.OPTIMIZERS, **SECOND_ORDER}
+    signature = inspect.signature(chosen("optimizer", optimizer, known))
     try:
         bound = signature.bind(None, **given)
     except TypeError as error:
@@ -69,7 +67,7 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if (dialect := renamed(bound.arguments).get("dialect")) in DIALECTS:
         bound.arguments["momentum_decay"] = momentum_decay(dialect, bound.arguments["momentum_decay"])
     _, *rest = bound.arguments.items()
-    defaults = {name: known.default for name, known in signature.parameters.items()}
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
     return {
         name: value for name, value in rest if name not in EXECUTION and not (name in LATER and value == defaults[name])
     }
