@@ -65,7 +65,7 @@ def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if (dialect := renamed(bound.arguments).get("dialect")) in DIALECTS:
         bound.arguments["momentum_decay"] = momentum_decay(dialect, bound.arguments["momentum_decay"])
     _, *rest = bound.arguments.items()
-    defaults = {name: known.default for name, known in signature.parameters.items()}
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
     return {
         name: value for name, value in rest if name not in EXECUTION and not (name in LATER and value == defaults[name])
     }
