@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
 
 def _curvature(args: argparse.Namespace) -> int:
     from ..experiments.runs.store import Store
-    from ..experiments.second_order.study import study
+    from ..experiments.second_order_study import study
 
     records = study(Store(args.store), _show)
     print(f"{len(records)} runs are in {args.store}")
@@ -29,7 +29,7 @@ def _curvature(args: argparse.Namespace) -> int:
 
 
 def _show(record: Record) -> None:
-    from ..experiments.second_order.study import arm, by_passes
+    from ..experiments.second_order_study import arm, by_passes
 
     spec, losses = record.spec, by_passes(record)[1]
     print(

@@ -9,9 +9,9 @@ import torch
 from nadam_ref import RULES
 from nadam_ref.book.cells import second_order
 from nadam_ref.book.widgets import surfaces
+from nadam_ref.experiments import second_order_study as study
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.runs.spec import RunSpec
-from nadam_ref.experiments.second_order import study
 
 
 def test_the_ravine_is_the_widgets() -> None:

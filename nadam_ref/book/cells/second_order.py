@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from ...experiments import second_order_study as study
 from ...experiments.datasets import DataError
 from ...experiments.protocol import planning
 from ...experiments.runs.record import Record
 from ...experiments.runs.train import Training
-from ...experiments.second_order import curvature, methods, study
+from ...experiments.second_order import curvature, methods
 from ...experiments.tasks import TASKS
 from ...rules import RULES
 from ..widgets import presets, surfaces

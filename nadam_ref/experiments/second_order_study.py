@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..protocol import tuning
-from ..runs.record import Record
-from ..runs.spec import RunSpec
-from ..runs.store import Store
-from ..runs.train import OPTIMIZER_VERSION, hyperparameters, run
-from ..tasks import TASKS, model_of
+from .protocol import tuning
+from .runs.record import Record
+from .runs.spec import RunSpec
+from .runs.store import Store
+from .runs.train import OPTIMIZER_VERSION, hyperparameters, run
+from .tasks import TASKS, model_of
 
 TASK, PROFILE, DATA = "autoencoder", "small", "mnist"
 IMAGES, BATCH = 512, 64
