@@ -1,4 +1,4 @@
-"""`nadam-ref doctor`: versions, extras, hardware and data sets of this machine."""
+"""`nadam-ref doctor`: versions, extras, hardware and data sets of this machine, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from typing import Any
 import torch
 
 from .. import __version__
+from . import checkup
 from .console import cpus, print_table
 
 
 def add(commands: Any) -> None:
     """Add the command to those of the parser."""
-    doctor = commands.add_parser("doctor", help="show versions, extras, data sets and hardware")
+    doctor = commands.add_parser("doctor", help="show what this machine has, and what is wrong with it")
     doctor.set_defaults(run=_doctor)
 
 
 def _doctor(_: argparse.Namespace) -> int:
     print_table([*_versions(), *_extras(), *_hardware(), *_data_sets()])
-    return 0
+    found = checkup.findings()
+    print()
+    for finding in found:
+        print(f"{'wrong' if finding.stops else 'note'}: {finding}")
+    wrong = any(finding.stops for finding in found)
+    if not wrong:
+        print("nothing is wrong")
+    return int(wrong)
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -222,9 +222,9 @@ def _library(text: str) -> ctypes.CDLL:
     compiler = _compiler()
     name = hashlib.sha256("\n".join([_target(compiler), *compiler, *FLAGS, text]).encode()).hexdigest()[:24]
     compiled = functools.cache(lambda: _compile(compiler, text))
-    for folder in (_cache, _scratch):
+    for place_of in (folder, _scratch):
         try:
-            place = folder()
+            place = place_of()
             return _kept(place, name) or _keep(place, name, compiled())
         except OSError as error:
             reason = error
@@ -308,8 +308,16 @@ def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]
         raise NoKernelError(f"{command[0]}: {error}") from error
 
 
-def _cache() -> Path:
-    """The folder of compiled kernels in the user's cache."""
+def trial() -> None:
+    """Compile a small program and load it, whatever the cache has. Raises NoKernelError where that fails."""
+    try:
+        _keep(_scratch(), "trial", _compile(_compiler(), 'extern "C" int answer() { return 42; }'))
+    except OSError as error:
+        raise NoKernelError(str(error)) from error
+
+
+def folder() -> Path:
+    """The folder of compiled kernels in the user's cache. Raises FileNotFoundError where there is no home."""
     try:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError as error:

@@ -164,6 +164,7 @@ def test_fault_75_a_stale_staged_notebook_fails_the_build(built: Built, tmp_path
 # ---------------------------------------------------------------- refusals
 
 
+@pytest.mark.slow
 def test_fault_81_the_book_is_built_without_a_network(tmp_path: Path) -> None:
     """In a network namespace of its own, which has no interface but a loopback that is down."""
     alone = [shutil.which("unshare") or "", "--map-root-user", "--net"]
