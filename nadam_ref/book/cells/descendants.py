@@ -93,18 +93,14 @@ ROOT = r"$d\sqrt n + \varepsilon$"
 
 #: By method, in the order of `numerators`; SOAP has no numerator of its own.
 KEPT = {
-    "AdamW": Kept(ROOT, "yes", "decay, which acts on θ beside the update"),
-    "NAdamW": Kept(ROOT, "yes", "decay, likewise"),
-    "QHAdam": Kept(ROOT, "yes", "nothing"),
-    "Lion": Kept("$|a m + c g|$", "its numerator", "the sign of the whole step: no norm of *gradients* is kept"),
-    "Muon": Kept("nothing", "its numerator", "the step as a matrix, whose singular values are all made about 1"),
-    "Muon without look-ahead": Kept("nothing", "its numerator", "likewise"),
-    "Adan, equal decays": Kept(
-        r"$\sqrt n$ of $g + \mu(g - g_-)$",
-        "its numerator",
-        "the gradient before, $g_-$; with unequal decays also a second mean, of differences",
-    ),
-    "schedule-free": Kept("nothing", "yes", "a second point, the mean of the iterates, at which the loss is reported"),
+    "AdamW": Kept(ROOT, "yes", "decay, beside it"),
+    "NAdamW": Kept(ROOT, "yes", "decay, beside it"),
+    "QHAdam": Kept(ROOT, "yes", "–"),
+    "Lion": Kept("$|a m + c g|$", "above", "sign of the step"),
+    "Muon": Kept("–", "above", "step as a matrix"),
+    "Muon without look-ahead": Kept("–", "above", "step as a matrix"),
+    "Adan, equal decays": Kept(r"$\sqrt n$ of $g + \mu(g - g_-)$", "above", "$g_-$, second mean"),
+    "schedule-free": Kept("–", "yes", "second point"),
 }
 
 
@@ -114,13 +110,14 @@ def fits(t: int = 10) -> Markdown:
     rows = [
         [name, x.momentum, *(f"{value:.4g}" for value in (x.mu, x.a, x.c)), *KEPT[name]] for name, x in found.items()
     ]
-    rows.append(["SOAP", "mean", "–", "–", "0", ROOT, "in other axes", "the rotation into Shampoo's eigenvectors"])
+    rows.append(["SOAP", "mean", "–", "–", "0", ROOT, "rotated", "rotation"])
     return show.table(
-        ["method", "average", r"$\mu$", "$a$", "$c$", "divides by", "is the one update?", "what has no place in it"],
+        ["method", "average", r"$\mu$", "$a$", "$c$", "divides by", "fits", "no place for"],
         rows,
         "llrrrlll",
         name="tab-descendants",
-        caption=f"Later methods in the numbers of the one update, at step {t}. The settings are usual ones.",
+        caption=f"Later methods in the numbers of the one update, at step {t}, with usual settings. *Fits*: wholly, or "
+        "only in what is above the fraction bar; *no place for*: what the update has no place for.",
     )
 
 
