@@ -33,7 +33,7 @@ class Test(NamedTuple):
     @property
     def words(self) -> str:
         """Its name without the numbers, as words."""
-        return NAMED.sub("", self.name).removeprefix("test_").replace("_", " ")
+        return NAMED.sub("", self.name).removeprefix("test_").replace("_s_", "’s_").replace("_", " ")
 
 
 @cache

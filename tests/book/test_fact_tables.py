@@ -459,3 +459,30 @@ def test_every_page_of_the_reference_is_listed() -> None:
         "contributors",
         "cells",
     } <= listed
+
+
+# ---------------------------------------------------------------- faults
+
+
+def test_every_fault_is_on_the_page_with_a_test_that_is_there() -> None:
+    rows = cells("faults")
+    said = yaml.safe_load((ROOT / "nadam_ref" / "book" / "faults.yaml").read_text(encoding="utf-8"))
+    words = {
+        str(number): [f"[{part}]{{.compared}}: {wrong}", *other]
+        for part in said
+        for number, (wrong, *other) in said[part].items()
+    }
+    assert {re.findall(r"^\[(\d+)\]\{#fault-\1\}$", row[0])[0]: row[1:4] for row in rows} == words
+    for *_, tests in rows:
+        linked = re.findall(r"\]\(https://github\.com/nadam-ref/nadam-ref/blob/main/(tests/[\w/]+\.py)\)", tests)
+        assert linked and all((ROOT / file).is_file() for file in linked)
+
+
+def test_the_page_counts_faults_and_tests() -> None:
+    """The tests by another reading of their sources: lines that begin a test with numbers in its name."""
+    lines = (
+        line for path in (ROOT / "tests").rglob("test_*.py") for line in path.read_text(encoding="utf-8").splitlines()
+    )
+    counted = sum(bool(re.match(r"def test_\w*?fault_\d+_", line)) for line in lines)
+    assert fact_tables.NUMBERS["fault_tests"]() == str(counted)
+    assert fact_tables.NUMBERS["faults"]() == str(len(cells("faults")))

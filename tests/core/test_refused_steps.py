@@ -159,6 +159,23 @@ def test_fault_20_state_follows_its_parameter_to_another_dtype(name: str, path: 
         assert all(x.dtype == torch.float64 for x in optimizer.state.get(p, {}).values())
 
 
+@pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "capturable"])
+@every_optimizer
+def test_fault_20_state_follows_its_parameter_to_another_device(name: str, path: str) -> None:
+    """To the meta device, which every machine has; counts stay on the CPU where they are not captured."""
+    p = nn.Parameter(torch.ones(3))
+    optimizer = OPTIMIZERS[name]([p], **PATHS[path])
+    p.grad = torch.ones(3)
+    optimizer.step()
+    p.grad = None
+    torch.utils.swap_tensors(p, nn.Parameter(p.detach().to("meta")))
+    p.grad = torch.ones(3, device="meta")
+    optimizer.step()
+    on = {name: x.device.type for name, x in optimizer.state.get(p, {}).items()}
+    counts = "meta" if path == "capturable" else "cpu"
+    assert p.is_meta and on == {name: counts if name in ("step", "mu_product") else "meta" for name in on}
+
+
 @pytest.mark.skipif(not hasattr(nn.Parameter(torch.ones(1)), "grad_dtype"), reason="this torch has no such gradients")
 @every_path
 @every_optimizer

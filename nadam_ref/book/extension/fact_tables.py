@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ REPORTED = ("word2vec", REPORT, "language_model")
 #: Provenance note for tables generated from package data.
 DATA_NOTE = "From the package's own data"
 TEST_NOTE = f"From {equations.TESTS}"
-#: Of so many tests of a fault in one file the table has the names.
+#: Of so many tests of a fault the table has the names.
 MOST = 3
 PRIMARY = [claim for claim in claims.claims() if claim.primary]
 
@@ -312,21 +311,21 @@ def _faults() -> Markdown:
     tested = faults.tests(find_root() / "tests")
     rows = []
     for fault in faults.catalogue():
-        mark = f"[{fault.number}]{{#fault-{fault.number}}} [{fault.part}]{{.compared}}"
+        number, wrong = f"[{fault.number}]{{#fault-{fault.number}}}", f"[{fault.part}]{{.compared}}: {fault.wrong}"
         tests = _tests(tested.get(fault.number, []), f"{repository['url']}/blob/{repository['branch']}")
-        rows.append([mark, fault.wrong, fault.seen, fault.kept, tests])
-    header = ["fault", "what can go wrong", "what you see", "what is kept", "the tests"]
+        rows.append([number, wrong, fault.seen, fault.kept, tests])
+    header = ["no.", "what can go wrong", "what you see", "what is kept", "the tests"]
     caption = "What can go wrong, and the tests that make it happen."
     return _table(header, rows, "lllll", "faults", caption, "From nadam_ref/book/faults.yaml and the tests")
 
 
 def _tests(tests: Sequence[faults.Test], address: str) -> str:
-    """Links to the tests; of many in one file to the first ones."""
-    links = []
-    for file, group in groupby(tests, key=lambda test: test.file):
-        names = [f"[{test.words}]({address}/{file})" for test in group]
-        more = len(names) - MOST
-        links += names if more < 2 else [*names[:MOST], f"and {more} more in [{Path(file).name}]({address}/{file})"]
+    """Links to the tests; of many to the first ones, and to the files of the others."""
+    named = tests if len(tests) < MOST + 2 else tests[:MOST]
+    links = [f"[{test.words}]({address}/{test.file})" for test in named]
+    if others := tests[len(named) :]:
+        files = ", ".join(f"[{Path(file).name}]({address}/{file})" for file in dict.fromkeys(x.file for x in others))
+        links.append(f"and {len(others)} more in {files}")
     return "; ".join(links)
 
 
