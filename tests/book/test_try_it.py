@@ -161,6 +161,7 @@ TRIED = {
     "08_nadam": ["fig-try-nadam"],
     "09_nadamax": ["fig-try-nadamax"],
     "10_one_update": ["fig-try-all"],
+    "31_second_order": ["fig-try-turned"],
 }
 
 
@@ -450,6 +451,43 @@ def test_chapter_10_which_numbers_are_zero(play: Any) -> None:
             assert (c == "0") == (rule.momentum != "none" and not rule.nesterov)
             if name != "AdaGrad":
                 assert it.loss(name, 120) < 1e-3  # in one of the two minima
+
+
+def test_chapter_31_who_notices_the_turn(play: Any) -> None:
+    with play("31_second_order", "fig-try-turned") as it:
+        last = 60
+        before = {name: it.loss(name, last) for name in it.shown}
+        lead = {name: before["GD"] / before[name] for name in ("AdaGrad", "Nadam")}
+        assert min(lead.values()) > 1e15
+        halfway = next(t for t in range(last) if it.loss("AdaGrad", t) < 1e-12)
+        for turn in (15, 45):
+            it.slide("turn", turn)
+            assert it.loss("Newton", 1) < 1e-25
+            assert it.loss("full-matrix AdaGrad", last) < 1e-24
+        assert it.loss("AdaGrad", last) > it.loss("GD", last)
+        assert 1 < it.loss("GD", last) / it.loss("Nadam", last) < lead["Nadam"] ** 0.2
+        assert next(t for t in range(last) if it.loss("full-matrix AdaGrad", t) < 1e-12) < 1.25 * halfway
+        assert it.box.locator('[data-name="Newton"] small').text_content() == ""  # it has no rate
+
+
+def test_chapter_31_adam_is_slow_at_every_angle(play: Any) -> None:
+    with play("31_second_order", "fig-try-turned") as it:
+        it.box.locator('[data-name="Adam"]').click()
+        it.settle()
+        nadam = it.loss("Nadam", 60)
+        for turn in (0, 20, 45):
+            it.slide("turn", turn)
+            assert 1e-6 < it.loss("Adam", 60) < 1e-4
+        assert nadam < 1e-20
+
+
+def test_chapter_31_newton_stays_on_the_saddle(play: Any) -> None:
+    with play("31_second_order", "fig-try-turned") as it:
+        it.box.locator('[data-select="surface"]').select_option("saddle")
+        it.settle()
+        assert it.path("Newton")[5:] == [[0, 0]] * 116
+        assert all(it.loss(name, 120) < 1e-20 for name in it.shown if name != "Newton")
+        assert it.loss("Newton", 120) == 0.25
 
 
 @pytest.mark.parametrize(("chapter", "name"), [("02_momentum", "fig-momentum-phases"), ("03_nesterov", "fig-phases")])

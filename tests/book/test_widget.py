@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import shutil
@@ -19,6 +20,7 @@ from nadam_ref.book import widgets
 from nadam_ref.book.cells import figures
 from nadam_ref.book.widgets import noise, presets
 from nadam_ref.book.widgets.directive import Optimizers, Phases
+from nadam_ref.book.widgets.matrices import METHODS
 from nadam_ref.book.widgets.presets import PARTS, PRESETS, State
 from nadam_ref.book.widgets.surfaces import SURFACES
 from nadam_ref.rules import DIALECTS, RULES, scalars
@@ -87,7 +89,7 @@ def box_numbers(name: str, state: State, T: int) -> list[dict[str, float]]:
 def job(name: str, state: State, **more: Any) -> dict[str, Any]:
     hyper = {"mu": state.mu, "nu": state.nu, "psi": state.psi, "lr": state.lr, "lrn": state.lrn}
     return {
-        **{"rule": dataclasses.asdict(RULES[name]), "dialect": state.dialect, "T": STEPS, "hyper": hyper},
+        **{"rule": dataclasses.asdict(presets.rule_of(name)), "dialect": state.dialect, "T": STEPS, "hyper": hyper},
         **{"kind": dataclasses.asdict(DIALECTS[state.dialect]), "surface": state.surface, "start": state.start},
         **{"turn": state.turn, "centre": SURFACES[state.surface].centre, "noise": state.noise, "seed": state.seed},
         **more,
@@ -224,6 +226,75 @@ def test_a_turned_surface_keeps_its_minima_and_has_the_gradient_of_its_values(su
         assert it.f(np.array(minimum)) == pytest.approx(0, abs=1e-20)
 
 
+def off_the_axes(turn: int) -> State:
+    """On an axis of the ravine all gradients are on one line, and what a whole matrix divides across it is rounding."""
+    return dataclasses.replace(base("ravine", turn=turn, lrn=0.5), start=figures.OFF_DIAGONAL)
+
+
+@pytest.mark.parametrize("turn", [0, 15, 35, 90])
+def test_the_methods_with_a_matrix_are_those_of_chapter_31(turn: int) -> None:
+    torch, methods = pytest.importorskip("torch"), pytest.importorskip("nadam_ref.experiments.second_order.methods")
+    from nadam_ref.book.cells import second_order
+
+    state, f = off_the_axes(turn), second_order.ravine(turn)
+    start = torch.tensor(state.start, dtype=torch.float64)
+    known = {
+        "Newton": methods.newton(f, start),
+        "full-matrix AdaGrad": methods.full_adagrad(f, start, lr=0.5, eps=1e-8),
+    }
+    assert set(known) == set(METHODS)
+    for (name, θ), found in zip(known.items(), run([(name, state) for name in known], given=False), strict=True):
+        path = presets.paths(dataclasses.replace(state, show=(name,)), STEPS)[name]
+        np.testing.assert_allclose(found["path"], path, atol=1e-13, err_msg=name)
+        np.testing.assert_allclose(path[1:61], list(itertools.islice(θ, 60)), atol=1e-12, err_msg=name)
+
+
+def test_full_matrix_adagrad_has_the_digits_that_eigenvectors_lose() -> None:
+    """At 45° those of float64 are off by a hundred millionth in the first step, where the matrix is singular."""
+    mp = pytest.importorskip("mpmath").mp.clone()
+    mp.dps = 40
+    state, turn = off_the_axes(45), mp.mpf(45) * mp.pi / 180
+    Q = mp.matrix([[mp.cos(turn), -mp.sin(turn)], [mp.sin(turn), mp.cos(turn)]])
+    θ, G, path = mp.matrix(state.start), mp.zeros(2), []
+    for _ in range(60):
+        g = Q * mp.diag([1, 20]) * Q.T * θ
+        G += g * g.T
+        λ, V = mp.eigsy(G)
+        θ -= state.lrn * V * mp.diag([1 / (mp.sqrt(abs(x)) + mp.mpf("1e-8")) for x in λ]) * V.T * g
+        path.append([float(x) for x in θ])
+    (found,) = run([("full-matrix AdaGrad", state)], given=False)
+    np.testing.assert_allclose(found["path"][1:61], path, rtol=0, atol=1e-12)
+
+
+def test_the_first_step_of_full_matrix_adagrad_is_as_long_as_the_rate() -> None:
+    """η g / (|g| + ε): the matrix of one gradient has no other direction."""
+    for turn in (0, 20, 45, 70):
+        (found,) = run([("full-matrix AdaGrad", base("ravine", turn=turn, lrn=0.5))], given=False)
+        g = SURFACES["ravine"].turned(turn).gradient(found["path"][0])
+        step = -0.5 * g / (np.hypot(*g) + 1e-8)
+        np.testing.assert_allclose(found["path"][1] - found["path"][0], step, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("turn", [0, 25])
+@each_surface
+def test_newton_is_newtons_on_every_surface(surface: str, turn: int) -> None:
+    """Against the Hessian from differences of the gradient, along the path until it rests."""
+    state = base(surface, turn=turn)
+    (found,), it, h = run([("Newton", state)], given=False), SURFACES[surface].turned(turn), 1e-5
+    path = presets.paths(dataclasses.replace(state, show=("Newton",)), STEPS)["Newton"]
+    np.testing.assert_allclose(found["path"], path, rtol=1e-10, atol=1e-12)
+    for θ, after in itertools.pairwise(found["path"][:8]):
+        H = np.stack([(it.gradient(θ + h * e) - it.gradient(θ - h * e)) / (2 * h) for e in np.eye(2)], axis=-1)
+        np.testing.assert_allclose(after, θ - np.linalg.solve(H, it.gradient(θ)), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_with_a_matrix_rests_where_it_starts_at_a_minimum(name: str) -> None:
+    (found,) = run([(name, dataclasses.replace(base("ravine"), start=(0.0, 0.0)))], given=False)
+    assert not found["path"].any()
+    assert not presets.paths(State("ravine", (name,), (0.0, 0.0), 0, 0.1, 0.1, name))[name].any()
+
+
 NORMALS = """
 const wanted = JSON.parse(require("fs").readFileSync(0, "utf8"));
 console.log(JSON.stringify(wanted.map(([seed, t]) => nadamCore.normals(seed, t))));
@@ -262,6 +333,7 @@ SEARCHED = [
     presets.on("ravine", *RULES, start=figures.OFF_DIAGONAL, mu=0.8),
     presets.on("ravine", *RULES, turn=40, psi=0.004, dialect="keras3"),
     presets.on("ravine", *RULES, noise=0.5, seed=4),
+    presets.on("ravine", "full-matrix AdaGrad", turn=40, start=figures.OFF_DIAGONAL),
     presets.on("rosenbrock", "GD", "Momentum", "AdaMax"),
     presets.on("saddle", "GD", "AdaGrad", "Adam", noise=0.1),
 ]

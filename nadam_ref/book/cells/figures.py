@@ -53,6 +53,9 @@ TODAY = {
     **dict.fromkeys(("Muon", "Muon-plain")),
 }
 
+#: Methods that use more than one number for each coordinate: ink and marker, with a thicker line.
+SECOND_ORDER = {"Newton": PENS[4], "L-BFGS": PENS[5], "full-matrix AdaGrad": PENS[3]}
+
 #: Curvatures of the ravine, the quadratic on which the chapters compare paths.
 RAVINE = np.array([1.0, 20.0])
 
@@ -186,11 +189,14 @@ def use_style() -> None:
 
 
 def look(name: str) -> dict[str, Any]:
-    """Colour, line and marker of an optimizer (from its rule alone) or of a dialect, as keywords for `plot`."""
+    """Colour, line and marker of an optimizer (from its rule alone), another method or a dialect, for `plot`."""
     if name in TODAY:
         of = TODAY[name]
         pen = {"color": "#8250df", "marker": "P", "linestyle": LINES[2 if name == "Muon" else 1]}
         return pen if of is None else look(of)
+    if name in SECOND_ORDER:
+        ink, marker = SECOND_ORDER[name]
+        return {"color": ink, "marker": marker, "linewidth": 2.4}
     if name in DIALECTS:
         ink, marker = PENS[list(DIALECTS).index(name)]
         return {"color": ink, "marker": marker}
@@ -232,9 +238,10 @@ def _plainly(x: float, _place: int) -> str:
 
 
 def _style(i: int, label: str) -> dict[str, Any]:
-    """The look of the optimizer or dialect that `label` is; else a pen for the i-th line."""
+    """The look of the method or dialect that `label` is; else a pen for the i-th line."""
     ink, marker = PENS[i % len(PENS)]
-    return look(label) if label in RULES or label in DIALECTS else {"color": ink, "marker": marker}
+    known = label in RULES or label in DIALECTS or label in SECOND_ORDER
+    return look(label) if known else {"color": ink, "marker": marker}
 
 
 def ravine(θ: Array) -> Array:

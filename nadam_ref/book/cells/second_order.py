@@ -26,7 +26,7 @@ from ...experiments.tasks import TASKS
 from ...rules import RULES
 from ..widgets import presets, surfaces
 from . import recorded, show
-from .figures import OFF_DIAGONAL, PENS, RAVINE, Picture, look, plain
+from .figures import OFF_DIAGONAL, PENS, RAVINE, SECOND_ORDER, Picture, look, plain
 
 __all__ = [
     *("clocks", "costs", "ended", "judged", "notice", "ravine"),
@@ -42,14 +42,6 @@ ARRIVED = 1e-3
 STEPS = 300
 ANGLES = tuple(range(0, 91, 10))
 RATES = np.array([presets.rate_at(place) for place in range(-120, 41, 5)])
-
-#: The methods of this chapter, with a pen each.
-SECOND: dict[str, dict[str, Any]] = {
-    name: {"color": ink, "marker": marker, "linewidth": 2.4}
-    for name, (ink, marker) in zip(
-        ("Newton", "L-BFGS", "full-matrix AdaGrad"), (PENS[4], PENS[5], PENS[3]), strict=True
-    )
-}
 
 
 def _start(angle: float) -> Array:
@@ -112,7 +104,7 @@ def ravine(angle: float) -> Callable[[Tensor], Tensor]:
 def _turns() -> dict[str, Array]:
     """Steps against the angle, by method."""
     found = {name: np.array([first_order(name, angle) for angle in ANGLES]) for name in RULES}
-    return found | {name: np.array([arrival(name, angle, _rate()) for angle in ANGLES]) for name in SECOND}
+    return found | {name: np.array([arrival(name, angle, _rate()) for angle in ANGLES]) for name in SECOND_ORDER}
 
 
 PANELS = {"a norm, for each coordinate": ("sum", "rms", "max"), "no norm": ("none",)}
@@ -126,8 +118,8 @@ def turned() -> Picture:
     for ax, (title, norms) in zip(axes, PANELS.items(), strict=True):
         for name in (name for name, rule in RULES.items() if rule.norm in norms):
             ax.plot(ANGLES, found[name], **look(name), markevery=2, label=name)
-        for name, style in SECOND.items():
-            ax.plot(ANGLES, found[name], **style, markevery=2, label=name)
+        for name in SECOND_ORDER:
+            ax.plot(ANGLES, found[name], **look(name), markevery=2, label=name)
         ax.set(title=title, xlabel="turned by (degrees)", yscale="log", xticks=range(0, 91, 15))
         plain(ax.yaxis)
     axes[0].set_ylabel("steps")
@@ -148,7 +140,7 @@ def turned_said() -> Markdown:
     steepest = max(normed, key=lambda name: found[name].max() / found[name].min())
     x = found[steepest]
     free = min(found[name].min() for name, rule in RULES.items() if rule.norm == "none")
-    second = ", ".join(f"{name} {_span(found[name])}" for name in SECOND)
+    second = ", ".join(f"{name} {_span(found[name])}" for name in SECOND_ORDER)
     return Markdown(  # type: ignore[no-untyped-call]
         f"Turn a ravine under an optimizer, and each of the {len(normed)} methods that divide coordinate by coordinate "
         f"takes a different number of steps: {steepest}, at its best rate for each angle, from {x.min():.0f} to "

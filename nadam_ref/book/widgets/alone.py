@@ -9,7 +9,9 @@ import html
 import json
 from dataclasses import asdict
 
-from .presets import PARTS, PRESETS, WHOLE, knowledge
+from ...rules import RULES
+from .matrices import METHODS
+from .presets import PARTS, PRESETS, WHOLE, Parts, knowledge
 
 #: The scripts of a page with the widget, in their order.
 WIDGET = ("core", "state", "draw", "page", "plots", "widget")
@@ -62,6 +64,6 @@ def page(title: str) -> str:
     for name, (label, state) in PRESETS.items():
         parts = asdict(PARTS.get(name, WHOLE))
         presets[name] = {**parts, "label": label, "preset": vars(state)}
-    data = json.dumps({"whole": knowledge(), "presets": presets}, ensure_ascii=False)
+    data = json.dumps({"whole": knowledge(Parts((*RULES, *METHODS))), "presets": presets}, ensure_ascii=False)
     scripts = "\n".join(f'<script src="../_static/optimizers/{name}.js"></script>' for name in (*WIDGET, "alone"))
     return PAGE.format(title=html.escape(title), data=html.escape(data), scripts=scripts)

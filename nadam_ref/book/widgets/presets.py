@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import paper
-from ...rules import DIALECTS, RULES
+from ...rules import DIALECTS, RULES, Rule
 from ..cells import figures
 from ..cells.figures import OFF_DIAGONAL, Point
+from . import matrices
+from .matrices import METHODS
 from .noise import normals
 from .surfaces import SURFACES, Surface
 
@@ -72,6 +74,10 @@ PRESETS: dict[str, tuple[str, State]] = {
     "adamax": ("Adam and AdaMax on Rosenbrock's function", on("rosenbrock", "Adam", "AdaMax")),
     "nadam": ("Adam and Nadam on Rosenbrock's function", on("rosenbrock", "Adam", "Nadam", psi=0.004, t=7)),
     "nadamax": ("AdaMax and NadaMax in a ravine", on("ravine", "AdaMax", "NadaMax", start=OFF_DIAGONAL)),
+    "turned": (
+        "Gradient descent, AdaGrad, Nadam, full-matrix AdaGrad and Newton's method in a ravine that can be turned",
+        on("ravine", "GD", "AdaGrad", "Nadam", *METHODS, start=OFF_DIAGONAL, mu=0.8, best=True),
+    ),
     "all": ("All ten optimizers on a saddle", on("saddle", *RULES, of="Nadam")),
 }
 
@@ -105,11 +111,12 @@ PARTS = {
     "adam": Parts(tuple(RULES)[:7], step="arrows"),
     "adamax": Parts(tuple(RULES)[:8], SETTINGS, "arrows"),
     "nadamax": Parts(sliders=SETTINGS, step="arrows"),
+    "turned": Parts(("GD", "NAG", "AdaGrad", "Adam", "Nadam", *METHODS), (*SETTINGS, "turn"), "none"),
 }
 
 
 def paths(state: State, steps: int | None = None) -> dict[str, Array]:
-    """θ_0 … θ_T, [T+1, 2] float64, of each optimizer that is shown, from the paper's boxes. T is the surface's own."""
+    """θ_0 … θ_T, [T+1, 2] float64, of each method that is shown, from its box. T is the surface's own."""
     surface = SURFACES[state.surface].turned(state.turn)
     T = surface.steps if steps is None else steps
     best = best_rates(state) if state.best else {}
@@ -144,13 +151,13 @@ ARRIVED = 1e-24
 
 
 def best_rates(state: State) -> dict[str, float]:
-    """Of each optimizer that is shown, the learning rate with which it ends lowest; the smaller of two that are equal.
+    """Of each method shown that has one, the learning rate with which it ends lowest; the smaller of two equal ones.
 
     What counts is the highest loss within the last tenth of the surface's steps, so that a swing's passage through the
     minimum is no success; with noise, its mean over `SEEDS` seeds. ``static/optimizers/core.js`` does the same.
     """
     surface = SURFACES[state.surface].turned(state.turn)
-    return {name: _best_rate(name, state, surface) for name in state.show}
+    return {name: _best_rate(name, state, surface) for name in state.show if _has_rate(name)}
 
 
 def _best_rate(name: str, state: State, surface: Surface) -> float:
@@ -172,19 +179,31 @@ def rate_at(place: int) -> float:
     return float(f"{10 ** (place / FINE):.2e}")
 
 
+def _has_rate(name: str) -> bool:
+    return name not in METHODS or METHODS[name].has_rate
+
+
 def _box(name: str, state: State) -> Callable[..., Any]:
+    if name in METHODS:
+        return getattr(matrices, METHODS[name].matrix)  # type: ignore[no-any-return]
     if _in_dialect(name) and state.dialect != "cs229":
         return getattr(paper, f"nadam_{state.dialect}")  # type: ignore[no-any-return]
     return getattr(paper, "gradient_descent" if name == "GD" else name.lower())  # type: ignore[no-any-return]
 
 
+def rule_of(name: str) -> Rule:
+    return METHODS[name] if name in METHODS else RULES[name]
+
+
 def _in_dialect(name: str) -> bool:
-    return RULES[name].nesterov and RULES[name].norm != "none"
+    return rule_of(name).nesterov and rule_of(name).norm != "none"
 
 
 def _settings(name: str, state: State) -> dict[str, Any]:
     """A box's keywords; RMSProp corrects n, as in the report's experiments."""
-    rule = RULES[name]
+    rule = rule_of(name)
+    if not _has_rate(name):
+        return {}
     settings: dict[str, Any] = {"η": state.lr if rule.norm == "none" else state.lrn}
     if rule.norm != "none":
         settings["ε"] = 1e-8
@@ -214,7 +233,7 @@ def knowledge(parts: Parts = WHOLE) -> dict[str, Any]:
         "sliders": parts.sliders,
         "step": parts.step,
         "best": parts.best,
-        "rules": {name: {**asdict(RULES[name]), **_look(name)} for name in parts.rules},
+        "rules": {name: {**asdict(rule_of(name)), **_look(name)} for name in parts.rules},
         "dialects": {name: asdict(dialect) for name, dialect in DIALECTS.items()},
         "surfaces": {name: {key: getattr(surface, key) for key in shown} for name, surface in SURFACES.items()},
     }
@@ -223,5 +242,6 @@ def knowledge(parts: Parts = WHOLE) -> dict[str, Any]:
 def _look(name: str) -> dict[str, Any]:
     """`figures.look` in the browser's words; `dash` counts line widths, as matplotlib does."""
     look = figures.look(name)
-    dash = () if look["linestyle"] == "-" else look["linestyle"][1]
+    line = look.get("linestyle", "-")
+    dash = () if line == "-" else line[1]
     return {"colour": look["color"], "dash": dash, "marker": look["marker"]}

@@ -1,4 +1,4 @@
-// The ten optimizers: no page, no drawing. Given the numbers of each step, equal to nadam_ref/paper.py to the last bit,
+// The ten optimizers and two methods more: no page, no drawing. Given the numbers of each step, equal to nadam_ref/paper.py to the last bit,
 // as long as nothing is turned and nothing noisy.
 "use strict";
 
@@ -8,6 +8,7 @@
     ravine: {
       f: (x, y) => 0.5 * (x * x + 20 * (y * y)),
       gradient: (x, y) => [x, 20 * y],
+      hessian: () => [1, 0, 20],
     },
     rosenbrock: {
       f(x, y) {
@@ -18,6 +19,7 @@
         const u = y - x * x;
         return [-2 * (1 - x) - 400 * x * u, 200 * u];
       },
+      hessian: (x, y) => [2 - 400 * (y - x * x) + 800 * x * x, -400 * x, 200],
     },
     beale: {
       f(x, y) {
@@ -31,6 +33,15 @@
           2 * p * x + 4 * q * x * y + 6 * r * x * y * y,
         ];
       },
+      hessian(x, y) {
+        const q = 2.25 - x + x * y * y, r = 2.625 - x + x * y * y * y;
+        const u = y - 1, v = y * y - 1, w = y * y * y - 1; // p, q and r by x
+        return [
+          2 * (u * u + v * v + w * w),
+          2 * (u * x + 1.5 - x + x * y + 2 * v * x * y + 2 * q * y + 3 * w * x * y * y + 3 * r * y * y),
+          2 * x * (x + 4 * x * y * y + 2 * q + 9 * x * y * y * y * y + 6 * r * y),
+        ];
+      },
     },
     saddle: {
       f(x, y) {
@@ -38,13 +49,14 @@
         return 0.5 * (x * x) + 0.25 * (v * v);
       },
       gradient: (x, y) => [x, (y * y - 1) * y],
+      hessian: (x, y) => [1, 0, 3 * y * y - 1],
     },
   };
 
   // A surface turned by some degrees about its centre, as Surface.turned in surfaces.py; `there` takes a point along.
   function turned(surface, degrees, [a, b]) {
-    const { f, gradient } = surfaces[surface];
-    if (degrees === 0) return { f, gradient, there: (x, y) => [x, y] };
+    const { f, gradient, hessian } = surfaces[surface];
+    if (degrees === 0) return { f, gradient, hessian, there: (x, y) => [x, y] };
     const angle = (degrees * Math.PI) / 180, c = Math.cos(angle), s = Math.sin(angle);
     const back = (x, y) => [a + ((x - a) * c + (y - b) * s), b + ((y - b) * c - (x - a) * s)];
     return {
@@ -52,6 +64,14 @@
       gradient(x, y) {
         const [u, v] = gradient(...back(x, y));
         return [u * c - v * s, u * s + v * c];
+      },
+      hessian(x, y) {
+        const [u, v, w] = hessian(...back(x, y));
+        return [
+          u * c * c - 2 * v * c * s + w * s * s,
+          (u - w) * c * s + v * (c * c - s * s),
+          u * s * s + 2 * v * c * s + w * c * c,
+        ];
       },
       there: (x, y) => [a + ((x - a) * c - (y - b) * s), b + ((y - b) * c + (x - a) * s)],
     };
@@ -129,19 +149,45 @@
     return (norm === "max" ? n : Math.sqrt(n / s.spread)) + eps;
   }
 
+  // Methods that divide by a whole matrix, as matrices.py: what each step takes off θ.
+  const whole = {
+    newton: ({ hessian }) => ([p, q], at) => {
+      const [a, b, c] = hessian(...at), det = a * c - b * b;
+      return [(c * p - b * q) / det, (a * q - b * p) / det];
+    },
+    adagrad() {
+      let a = 0, b = 0, c = 0, det = 0;
+      return ([p, q], _, { eta }, eps) => {
+        const adjoint = [c * p - b * q, a * q - b * p];
+        det += Math.max(p * adjoint[0] + q * adjoint[1], 0);
+        a += p * p;
+        b += p * q;
+        c += q * q;
+        const s = Math.sqrt(det), tau = Math.sqrt(a + c + 2 * s);
+        const under = (tau || 1) * (s + eps * tau + eps * eps);
+        return [p, q].map((g, i) => eta * ((adjoint[i] + (s + eps * tau) * g) / under));
+      };
+    },
+  };
+  const hasRate = (rule) => rule.matrix !== "newton";
+
   // T steps from `start`. θ, g, m and the denominator of every step lie flat: step t, component i at 2t + i.
   function run({ rule, dialect, kind, surface, turn, centre, noise, seed, start, steps, eps = 1e-8 }) {
-    const T = steps.length, { f, gradient } = turned(surface, turn, centre);
+    const T = steps.length, ground = turned(surface, turn, centre), { f, gradient } = ground;
     const made = { rule, kind, steps, T, loss: new Float64Array(T + 1) };
     for (const name of ["theta", "g", "m", "under"]) made[name] = new Float64Array(2 * (T + 1));
     const n = [0, 0], kept = { none: () => 0, sum: () => 1, mean: (s) => 1 - s.mu }[rule.momentum];
+    const taken = rule.matrix && whole[rule.matrix](ground);
     made.theta.set(start);
     made.loss[0] = f(...start);
     for (let t = 1; t <= T; t++) {
       const s = steps[t - 1], at = 2 * t;
-      const grad = gradient(made.theta[at - 2], made.theta[at - 1]);
+      const before = [made.theta[at - 2], made.theta[at - 1]], grad = gradient(...before);
       if (noise) normals(seed, t).forEach((z, i) => { grad[i] += noise * z; });
-      for (let i = 0; i < 2; i++) {
+      if (taken) {
+        const off = taken(grad, before, s, eps);
+        made.theta.set(before.map((x, i) => x - off[i]), at);
+      } else for (let i = 0; i < 2; i++) {
         const g = grad[i];
         const m = s.mu * made.m[at - 2 + i] + kept(s) * g;
         n[i] = accumulate(rule.norm, s, n[i], g);
@@ -209,5 +255,5 @@
     };
   }
 
-  root.nadamCore = { turned, normals, follows, numbers, run, bestRate, scalars, anatomy };
+  root.nadamCore = { turned, normals, follows, numbers, hasRate, run, bestRate, scalars, anatomy };
 })(globalThis);

@@ -81,9 +81,10 @@
     s: (r) => `m${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}z`,
     D: (r) => `m0 ${-r}l${r} ${r}l${-r} ${r}l${-r} ${-r}z`,
     "^": (r) => `m0 ${-1.2 * r}l${1.15 * r} ${2 * r}h${-2.3 * r}z`,
+    v: (r) => `m0 ${1.2 * r}l${1.15 * r} ${-2 * r}h${-2.3 * r}z`,
   };
 
-  const HALF = { o: 3.4, s: 3.1, D: 4.2, "^": 3.4 }; // half the width of a shape
+  const HALF = { o: 3.4, s: 3.1, D: 4.2, "^": 3.4, v: 3.4 }; // half the width of a shape
   const dashes = (look) => look.dash.map((d) => 2 * d).join(" ") || "none"; // lines are 2 px wide
 
   const mark = (shape, r, x, y) => `M${place(x, y)}${SHAPES[shape](r)}`;

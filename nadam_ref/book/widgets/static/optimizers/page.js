@@ -60,11 +60,12 @@
   const button = (does, text) => `<button type="button" data-do="${does}">${text}</button>`;
 
   // The rules by momentum (rows) and norm (columns), as switches that are the legend too; in one line if they have only
-  // one momentum or one norm.
+  // one momentum or one norm, or if there are methods among them that have neither.
   function chooser(rules) {
     const rowOf = (rule) => (rule.nesterov ? 2 : rule.momentum === "none" ? 0 : 1);
     const columnOf = ({ norm }) => Object.keys(COLUMNS).indexOf(norm);
-    const few = [rowOf, columnOf].some((of) => new Set(Object.values(rules).map(of)).size === 1);
+    const every = Object.values(rules);
+    const few = every.some((rule) => rule.matrix) || [rowOf, columnOf].some((of) => new Set(every.map(of)).size === 1);
     const area = (i, j) => `--row: ${i}; --column: ${j}`;
     const chips = Object.entries(rules).map(([name, look]) => {
       const row = rowOf(look), column = columnOf(look);

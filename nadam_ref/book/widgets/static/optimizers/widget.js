@@ -2,7 +2,7 @@
 "use strict";
 
 (function (root) {
-  const { follows, numbers, run, bestRate } = root.nadamCore;
+  const { follows, numbers, hasRate, run, bestRate } = root.nadamCore;
   const { say } = root.nadamDraw;
   const { SLIDERS, open, page, options, brief, show } = root.nadamPage;
 
@@ -39,7 +39,7 @@
       this.runs = Object.fromEntries(state.show.map((name) => {
         const rule = given.rules[name], job = { ...state, rule, kind, centre };
         job.steps = numbers(rule, kind, state, this.T);
-        if (state.best) {
+        if (state.best && hasRate(rule)) {
           const rate = (this.rates[name] = bestRate(job));
           job.steps = job.steps.map((step) => ({ ...step, eta: rate }));
         }
