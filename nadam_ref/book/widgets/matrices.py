@@ -37,7 +37,7 @@ def newton(θ: Array, grad: Gradient, *, clock: Clock = steps) -> Iterator[Array
     """θ − H⁻¹ g. H is exact for a gradient that is a polynomial: its imaginary part, a tiny imaginary step away."""
     tiny = 1e-20
     for t in clock():
-        (a, b), (_, c) = (np.moveaxis(grad(θ + 1j * tiny * e, t).imag / tiny, -1, 0) for e in np.eye(2))  # type: ignore[arg-type]
+        (a, b), (_, c) = (np.moveaxis(grad(θ + 1j * tiny * e, t).imag / tiny, -1, 0) for e in np.eye(2))
         p, q = np.moveaxis(grad(θ, t), -1, 0)
         θ = θ - np.stack([c * p - b * q, a * q - b * p], axis=-1) / (a * c - b * b)[..., None]
         yield θ
