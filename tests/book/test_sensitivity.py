@@ -20,10 +20,10 @@ from small_book import ROOT
 from torch.func import hessian
 
 from nadam_ref.book.cells import recorded
-from nadam_ref.book.cells.sensitivity import certainty, choices, lookahead, map_runs, one_setting, rates
+from nadam_ref.book.cells.sensitivity import certainty, choices, lookahead, map_runs, one_setting, rates, step_length
 from nadam_ref.book.widgets import directive
 from nadam_ref.experiments.protocol.definition import load, profile_of
-from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs import pack, train
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.statistics.significance import detectable
 from nadam_ref.experiments.tasks import TASKS, model_of
@@ -223,10 +223,54 @@ def test_batches_and_settings_follow_the_pack(runs: list[Record]) -> None:
     assert settled is not None and "ν = 0.99 (" in settled.data
 
 
+def test_longer_steps_are_those_of_the_dialect_and_their_differences_those_of_the_pack(runs: list[Record]) -> None:
+    (found,) = step_length.against(runs, rates=1)
+    μ, t = 0.9, np.arange(1, 101)
+    own = (1 - μ) / (1 - μ**t) + μ * (1 - μ**t) / (1 - μ ** (t + 1))  # ICLR's m̄ of a gradient of one
+    assert found.lr == 3.2e-4 and found.factor == pytest.approx(own.mean(), rel=1e-6)
+    a, b = cell("Nadam", μ, 3.2e-4), cell("Adam", μ, 3.2e-4)
+    assert found.same == pytest.approx([math.log(a[s] / b[s]) for s in range(5)], rel=1e-9)
+    # A longer step at so small a rate gets further, by less than the whole way to the next rate.
+    further = cell("Adam", μ, 1e-3)
+    gained = found.longer - found.same
+    assert (gained > 0).all() and (gained < [math.log(b[s] / further[s]) for s in range(5)]).all()
+    said = step_length.explained([found])
+    assert said is not None and f"explain {100 * gained.mean() / -found.same.mean():.0f} % of" in said.data
+
+
+def test_longer_steps_are_only_a_part_of_the_answer(runs: list[Record]) -> None:
+    """As the prose says; also by runs one at a time."""
+    found = step_length.against(runs)
+    assert "at most a part of the answer" in chapters.prose("25_sensitivity")
+    assert [0 < x.explained < 0.75 for x in found] == [True] * 3
+    said = step_length.explained(found)
+    assert said is not None and "At three of the three rates Nadam is clearly lower all the same." in said.data
+    spec = next(r.spec for r in found[2].records if r.spec.optimizer == "Adam" and r.spec.seed == 0)
+    alone = train.run(
+        dataclasses.replace(spec, hyperparameters={**spec.hyperparameters, "lr": spec.lr * found[2].factor})
+    )
+    nadam = cell("Nadam", 0.9, 3.2e-3)[0]
+    assert found[2].longer[0] == pytest.approx(math.log(nadam / alone.metrics["test_loss"]), abs=1e-3)
+
+
+def test_the_prose_on_noise_is_what_the_map_shows(runs: list[Record]) -> None:
+    """Both places that say that the expectation of little noise fails."""
+    text = chapters.prose("25_sensitivity")
+    assert "do not bear out the third" in text and "this expectation fails here" in text
+    said = lookahead.noise(runs)
+    assert said is not None and "no larger with less noise" in said.data
+    figure = lookahead.batches(runs)
+    assert figure is not None
+    for title in ("NAG / Momentum", "Nadam (ICLR) / Adam"):
+        sizes = np.abs([x for name, x in figure.data.items() if name.startswith(f"{title}: μ")])
+        assert np.median(sizes[:, -1]) < np.median(sizes[:, 0])
+
+
 def test_without_a_map_nothing_is_shown() -> None:
     for draw in (lookahead.maps, lookahead.batches, lookahead.noise, one_setting.settings, one_setting.settled):
         assert draw([]) is None
     assert lookahead.where([], {}) is None
+    assert step_length.against([]) == [] and step_length.compared([]) is None is step_length.explained([])
 
 
 # ---------------------------------------------------------------- budget and power
@@ -254,7 +298,8 @@ def test_the_order_of_the_methods_follows_the_tuning_runs(tmp_path: Path, monkey
     monkeypatch.setattr(recorded, "here", lambda: tmp_path)
     (after,) = rates.contest(["digits-small"])
     assert before.order(before.most)[-1] == "GD" and after.order(after.most)[0] == "GD"
-    assert "GD with" in rates.ordered([after]).data and "GD with" not in rates.ordered([before]).data
+    last = f"GD is first with one rate and with {after.most};"
+    assert last in rates.ordered([after]).data and "GD is first" not in rates.ordered([before]).data
     title = f"{after.title}: GD"
     assert rates.places([after]).data[title][-1] == 1 != rates.places([before]).data[title][-1]
     shift = rates.budget([before]).data[title][-1] - rates.budget([after]).data[title][-1]

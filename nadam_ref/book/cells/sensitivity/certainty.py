@@ -80,14 +80,14 @@ def power(found: Sequence[Seen]) -> Picture:
     ax.set_ylim(low, high)
     ax.minorticks_off()
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
-    figure.alt = " ".join(f"{it.title}: {_asked(it)}." for it in found)
+    figure.alt = " ".join(f"{it.title}: {_asked(it)} pairs." for it in found)
     figure.note = show.provenance_note((r for it in found for r in it.records), recorded=True)
     return figure
 
 
 def _asked(it: Seen) -> str:
     wanted = needed(it.spread, abs(it.mean))
-    return "more than 1,000 pairs" if wanted is None else f"{wanted} pairs"
+    return "> 1,000" if wanted is None else f"{wanted}"
 
 
 def awaited(found: Sequence[Seen]) -> Markdown:

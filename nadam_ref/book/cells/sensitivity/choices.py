@@ -183,7 +183,7 @@ def forest(found: Sequence[Beside]) -> Picture:
 def _interval(ax: Axes, y: float, x: Comparison | None, ink: str) -> None:
     if x is None or x.mean is None or x.interval is None:
         said = "not run yet" if x is None else "{} and {} runs diverged".format(*x.diverged)
-        ax.text(0.5, y, said, transform=ax.get_yaxis_transform(), fontsize=9, va="center", ha="center", color=GREY)
+        ax.annotate(said, (0, y), (6, 0), textcoords="offset points", fontsize=9, va="center", color=GREY)
         return
     ax.plot(x.interval, [y, y], color=ink, linewidth=5, alpha=0.45, solid_capstyle="butt")
     ax.plot(x.mean, y, "o", color=ink)

@@ -21,7 +21,7 @@ from .. import show
 from ..experiment import GREY, WIDTH
 from ..figures import Array, Picture
 from .map_runs import at_best, difference, losses, momentum, usual
-from .words import text
+from .words import listed, text
 
 __all__ = ["batches", "maps", "noise", "where"]
 
@@ -91,7 +91,9 @@ def _draw(ax: Axes, field: Field) -> Any:
 def _bar(figure: Picture, mesh: Any, axes: Any) -> None:
     bar = figure.colorbar(mesh, ax=list(axes), fraction=0.04, pad=0.02)
     marks = [-0.5, -0.25, 0.0, 0.25, 0.5]
-    bar.set_ticks([math.log1p(x) for x in marks], labels=[f"{x:+.0%}".replace("%", " %") if x else "0" for x in marks])
+    bar.set_ticks(
+        [math.log1p(x) for x in marks], labels=[percent(math.log1p(x), digits=0) if x else "0" for x in marks]
+    )
     bar.ax.tick_params(labelsize=8.5)
 
 
@@ -189,15 +191,17 @@ def noise(records: Sequence[Record]) -> Markdown | None:
     """How large the differences are with small batches and with large ones."""
     if not records:
         return None
-    lines = []
+    lines, more = [], []
     for title, pair in PAIRS.items():
         field = _field(records, *pair, "batch")
         sizes = [np.abs(column[np.isfinite(column)]) for column in field.mean.T]
         typical = [percent(float(np.median(x))).lstrip("+") for x in sizes]
+        more += [title] * bool(np.median(sizes[-1]) > np.median(sizes[0]))
         lower, higher = _clear(field)
         lines.append(
             f"- **{title}**: the median difference over $\\mu$, whichever way, is {typical[0]} with {field.x[0]:.0f} "
             f"examples and {typical[-1]} with {field.x[-1]:.0f}; the first is clearly lower in {len(lower)} of "
             f"{field.mean.size} cells and clearly higher in {len(higher)}."
         )
-    return text(*lines)
+    said = f"larger with the least noise than with the most for {listed(more)}" if more else "no larger with less noise"
+    return text(*lines, "", f"The median difference is {said}.")

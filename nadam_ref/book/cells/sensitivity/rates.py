@@ -131,8 +131,9 @@ def ordered(found: Sequence[Contest]) -> Markdown:
         most = max(moved, key=lambda name: moved[name])
         pairs = [(a, b) for i, a in enumerate(end) for b in end[i + 1 :]]
         turned = sum(first.index(a) > first.index(b) for a, b in pairs)
+        same = f" and with {last}" if first[0] == end[0] else f", {end[0]} with {last}"
         lines.append(
-            f"- **{it.title}**: {first[0]} is first with one rate, {end[0]} with {last}; {turned} of {len(pairs)} "
+            f"- **{it.title}**: {first[0]} is first with one rate{same}; {turned} of {len(pairs)} "
             f"pairs of methods change places, and {most} moves most, from place {first.index(most) + 1} to "
             f"{end.index(most) + 1}."
         )
