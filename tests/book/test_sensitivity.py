@@ -19,10 +19,11 @@ import torch
 from small_book import ROOT
 from torch.func import hessian
 
-from nadam_ref.book.cells import recorded, sensitivity
+from nadam_ref.book.cells import recorded
+from nadam_ref.book.cells.sensitivity import certainty, choices, lookahead, map_runs, one_setting, rates, step_length
 from nadam_ref.book.widgets import directive
 from nadam_ref.experiments.protocol.definition import load, profile_of
-from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs import pack, train
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.statistics.significance import detectable
 from nadam_ref.experiments.tasks import TASKS, model_of
@@ -77,7 +78,7 @@ def packs(task: str, changed: Mapping[str, float] | None = None, without: str = 
 
 @pytest.mark.parametrize("task", load().having("choices"))
 def test_every_row_is_the_difference_that_the_records_have(task: str) -> None:
-    found = sensitivity.beside(packs(task))
+    found = choices.beside(packs(task))
     (own,) = (x for x in found if x.task == task)
     arms, level = profile_of(task, "choices").arms, levels(task)
     adam = [name for name in arms if name.startswith("Adam")]
@@ -86,25 +87,25 @@ def test_every_row_is_the_difference_that_the_records_have(task: str) -> None:
     assert means == pytest.approx(expected, abs=1e-12) and len(own.rows) == len(adam)
     assert [row.x.mean for row in own.under if row.x is not None] == pytest.approx([-0.02] * len(adam), abs=1e-12)
     assert len({row.what for row in own.rows}) == len(own.rows)
-    drawn = sensitivity.forest(found).data
+    drawn = choices.forest(found).data
     assert [x[0] for x in drawn.values()] == pytest.approx(expected, abs=1e-12)
     other = [x for x in found if x.task != task]
     assert not any(x.ran for x in other)
 
 
 def test_sentence_figure_and_table_follow_a_value_that_is_changed() -> None:
-    before = sensitivity.beside(packs("images"))
-    after = sensitivity.beside(packs("images", {'Adam init="he"': 0.5, 'Nadam init="he"': 0.6}))
-    said = [sensitivity.answered(x).data for x in (before, after)]
+    before = choices.beside(packs("images"))
+    after = choices.beside(packs("images", {'Adam init="he"': 0.5, 'Nadam init="he"': 0.6}))
+    said = [choices.answered(x).data for x in (before, after)]
     assert "the largest is that of He's initialization" in said[1] and percent(0.5) in said[1]
     assert percent(0.5) not in said[0] and said[0] != said[1]
     key = "handwritten digits, He's initialization"
-    drawn = [sensitivity.forest(x).data[key][0] for x in (before, after)]
+    drawn = [choices.forest(x).data[key][0] for x in (before, after)]
     assert drawn[1] == pytest.approx(0.5) and drawn[0] != pytest.approx(0.5)
-    tables = [str(x and x.data).replace("\xa0", " ") for x in map(sensitivity.under, (before, after))]
+    tables = [str(x and x.data).replace("\xa0", " ") for x in map(choices.under, (before, after))]
     assert percent(0.1) in tables[1] and percent(0.1) not in tables[0]
-    assert "under 6 of the 6 others" in sensitivity.changed(before).data
-    assert "under 5 of the 6 others" in sensitivity.changed(after).data
+    assert "under 6 of the 6 others" in choices.changed(before).data
+    assert "under 5 of the 6 others" in choices.changed(after).data
 
 
 def test_how_many_choices_change_more_than_the_optimizer_does() -> None:
@@ -112,34 +113,34 @@ def test_how_many_choices_change_more_than_the_optimizer_does() -> None:
     others = [name for name in profile_of("images", "choices").arms if name.startswith("Adam ")]
     small = {name: 0.001 for name in others[:4]}
     assert plans.keys() >= small.keys()
-    said = sensitivity.answered(sensitivity.beside(packs("images", {**dict.fromkeys(others, 0.3), **small}))).data
+    said = choices.answered(choices.beside(packs("images", {**dict.fromkeys(others, 0.3), **small}))).data
     assert f"Of {len(others)} other choices on handwritten digits, {len(others) - 4} change" in said
 
 
 def test_what_is_not_run_is_said_with_the_command() -> None:
-    nothing = sensitivity.beside({})
-    for said in (sensitivity.answered(nothing).data, sensitivity.changed(nothing).data):
+    nothing = choices.beside({})
+    for said in (choices.answered(nothing).data, choices.changed(nothing).data):
         assert "ot run yet" in said
     assert "nadam-ref sweep choices --task images --task language_model --task autoencoder" in (
-        sensitivity.answered(nothing).data
+        choices.answered(nothing).data
     )
-    assert sensitivity.under(nothing) is None and sensitivity.forest(nothing).data == {}
-    part = sensitivity.beside(packs("images", without='init="he"'))
+    assert choices.under(nothing) is None and choices.forest(nothing).data == {}
+    part = choices.beside(packs("images", without='init="he"'))
     (images,) = (x for x in part if x.task == "images")
     assert [row.what for row in images.rows if row.x is None] == ["He's initialization"]
-    assert "--task images" in sensitivity.answered(part).data
+    assert "--task images" in choices.answered(part).data
     half = packs("images")["images"]
     dropped = [r for r in half if not (r.spec.seed == 4 and r.spec.model.get("dense") == 128)]
-    rows = sensitivity.beside({"images": dropped})[0].rows
+    rows = choices.beside({"images": dropped})[0].rows
     assert [row.what for row in rows if row.x is None] == ["twice the units"]
 
 
 def test_a_run_that_diverged_is_no_number() -> None:
-    found = sensitivity.beside(packs("images", {"Adam dense=128": math.inf}))
-    figure = sensitivity.forest(found)
+    found = choices.beside(packs("images", {"Adam dense=128": math.inf}))
+    figure = choices.forest(found)
     assert not any("twice" in name for name in figure.data)
     assert any("5 and 0 runs diverged" in text.get_text() for text in figure.axes[0].texts)
-    assert "some runs diverged" in sensitivity.answered(found).data
+    assert "some runs diverged" in choices.answered(found).data
 
 
 # ---------------------------------------------------------------- maps
@@ -165,7 +166,7 @@ def cell(optimizer: str, μ: float, lr: float, batch: int = 64) -> dict[int, flo
 
 
 def test_a_cell_of_the_map_is_the_mean_over_pairs(runs: list[Record]) -> None:
-    figure = sensitivity.maps(runs)
+    figure = lookahead.maps(runs)
     assert figure is not None
     for title, first, second in (("NAG / Momentum", "NAG", "Momentum"), ("Nadam (ICLR) / Adam", "Nadam", "Adam")):
         a, b = cell(first, 0.97, 0.032), cell(second, 0.97, 0.032)
@@ -183,14 +184,14 @@ def test_map_and_sentence_follow_the_pack(runs: list[Record], tmp_path: Path) ->
 
     pack.write(tmp_path, [worse(r) for r in runs])
     changed = pack.read(tmp_path)
-    before, after = (sensitivity.maps(x) for x in (runs, changed))
+    before, after = (lookahead.maps(x) for x in (runs, changed))
     assert before is not None and after is not None
     at = before.data["NAG / Momentum: η"].tolist().index(1e-3)
     for μ in ("0.5", "0.99"):
         rows = [x.data[f"NAG / Momentum: μ = {μ}"] for x in (before, after)]
         assert rows[1][at] - rows[0][at] == pytest.approx(math.log(3), rel=1e-9)
     curvature = {"Momentum": 10.0, "Adam": 300.0}
-    said = [x.data for r in (runs, changed) if (x := sensitivity.where(r, curvature))]
+    said = [x.data for r in (runs, changed) if (x := lookahead.where(r, curvature))]
     assert said[0].splitlines()[0] == said[1].splitlines()[0] and said[0].splitlines()[1] != said[1].splitlines()[1]
     assert before.axes[0].lines != after.axes[0].lines and after.alt != before.alt
 
@@ -201,7 +202,7 @@ def test_no_seed_has_a_say_in_its_own_rate() -> None:
         1.0: {0: (0.001, 10.0), 1: (5.0, 11.0), 2: (5.0, 12.0)},
         2.0: {0: (1.0, 20.0), 1: (1.0, 21.0), 2: (1.0, 22.0)},
     }
-    assert sensitivity._at_best(losses) == ([20.0, 11.0, 12.0], True)
+    assert map_runs.at_best(losses) == ([20.0, 11.0, 12.0], True)
 
 
 def test_batches_and_settings_follow_the_pack(runs: list[Record]) -> None:
@@ -211,21 +212,65 @@ def test_batches_and_settings_follow_the_pack(runs: list[Record]) -> None:
         return dataclasses.replace(r, metrics={k: 2 * x for k, x in r.metrics.items()}) if hit else r
 
     changed = [change(r) for r in runs]
-    for draw, key in ((sensitivity.batches, "Nadam (ICLR) / Adam: μ = 0.9"), (sensitivity.settings, "Adam, ν = 0.99")):
+    for draw, key in ((lookahead.batches, "Nadam (ICLR) / Adam: μ = 0.9"), (one_setting.settings, "Adam, ν = 0.99")):
         before, after = draw(runs), draw(changed)
         assert before is not None and after is not None
         assert np.abs(after.data[key] - before.data[key]).max() == pytest.approx(math.log(2), rel=1e-9)
-    for say in (sensitivity.noise, sensitivity.settled):
+    for say in (lookahead.noise, one_setting.settled):
         texts = [x.data for r in (runs, changed) if (x := say(r))]
         assert texts[0] != texts[1]
-    settled = sensitivity.settled(changed)
+    settled = one_setting.settled(changed)
     assert settled is not None and "ν = 0.99 (" in settled.data
 
 
+def test_longer_steps_are_those_of_the_dialect_and_their_differences_those_of_the_pack(runs: list[Record]) -> None:
+    (found,) = step_length.against(runs, rates=1)
+    μ, t = 0.9, np.arange(1, 101)
+    own = (1 - μ) / (1 - μ**t) + μ * (1 - μ**t) / (1 - μ ** (t + 1))  # ICLR's m̄ of a gradient of one
+    assert found.lr == 3.2e-4 and found.factor == pytest.approx(own.mean(), rel=1e-6)
+    a, b = cell("Nadam", μ, 3.2e-4), cell("Adam", μ, 3.2e-4)
+    assert found.same == pytest.approx([math.log(a[s] / b[s]) for s in range(5)], rel=1e-9)
+    # A longer step at so small a rate gets further, by less than the whole way to the next rate.
+    further = cell("Adam", μ, 1e-3)
+    gained = found.longer - found.same
+    assert (gained > 0).all() and (gained < [math.log(b[s] / further[s]) for s in range(5)]).all()
+    said = step_length.explained([found])
+    assert said is not None and f"explain {100 * gained.mean() / -found.same.mean():.0f} % of" in said.data
+
+
+def test_longer_steps_are_only_a_part_of_the_answer(runs: list[Record]) -> None:
+    """As the prose says; also by runs one at a time."""
+    found = step_length.against(runs)
+    assert "at most a part of the answer" in chapters.prose("25_sensitivity")
+    assert [0 < x.explained < 0.75 for x in found] == [True] * 3
+    said = step_length.explained(found)
+    assert said is not None and "At three of the three rates Nadam is clearly lower all the same." in said.data
+    spec = next(r.spec for r in found[2].records if r.spec.optimizer == "Adam" and r.spec.seed == 0)
+    alone = train.run(
+        dataclasses.replace(spec, hyperparameters={**spec.hyperparameters, "lr": spec.lr * found[2].factor})
+    )
+    nadam = cell("Nadam", 0.9, 3.2e-3)[0]
+    assert found[2].longer[0] == pytest.approx(math.log(nadam / alone.metrics["test_loss"]), abs=1e-3)
+
+
+def test_the_prose_on_noise_is_what_the_map_shows(runs: list[Record]) -> None:
+    """Both places that say that the expectation of little noise fails."""
+    text = chapters.prose("25_sensitivity")
+    assert "do not bear out the third" in text and "this expectation fails here" in text
+    said = lookahead.noise(runs)
+    assert said is not None and "no larger with less noise" in said.data
+    figure = lookahead.batches(runs)
+    assert figure is not None
+    for title in ("NAG / Momentum", "Nadam (ICLR) / Adam"):
+        sizes = np.abs([x for name, x in figure.data.items() if name.startswith(f"{title}: μ")])
+        assert np.median(sizes[:, -1]) < np.median(sizes[:, 0])
+
+
 def test_without_a_map_nothing_is_shown() -> None:
-    for draw in (sensitivity.maps, sensitivity.batches, sensitivity.noise, sensitivity.settings, sensitivity.settled):
+    for draw in (lookahead.maps, lookahead.batches, lookahead.noise, one_setting.settings, one_setting.settled):
         assert draw([]) is None
-    assert sensitivity.where([], {}) is None
+    assert lookahead.where([], {}) is None
+    assert step_length.against([]) == [] and step_length.compared([]) is None is step_length.explained([])
 
 
 # ---------------------------------------------------------------- budget and power
@@ -241,7 +286,7 @@ def test_the_median_best_is_that_of_all_draws(k: int) -> None:
 
 
 def test_the_order_of_the_methods_follows_the_tuning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (before,) = sensitivity.contest(["digits-small"])
+    (before,) = rates.contest(["digits-small"])
     everything = pack.read(RESULTS / "digits-small")
 
     def better(r: Record) -> Record:
@@ -251,25 +296,26 @@ def test_the_order_of_the_methods_follows_the_tuning_runs(tmp_path: Path, monkey
 
     pack.write(tmp_path / "digits-small", [better(r) for r in everything])
     monkeypatch.setattr(recorded, "here", lambda: tmp_path)
-    (after,) = sensitivity.contest(["digits-small"])
+    (after,) = rates.contest(["digits-small"])
     assert before.order(before.most)[-1] == "GD" and after.order(after.most)[0] == "GD"
-    assert "GD with" in sensitivity.ordered([after]).data and "GD with" not in sensitivity.ordered([before]).data
+    last = f"GD is first with one rate and with {after.most};"
+    assert last in rates.ordered([after]).data and "GD is first" not in rates.ordered([before]).data
     title = f"{after.title}: GD"
-    assert sensitivity.places([after]).data[title][-1] == 1 != sensitivity.places([before]).data[title][-1]
-    shift = sensitivity.budget([before]).data[title][-1] - sensitivity.budget([after]).data[title][-1]
+    assert rates.places([after]).data[title][-1] == 1 != rates.places([before]).data[title][-1]
+    shift = rates.budget([before]).data[title][-1] - rates.budget([after]).data[title][-1]
     assert shift == pytest.approx(math.log(50))
 
 
 def test_power_is_that_of_the_pairs_in_the_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (it,) = sensitivity.powerful(["word2vec-small"])
+    (it,) = certainty.powerful(["word2vec-small"])
     arms = recorded.of("word2vec", "small").evidence
     assert arms is not None
     d = np.log(arms["word2vec"]["Nadam"].values("test_loss")) - np.log(arms["word2vec"]["Adam"].values("test_loss"))
     assert (it.n, it.mean, it.spread) == (len(d), pytest.approx(d.mean()), pytest.approx(d.std(ddof=1)))
     for effect in (0.01, 0.1):
-        n = sensitivity.needed(0.1, effect)
+        n = certainty.needed(0.1, effect)
         assert n is not None and detectable(0.1, n) <= effect and (n == 6 or detectable(0.1, n - 1) > effect)
-    assert sensitivity.needed(1.0, 1e-4) is None
+    assert certainty.needed(1.0, 1e-4) is None
 
     def nearer(r: Record) -> Record:
         return dataclasses.replace(r, metrics={k: x * 1.01 for k, x in r.metrics.items()})
@@ -277,10 +323,10 @@ def test_power_is_that_of_the_pairs_in_the_pack(tmp_path: Path, monkeypatch: pyt
     records = [nearer(r) if r.spec.optimizer == "Nadam" else r for r in pack.read(RESULTS / "word2vec-small")]
     pack.write(tmp_path / "word2vec-small", records)
     monkeypatch.setattr(recorded, "here", lambda: tmp_path)
-    (other,) = sensitivity.powerful(["word2vec-small"])
+    (other,) = certainty.powerful(["word2vec-small"])
     assert other.mean - it.mean == pytest.approx(math.log(1.01))
-    assert sensitivity.awaited([it]).data != sensitivity.awaited([other]).data
-    assert "word vectors (small) | Nadam" in sensitivity.certain(["word2vec-small"]).data
+    assert certainty.awaited([it]).data != certainty.awaited([other]).data
+    assert "word vectors (small) | Nadam" in certainty.certain(["word2vec-small"]).data
 
 
 # ---------------------------------------------------------------- the chapter

@@ -16,7 +16,7 @@ TOC = ROOT / "book" / "_toc.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LINES = 30
 #: The modules that only draw, print and tabulate.
-CELLS = {path.stem for path in (ROOT / "nadam_ref" / "book" / "cells").glob("*.py")}
+CELLS = {path.stem for path in (ROOT / "nadam_ref" / "book" / "cells").rglob("*.py")}
 #: What makes a notebook run where nothing but Jupyter is there, as on Colab.
 INSTALL = """
 import importlib.util

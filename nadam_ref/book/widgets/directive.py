@@ -16,7 +16,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from ...files import write_whole
 from ..cargo import CARGO
-from ..cells import figures, sensitivity
+from ..cells import figures
+from ..cells.sensitivity import rates
 from ..fingerprints import sha256
 from ..light import light
 from .alone import WIDGET, page
@@ -161,9 +162,9 @@ class Budget(Optimizers):
 
     def run(self) -> list[nodes.Node]:
         """The figure: picture of all places, table, caption."""
-        found = sensitivity.contest()
+        found = rates.contest()
         figures.use_style()
-        drawn, alt = sensitivity.places(found), self.options.get("alt", "Methods by the number of rates tried")
+        drawn, alt = rates.places(found), self.options.get("alt", "Methods by the number of rates tried")
         names = dict.fromkeys(name for it in found for name in it.curves)
         data = {
             "tasks": [
