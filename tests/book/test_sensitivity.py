@@ -336,7 +336,7 @@ def test_power_is_that_of_the_pairs_in_the_pack(tmp_path: Path, monkeypatch: pyt
 def test_power_iteration_finds_the_largest_eigenvalue() -> None:
     """Against the whole Hessian of a smaller network, plain and scaled."""
     with chapters.carried_out(
-        "25_sensitivity", "curvatures(", "show.table(", "(recorded_map", "(found)", "(seen)"
+        "25_sensitivity", "curvatures(", "show.table(", "(recorded_map", "(longer)", "(found)", "(seen)"
     ) as names:
         pass
     task, size = TASKS["digits"], TASKS["digits"].SIZES["smoke"]
