@@ -244,7 +244,7 @@ def test_longer_steps_are_only_a_part_of_the_answer(runs: list[Record]) -> None:
     assert "at most a part of the answer" in chapters.prose("25_sensitivity")
     assert [0 < x.explained < 0.75 for x in found] == [True] * 3
     said = step_length.explained(found)
-    assert said is not None and "At three of the three rates Nadam is clearly lower all the same." in said.data
+    assert said is not None and "At all three rates Nadam is clearly lower all the same." in said.data
     spec = next(r.spec for r in found[2].records if r.spec.optimizer == "Adam" and r.spec.seed == 0)
     alone = train.run(
         dataclasses.replace(spec, hyperparameters={**spec.hyperparameters, "lr": spec.lr * found[2].factor})
@@ -336,7 +336,7 @@ def test_power_is_that_of_the_pairs_in_the_pack(tmp_path: Path, monkeypatch: pyt
 def test_power_iteration_finds_the_largest_eigenvalue() -> None:
     """Against the whole Hessian of a smaller network, plain and scaled."""
     with chapters.carried_out(
-        "25_sensitivity", "curvatures(", "show.table(", "(recorded_map", "(found)", "(seen)"
+        "25_sensitivity", "curvatures(", "show.table(", "(recorded_map", "(longer)", "(found)", "(seen)"
     ) as names:
         pass
     task, size = TASKS["digits"], TASKS["digits"].SIZES["smoke"]

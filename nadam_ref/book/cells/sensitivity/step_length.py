@@ -88,17 +88,17 @@ def _faster(spec: RunSpec, factor: float) -> RunSpec:
 
 
 def compared(found: Sequence[Against]) -> Markdown | None:
-    """Both differences at each rate, with their 95 % intervals."""
+    """Both mean differences at each rate, the second with its 95 % interval."""
     if not found:
         return None
     return show.table(
         ["η", "against Adam", "with steps as long"],
-        [[f"{x.lr:g}", *map(_signed, (x.same, x.longer))] for x in found],
+        [[f"{x.lr:g}", percent(float(x.same.mean())), _signed(x.longer)] for x in found],
         "rrr",
         name="tab-sensitivity-steps",
         caption=f"Nadam (ICLR) against Adam at $\\mu$ = {MOMENTUM:g}: at one rate; with Adam's rate larger by "
-        f"{percent(found[0].factor - 1).lstrip('+')}, so that its steps are as long on a constant gradient. With "
-        "95 % intervals over the seeds.",
+        f"{percent(found[0].factor - 1).lstrip('+')}, so that its steps are as long on a constant gradient. The "
+        "last with its 95 % interval over the seeds.",
         note=show.provenance_note((r for x in found for r in x.records), recorded=True)
         + " · Adam with longer steps was run with the page",
     )
@@ -114,8 +114,9 @@ def explained(found: Sequence[Against]) -> Markdown | None:
     if not found:
         return None
     left = sum((interval := t_interval(x.longer)) is not None and interval[1] < 0 for x in found)
+    rates = f"{'all' if left == len(found) else f'{show.NUMBERS[left]} of the'} {show.NUMBERS[len(found)]} rates"
     first, last = (f"{100 * x.explained:.0f} %" for x in (found[0], found[-1]))
     return text(
         f"The longer steps explain {first} of the difference at the smallest of these rates and {last} at the largest. "
-        f"At {show.NUMBERS[left]} of the {show.NUMBERS[len(found)]} rates Nadam is clearly lower all the same."
+        f"At {rates} Nadam is clearly lower all the same."
     )
