@@ -61,7 +61,9 @@ class Play:
     @property
     def shown(self) -> list[str]:
         """The optimizers that are drawn."""
-        return [str(chip.get_attribute("data-name")) for chip in self.box.locator("[aria-pressed=true]").all()]
+        return [
+            str(chip.get_attribute("data-name")) for chip in self.box.locator("[data-name][aria-pressed=true]").all()
+        ]
 
     def path(self, name: str) -> list[list[float]]:
         """θ_0 … θ_T of an optimizer."""

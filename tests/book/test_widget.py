@@ -397,11 +397,11 @@ def test_a_preset_starts_in_the_window_and_goes_down(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, (_, state) in PRESETS.items() if state.surface == "ravine"])
-def test_no_path_in_the_ravine_is_a_straight_line(name: str) -> None:
+def test_no_path_in_the_ravine_is_a_straight_line_but_newtons(name: str) -> None:
     """As all paths of methods with a norm are from the ravine's diagonal: there their coordinates mirror each other."""
     for optimizer, path in presets.paths(PRESETS[name][1]).items():
         away = path - path[0]
-        assert np.linalg.svd(away, compute_uv=False)[1] > 0.1, optimizer
+        assert (np.linalg.svd(away, compute_uv=False)[1] > 0.1) == (optimizer != "Newton"), optimizer
 
 
 def test_looks_are_those_of_the_figures() -> None:
