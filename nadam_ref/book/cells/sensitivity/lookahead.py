@@ -98,7 +98,7 @@ def _bar(figure: Picture, mesh: Any, axes: Any) -> None:
 
 
 def maps(records: Sequence[Record], curvature: Mapping[str, float] | None = None) -> Picture | None:
-    """log(first / second) of both pairs over the rate and μ, and beside it what chapters 2 and 3 expect.
+    """log(first / second) of both pairs over the rate and μ, and beside it what chapters on momentum expect.
 
     `curvature`: the largest curvature λ that each pair's steps meet, by the second of the pair. Solid: where momentum
     diverges on a quadratic of that curvature. Dashed: where a look-ahead changes μ by a tenth, ηλ = .1.

@@ -18,7 +18,7 @@ __all__ = ["Losses", "at_best", "difference", "losses", "momentum", "usual", "ν
 
 USUAL = {"eps": 1e-8, "eps_root": 0.0, "bias_correction": True, "momentum_decay": None}
 ν = 0.999
-#: The test losses of one arm by rate and seed; +inf where a run diverged.
+# The test losses of one arm by rate and seed; +inf where a run diverged.
 Losses = dict[float, dict[int, tuple[float, float]]]
 
 
