@@ -147,7 +147,7 @@ def test_rates_seeds_and_arms_are_the_protocols(protocol: dict[str, Any]) -> Non
     middle = {task.replace("_", " "): section["middle"] for task, section in protocol["tasks"].items()}
     live = {name: s["profiles"]["live"]["middle"] for name, s in protocol["tasks"].items() if "paper" in s["profiles"]}
     middle["language model, in `live`"] = live.pop("language_model")
-    (middle["the others, in `live`"],) = _different(live.values())
+    (middle["images, word2vec, autoencoder, in `live`"],) = _different(live.values())
     whole = [x for s in protocol["tasks"].values() for name, x in s["profiles"].items() if name in ("small", "paper")]
     assert len(whole) == 10 and not any("middle" in profile for profile in whole)
     families = ["gd", "sum", "adaptive", "max"]

@@ -99,17 +99,23 @@ def test_the_penalty_is_the_sum_of_absolute_weights(task: str) -> None:
 # ---------------------------------------------------------------- the simple recurrent unit
 
 
+@torch.no_grad()
+def torchs(params: Any) -> torch.nn.RNN:
+    """The same simple recurrent units as torch has them."""
+    theirs = torch.nn.RNN(RNN.units, RNN.units, RNN.layers, dtype=torch.float64)
+    for layer in range(RNN.layers):
+        for name, of in (("weight_ih", "input"), ("weight_hh", "hidden"), ("bias_ih", "bias")):
+            getattr(theirs, f"{name}_l{layer}").copy_(params[f"rnn{layer}.{of}"])
+        getattr(theirs, f"bias_hh_l{layer}").zero_()
+    return theirs
+
+
 def test_simple_recurrent_units_are_torchs() -> None:
     params, batch = TASK.init(CHAIN, RNN, generator(), torch.float64), first_batch("language_model", RNN)
     with torch.no_grad():
         for layer in range(RNN.layers):
             params[f"rnn{layer}.bias"].uniform_(-1, 1, generator=generator(3))
-    theirs = torch.nn.RNN(RNN.units, RNN.units, RNN.layers, dtype=torch.float64)
-    with torch.no_grad():
-        for layer in range(RNN.layers):
-            for name, of in (("weight_ih", "input"), ("weight_hh", "hidden"), ("bias_ih", "bias")):
-                getattr(theirs, f"{name}_l{layer}").copy_(params[f"rnn{layer}.{of}"])
-            getattr(theirs, f"bias_hh_l{layer}").zero_()
+    theirs = torchs(params)
     words, following, _ = batch
     (state,) = TASK.state(RNN, 4, torch.float64)
     state = state + 0.3
@@ -127,12 +133,8 @@ def test_simple_recurrent_units_are_torchs() -> None:
 def test_evaluation_of_simple_units_carries_the_state_throughout() -> None:
     params = TASK.init(CHAIN, dataclasses.replace(RNN, words=2_000), generator(), torch.float64)
     text = torch.tensor(CHAIN.test)
-    theirs = torch.nn.RNN(RNN.units, RNN.units, RNN.layers, dtype=torch.float64)
+    theirs = torchs(params)
     with torch.no_grad():
-        for layer in range(RNN.layers):
-            for name, of in (("weight_ih", "input"), ("weight_hh", "hidden"), ("bias_ih", "bias")):
-                getattr(theirs, f"{name}_l{layer}").copy_(params[f"rnn{layer}.{of}"])
-            getattr(theirs, f"bias_hh_l{layer}").zero_()
         outputs, _ = theirs(params["embedding"][text[:-1, None]])
         scores = outputs.flatten(0, 1) @ params["output.weight"].t() + params["output.bias"]
     expected = torch.nn.functional.cross_entropy(scores, text[1:]).item()

@@ -142,11 +142,15 @@ def _arm(name: str, arm: ArmPlan, row_lazy: bool) -> list[str]:
 
 
 def _rates() -> Markdown:
-    """The rate at which each family's search begins, for each task; in `live` they are the language model's own."""
+    """The rate at which each family's search begins, for each task, and for those that begin elsewhere in `live`."""
     begins = {_words(name): task.middle for name, task in load().tasks.items()}
     families = list(begins[_words(REPORT)])
-    begins["language model, in `live`"] = profile_of("language_model", "live").middle
-    begins["the others, in `live`"] = profile_of(REPORT, "live").middle
+    live: dict[tuple[tuple[str, float], ...], list[str]] = {}
+    for name in load().having("live"):
+        middle = profile_of(name, "live").middle
+        if middle != load().task(name).middle:
+            live.setdefault(tuple(middle.items()), []).append(_words(name))
+    begins |= {f"{', '.join(names)}, in `live`": dict(middle) for middle, names in live.items()}
     rows = [[name, *(_rate(at[x]) if x in at else "" for x in families)] for name, at in begins.items()]
     return _table(["task", *families], rows, "l" * (1 + len(families)), "rates", "Where the search begins.")
 

@@ -47,7 +47,7 @@ class Against(NamedTuple):
 
 
 def against(records: Sequence[Record], rates: int = 3) -> list[Against]:
-    """Adam trained anew at the smallest `rates`, each as much larger as Nadam's steps are longer; none without a map.
+    """Adam trained again at the smallest `rates`, each as much larger as Nadam's steps are longer; none without a map.
 
     How much longer they are is their mean over a run's steps on a constant gradient.
     """
@@ -62,11 +62,11 @@ def against(records: Sequence[Record], rates: int = 3) -> list[Against]:
         lr: [[found[name, lr][s] for s in sorted(found[name, lr])] for name in ("Nadam", "Adam")] for lr in smallest
     }
     factor = lengthened(pairs[smallest[0]][0][0].spec)
-    anew = iter(run_together([_faster(r.spec, factor) for _, adam in pairs.values() for r in adam]))
+    again = iter(run_together([_faster(r.spec, factor) for _, adam in pairs.values() for r in adam]))
     out = []
     for lr, (nadam, adam) in pairs.items():
         losses, same, longer = (
-            [value(r, "test_loss") for r in runs] for runs in (nadam, adam, [next(anew) for _ in adam])
+            [value(r, "test_loss") for r in runs] for runs in (nadam, adam, [next(again) for _ in adam])
         )
         out.append(Against(lr, factor, log_differences(losses, same), log_differences(losses, longer), [*nadam, *adam]))
     return out

@@ -1,4 +1,4 @@
-// The order of the methods by the number of rates that each may try: a task, a slider, and a table that is sorted anew.
+// The order of the methods by the number of rates that each may try: a task, a slider, and a table that sorts itself.
 "use strict";
 
 (function (root) {
