@@ -22,7 +22,7 @@ endif
 # The user's own packages and settings have no place in .venv.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS
 
-.PHONY: help book zip test test-all lint pins clean
+.PHONY: help book zip test test-all lint pins release clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets (default)
@@ -62,6 +62,12 @@ pins: ## resolve pyproject.toml into requirements.txt
 	@{ grep '^#' requirements.txt; .venv/pins/bin/python -m pip freeze --all --exclude-editable | \
 	   grep -vE '^(torch|triton|nvidia-.*|cuda-.*|pip|setuptools)[ =]'; } > .venv/requirements.txt
 	@mv .venv/requirements.txt requirements.txt
+
+release: $(READY) ## make release VERSION=1.2.3: check, test, build and tag; with DRY_RUN=1 without the tag
+	@$(VENV) .ci/release.py check "$(VERSION)"
+	@$(MAKE) --no-print-directory lint test zip
+	@$(VENV) .ci/release.py build "$(VERSION)"
+	@$(if $(DRY_RUN),echo "all is ready: without DRY_RUN this makes the tag",$(VENV) .ci/release.py tag "$(VERSION)")
 
 clean: ## remove the environment, the book and all caches
 	@rm -rf .venv _build .pytest_cache .mypy_cache .ruff_cache .hypothesis nadam_ref.egg-info

@@ -23,9 +23,9 @@ NAME = "results"
 REGISTRY = Path(__file__).with_name("released.csv")
 
 
-def registry() -> dict[str, str]:
+def registry(path: Path = REGISTRY) -> dict[str, str]:
     """The sha256 of every released file, by its path below `book/results`."""
-    with REGISTRY.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return {line["path"]: line["sha256"] for line in csv.DictReader(file)}
 
 
