@@ -22,7 +22,7 @@ endif
 # The user's own packages and settings have no place in .venv.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS
 
-.PHONY: help book zip test test-all lint pins release clean
+.PHONY: help book zip test test-all lint audit pins release clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets (default)
@@ -44,6 +44,11 @@ lint: $(READY) ## check style (ruff) and types (mypy)
 	@$(VENV) -m ruff check
 	@$(VENV) -m ruff format --check
 	@$(VENV) -m mypy
+
+audit: ## ask pip-audit whether a pinned version has a known vulnerability; needs a network
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip --quiet install pip-audit
+	@.venv/audit/bin/python .ci/audit.py '$(TORCH)'
 
 # torch first: whichever build TORCH names is there when the rest is resolved, so nothing replaces it.
 $(READY): requirements.txt pyproject.toml

@@ -61,10 +61,15 @@ def number(version: str) -> str:
     return f"the version is {version}"
 
 
+def branch(version: str) -> str:
+    here = git("rev-parse", "--abbrev-ref", "HEAD")
+    if here != MAIN:
+        raise NotReady(f"this is the branch {here}; releases are made of {MAIN}")
+    return f"this is {MAIN}"
+
+
 def tree(version: str) -> str:
-    branch, changed = git("rev-parse", "--abbrev-ref", "HEAD"), git("status", "--porcelain").splitlines()
-    if branch != MAIN:
-        raise NotReady(f"this is the branch {branch}; releases are made of {MAIN}")
+    changed = git("status", "--porcelain").splitlines()
     if changed:
         raise NotReady(f"{changed[0].split()[-1]} is not committed ({len(changed)} in all): commit or remove it")
     return f"nothing is uncommitted at {git('rev-parse', '--short=10', 'HEAD')}"
@@ -129,7 +134,7 @@ def results(version: str) -> str:
     return f"{len(there)} files of results have their sha256, {len(packs)} packs hold {runs:,} runs"
 
 
-CHECKS: tuple[Callable[[str], str], ...] = (number, tree, tag_is_free, package, changelog, cited, results)
+CHECKS: tuple[Callable[[str], str], ...] = (number, branch, tree, tag_is_free, package, changelog, cited, results)
 
 
 def check(version: str) -> None:

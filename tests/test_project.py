@@ -155,9 +155,10 @@ def test_fault_86_the_lowest_python_and_torch_are_the_same_everywhere(pyproject:
     assert f"needs PyTorch {torch_bound.version} or newer and nothing else" in read("book/api.md")
     jobs = load_yaml(".github/workflows/tests.yml")["jobs"]
     lowest, newest = jobs["lowest"]["steps"], jobs["newest"]
-    assert [step["with"]["python-version"] for step in lowest if "with" in step] == [python]
+    assert [x["python-version"] for step in lowest if "python-version" in (x := step.get("with", {}))] == [python]
     assert any("--resolution lowest-direct" in step.get("run", "") for step in lowest)
     assert newest["strategy"]["matrix"]["python"][0] == python
+    assert jobs["bare"]["strategy"]["matrix"] == {**newest["strategy"]["matrix"], "torch": ["lowest", "newest"]}
 
 
 def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
@@ -399,6 +400,81 @@ def test_fault_90_make_runs_python_without_the_persons_packages_and_settings(tmp
     own = {name: "/own" for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS")}
     shown = make("-f", str(show), "show", **own)
     assert not set(own) & {line.partition("=")[0] for line in shown.splitlines()}
+
+
+# ---------------------------------------------------------------- workflows and audit
+
+WORKFLOWS = sorted(path.name for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def jobs(workflow: str) -> dict[str, Any]:
+    found = load_yaml(f".github/workflows/{workflow}")["jobs"]
+    assert found
+    return dict(found)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_fault_116_every_action_is_one_commit_whose_version_is_beside_it(workflow: str) -> None:
+    used = re.findall(r"uses: (.*)", read(f".github/workflows/{workflow}"))
+    assert used
+    assert [line for line in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
+def test_fault_116_an_action_has_one_pin() -> None:
+    text = "".join(read(f".github/workflows/{workflow}") for workflow in WORKFLOWS)
+    used = set(re.findall(r"uses: (\S+)@(.*)", text))
+    assert len(used) == len({action for action, _ in used})
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_fault_116_a_job_may_do_no_more_than_its_work_needs(workflow: str) -> None:
+    assert load_yaml(f".github/workflows/{workflow}")["permissions"] == {}
+    granted = {(name, *right) for name, job in jobs(workflow).items() for right in job["permissions"].items()}
+    writes = {right for right in granted if right[2] != "read"}
+    publishing = {("deploy", "pages", "write"), ("deploy", "id-token", "write"), ("release", "contents", "write")}
+    assert writes == (publishing if workflow == "pages.yml" else set())
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_fault_116_no_step_keeps_a_token_or_runs_what_an_event_says(workflow: str) -> None:
+    for job in jobs(workflow).values():
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+            assert "${{" not in step.get("run", "")
+
+
+def test_fault_116_newer_actions_are_proposed() -> None:
+    updates = load_yaml(".github/dependabot.yml")["updates"]
+    assert [update["package-ecosystem"] for update in updates] == ["github-actions"]
+
+
+VULNERABLE = {"name": "b", "version": "2", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["3"]}]}
+AUDITS = [
+    ([{"name": "a", "version": "1", "vulns": []}], "", 0, "1 of 1 packages audited, 0 known vulnerabilities"),
+    ([VULNERABLE], "", 1, "b 2: PYSEC-1, mended in 3"),
+    ([{"name": "a", "skip_reason": "not found"}], "", 2, "not audited: a: is there a network?"),
+    (None, "ConnectionError: no such host", 2, "nothing was audited: ConnectionError: no such host"),
+]
+
+
+@pytest.mark.parametrize(("packages", "error", "code", "line"), AUDITS)
+def test_an_audit_that_could_not_ask_is_no_clean_one(
+    packages: Any, error: str, code: int, line: str, tmp_path: Path
+) -> None:
+    said = "" if packages is None else json.dumps({"dependencies": packages, "fixes": []})
+    pins = ["torch==0.0.1", *(line for line in read("requirements.txt").splitlines() if not line.startswith("#"))]
+    (tmp_path / "pip_audit.py").write_text(
+        "import sys\n"
+        "asked = open(sys.argv[-1]).read().splitlines()\n"
+        f"assert [line for line in asked if line[0] != '#'] == {pins!r}\n"
+        f"print({said!r})\nsys.exit({error!r} or None)\n"
+    )
+    command = [sys.executable, ".ci/audit.py", pins[0]]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert line in (done.stdout + done.stderr).splitlines()
 
 
 # ---------------------------------------------------------------- what is committed

@@ -77,6 +77,11 @@ function filterRows() {
   place.append(field);
 }
 
+// The theme's button for paper. Its own handler would be a script within the page, which the page's policy refuses.
+function printByButton() {
+  for (const button of document.querySelectorAll("button[data-print]")) button.addEventListener("click", () => print());
+}
+
 // Paper is light. A reader's dark page comes back afterwards.
 function printLight() {
   const root = document.documentElement;
@@ -95,6 +100,7 @@ document.addEventListener("DOMContentLoaded", () => {
   foldListings();
   filterRows();
   reachScrollers();
+  printByButton();
   printLight();
   addEventListener("resize", reachScrollers);
   document.addEventListener("toggle", reachScrollers, true); // what was closed had no width

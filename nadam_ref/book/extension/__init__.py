@@ -110,6 +110,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("nadam_ref.book.extension.facts")
     app.setup_extension("nadam_ref.book.extension.head")
     app.setup_extension("nadam_ref.book.extension.numbers")
+    app.setup_extension("nadam_ref.book.extension.policy")
     app.setup_extension("nadam_ref.book.extension.typography")
     app.setup_extension("nadam_ref.book.extension.sizes")
     app.setup_extension("nadam_ref.book.extension.printing")

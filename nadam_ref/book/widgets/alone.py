@@ -48,9 +48,9 @@ a {{ color: var(--pst-color-primary); }}
 </head>
 <body>
 <main><h1 class="play-said">Optimizers at play</h1><figure>
-<div class="play" role="group" style="--play-height: 320px" data-given="{data}"></div>
+<div class="play" role="group" style="--play-height: 320px" data-program="nadamAlone" data-given="{data}"></div>
+<script src="../_static/optimizers/start.js"></script>
 </figure></main>
-<script>nadamAlone.start(document.querySelector(".play"))</script>
 <footer><noscript>This figure needs JavaScript. </noscript>From <a href="../index.html" target="_top">{title}</a>,
 <a href="https://creativecommons.org/licenses/by/4.0/" rel="license" target="_top">CC BY 4.0</a></footer>
 </body>

@@ -13,6 +13,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.osutil import relative_uri
 
 from ...files import write_whole
 from ..cargo import CARGO
@@ -186,9 +187,10 @@ def visit_html(self: Any, node: nodes.Element) -> None:
     data, label = (html.escape(x) for x in (json.dumps(node["data"], ensure_ascii=False), node["label"]))
     height = f"--play-height: {node['height']}px"
     program = PROGRAMS[type(node).__name__]
+    start = relative_uri(self.builder.get_target_uri(self.builder.current_docname), "_static/optimizers/start.js")
     self.body.append(
-        f'<div class="play" role="group" aria-label="{label}" style="{height}" data-given="{data}"></div>'
-        f"<script>window.{program}?.start(document.currentScript.previousElementSibling)</script>\n"
+        f'<div class="play" role="group" aria-label="{label}" style="{height}" data-program="{program}" '
+        f'data-given="{data}"></div><script src="{start}"></script>\n'
     )
 
 
