@@ -13,6 +13,7 @@ from . import __version__
 from .commands import bench, book, console, curvature, data, doctor, records, report, reproduce, sweep, which
 from .errors import NadamRefError
 from .files import user_path
+from .tables import visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line too."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, visible(f"{self.prog}: {message}; see {self.prog} --help\n"))
 
 
 def _parser() -> argparse.ArgumentParser:

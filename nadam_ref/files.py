@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,16 @@ def user_path(text: str) -> Path:
     with contextlib.suppress(RuntimeError):  # there is no home, or no such person
         path = path.expanduser()
     return path.absolute()
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The bytes of a file. Raises `OSError` for a device or a pipe, which may have no end, or above `most` bytes."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, more than {most:,}", str(path))
+    return path.read_bytes()
 
 
 @contextlib.contextmanager

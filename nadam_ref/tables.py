@@ -58,6 +58,19 @@ class Table:
 # ---------------------------------------------------------------- text
 
 
+def visible(text: str) -> str:
+    """Text with what a terminal would obey and not show written by its number: escapes, changes of direction.
+
+    Ends of lines and tabs stay, and the word joiner, which tables have beside a dash.
+    """
+    return "".join(map(_seen, text))
+
+
+def _seen(x: str) -> str:
+    hidden = unicodedata.category(x) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co") and x not in "\n\t\u2060"
+    return x.encode("unicode_escape").decode() if hidden else x
+
+
 def aligned(rows: Iterable[Sequence[str]], align: str = "") -> list[str]:
     """Lines of aligned columns. `align` has l or r for each column; those without a letter are aligned to the left."""
     cells = list(rows)
@@ -82,7 +95,7 @@ def to_text(table: Table) -> str:
         lines += ["", group.heading] if group.heading else []
         lines += [line for row in group.rows for line in _wrapped(row, table.align, widths)]
     notes = [line for note in table.notes for line in textwrap.wrap(note, WIDTH)]
-    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+    return visible("\n".join([*lines, *([""] if notes else []), *notes])) + "\n"
 
 
 def _wrapped(row: Sequence[str], align: str, widths: Sequence[int]) -> list[str]:
@@ -102,7 +115,16 @@ MARKS = {"l": ":--", "r": "--:"}
 
 def escape_markdown(text: str) -> str:
     """Markdown that cannot break out of its cell: formulas, code and emphasis keep their meaning."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return inert_markdown(text).replace("|", "\\|").replace("\n", " ")
+
+
+def inert_markdown(text: str) -> str:
+    """Markdown in which nothing is HTML, a picture, or a template, which MyST would evaluate as the book is built."""
+    parts = re.split(r"(\$[^$\n]*\$|`[^`]*`)", visible(text))
+    # an entity outside of formulas and code, where a backslash could be escaped itself; a space inside
+    parts[::2] = [re.sub(r"\{(?=\{)|!(?=\[)", lambda x: f"&#{ord(x[0])};", part) for part in parts[::2]]
+    parts[1::2] = [re.sub(r"\{(?=\{)|!(?=\[)", r"\g<0> ", part) for part in parts[1::2]]
+    return re.sub(r"\{(?=\{)|!(?=\[)", r"\g<0> ", "".join(parts)).replace("<", "&lt;")
 
 
 def to_markdown(table: Table) -> str:
@@ -147,7 +169,7 @@ LATEX |= {"\n": " ", **{x: f"\\{x}" for x in "&%$#_"}, **{x: f"${command}$" for 
 
 def escape_latex(text: str) -> str:
     """Text as LaTeX sets it, character for character: nothing in it is a command."""
-    return "".join(map(_letter, text))
+    return "".join(map(_letter, visible(text)))
 
 
 def _letter(x: str) -> str:

@@ -99,6 +99,12 @@ def test_one_address(citation: dict[str, Any], pyproject: dict[str, Any]) -> Non
     assert pyproject["project"]["urls"]["Repository"] == address
 
 
+def test_a_hole_is_reported_to_the_repository() -> None:
+    address = load_yaml("_config.yml")["repository"]["url"]
+    (security,) = re.findall(r"^## Security$(.*?)^## ", read("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
+    assert re.findall(r"<(.*?)>", security) == [f"{address}/security/advisories/new"]
+
+
 def test_no_other_address() -> None:
     address = load_yaml("_config.yml")["repository"]["url"]
     for name in tracked():

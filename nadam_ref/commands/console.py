@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ..errors import NadamRefError
 from ..files import user_path
-from ..tables import aligned
+from ..tables import aligned, visible
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def help_of(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], i
 
 def warn(message: str) -> None:
     """One line on stderr that says what is wrong."""
-    print("nadam-ref:", " ".join(message.split()), file=sys.stderr)
+    print("nadam-ref:", visible(" ".join(message.split())), file=sys.stderr)
 
 
 def fail(message: str, code: int = 2) -> int:
@@ -86,7 +86,12 @@ def fail(message: str, code: int = 2) -> int:
     return code
 
 
+def say(text: str) -> None:
+    """Print a line in which other people's words may be, such as a record's."""
+    print(visible(text), flush=True)
+
+
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns."""
     for line in aligned(rows):
-        print(line)
+        say(line)

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from ..files import user_path
-from .console import add_store, stored, warn
+from .console import add_store, say, stored, warn
 
 
 def add(commands: Any) -> None:
@@ -37,10 +37,10 @@ def _verify(args: argparse.Namespace) -> int:
     records, faults = (read(args.pack), 0) if args.pack else stored(args.store)
     counts = Counter(f"{r.spec.task} {r.spec.profile} {r.spec.data} {r.status}" for r in records)
     for kind, number in sorted(counts.items()):
-        print(f"{number:6} {kind}")
+        say(f"{number:6} {kind}")
     cpus = sorted({f"{r.provenance.get('cpu')}, {r.provenance.get('cpu_capability')}" for r in records})
     if len(cpus) > 1:
-        print(f"made on {len(cpus)} kinds of processor: {'; '.join(cpus)}")
+        say(f"made on {len(cpus)} kinds of processor: {'; '.join(cpus)}")
     return 2 if _repeat(records, args.rerun) + faults else 0
 
 
@@ -61,7 +61,7 @@ def _repeat(records: list[Any], number: int) -> int:
     for record in chosen:
         spec, agrees = record.spec, run(record.spec).outcome_sha256 == record.outcome_sha256
         name = f"{spec.optimizer} lr {spec.lr:g} seed {spec.seed} ({spec.id[:12]})"
-        print(f"{'same bits' if agrees else 'DIFFERS  '}  {name}", flush=True)
+        say(f"{'same bits' if agrees else 'DIFFERS  '}  {name}")
         if not agrees:
             warn(f"run {spec.id} gives other bits when it is repeated")
             different += 1

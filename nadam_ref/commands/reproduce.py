@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .console import add_store, look_up
+from .console import add_store, look_up, say
 
 if TYPE_CHECKING:
     from ..experiments.runs.train import Training
@@ -33,7 +33,7 @@ def _reproduce(args: argparse.Namespace) -> int:
         for metric, value in published.measured(record).items():
             print(f"{metric}: {value:.5g} (published {published.published[metric]:.5g})")
     reached = published.reached(record)
-    print("reached" if reached else f"not reached: {record.status} {record.reason}".rstrip())
+    say("reached" if reached else f"not reached: {record.status} {record.reason}".rstrip())
     return 0 if reached else 2
 
 

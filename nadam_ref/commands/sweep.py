@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from ..tables import visible
 from .console import add_store, cpus, positive, warn
 
 
@@ -159,7 +160,7 @@ class _Bar:
     def __enter__(self) -> _Bar:
         self.warnings = warnings.catch_warnings()
         self.warnings.__enter__()
-        warnings.showwarning = lambda message, *_: self.bar.write(f"nadam-ref: {message}", sys.stderr)
+        warnings.showwarning = lambda message, *_: self.bar.write(visible(f"nadam-ref: {message}"), sys.stderr)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,7 +182,8 @@ class _Bar:
         spec = record.spec
         what = f"{spec.task} {arm(spec)} lr {spec.lr:g}"
         if record.status in FAILED:
-            self.bar.write(f"{record.status}: {what} seed {spec.seed} ({spec.id[:12]}): {record.reason}", sys.stderr)
+            line = f"{record.status}: {what} seed {spec.seed} ({spec.id[:12]}): {record.reason}"
+            self.bar.write(visible(line), sys.stderr)
         elif record.status == "finished":
             self.best[spec.task] = min(self.best.get(spec.task, (float("inf"), "")), (record.metrics["dev_loss"], what))
             loss, where = self.best[spec.task]

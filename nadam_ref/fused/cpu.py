@@ -224,11 +224,28 @@ def _library(text: str) -> ctypes.CDLL:
     compiled = functools.cache(lambda: _compile(compiler, text))
     for place_of in (folder, _scratch):
         try:
-            place = place_of()
+            place = _private(place_of())
             return _kept(place, name) or _keep(place, name, compiled())
         except OSError as error:
             reason = error
     raise NoKernelError(str(reason)) from reason
+
+
+def _private(place: Path) -> Path:
+    """The folder, made where it is missing, as one that this person alone can write: what is loaded from it runs.
+
+    Where others could, it is closed, and what was in it goes. Raises `PermissionError` for another person's folder.
+    """
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if hasattr(os, "geteuid"):  # not on Windows, where a home is its owner's
+        status = place.stat()
+        if status.st_uid != os.geteuid():
+            raise PermissionError(f"{place} belongs to another user")
+        if status.st_mode & 0o022:
+            place.chmod(0o700)
+            for path in place.glob("*.so"):
+                path.unlink()
+    return place
 
 
 def _kept(place: Path, name: str) -> ctypes.CDLL | None:

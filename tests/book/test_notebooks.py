@@ -183,7 +183,7 @@ def divide(a, b):
 # the seventh line
 divide(1, 0)
 """
-RUDE = 'raise ValueError("<script>alert(1)</script> \\x1b[31mred\\x07")'
+RUDE = 'raise ValueError("<script>alert(1)</script> \\x1b[31mred\\x07\\u202e")'
 
 
 @pytest.fixture(scope="module")
@@ -253,9 +253,9 @@ def test_all_failures_are_told_at_once(run: Run) -> None:
     assert "Kernel died" in run[1]
 
 
-def test_fault_76_an_exception_is_shown_as_plain_text(run: Run) -> None:
-    assert "<script>alert(1)</script> red" in run[1]  # a terminal shows it as it is, without colours or a bell
-    assert not set(run[1]) & {"\x1b", "\x07", "\r"}
+def test_fault_76_114_an_exception_is_shown_as_plain_text(run: Run) -> None:
+    assert r"<script>alert(1)</script> red\u202e" in run[1]  # a terminal shows it as it is, without colours or a bell
+    assert not set(run[1]) & {"\x1b", "\x07", "\r", "\u202e"}
 
 
 def test_progress_counts_to_the_end(run: Run) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from browser import served
 from bs4 import BeautifulSoup
 from rendered import pages
 from small_book import Built
@@ -40,22 +40,6 @@ PLANTED = {
     "object": "<object data='https://example.org/x'></object>",
     "style": "<style>body { background: url(https://example.org/x.png) }</style>",
 }
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a plain web server of a folder."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(params=["file", "http"])
@@ -112,7 +96,7 @@ def test_fault_113_no_page_of_the_book_offends_its_policy(
     visit: Callable[[str], Any], address: str, whole_book: Path
 ) -> None:
     found = {}
-    for page in [whole_book / "index.html", *(whole_book / "embed").glob("*.html"), *pages(whole_book)]:
+    for page in [*(whole_book / "embed").glob("*.html"), *pages(whole_book)]:  # the index only leads on
         name = page.relative_to(whole_book).as_posix()
         if name.startswith("_modules/nadam_ref/"):
             continue  # one template around source code: `test_the_console_is_silent` visits one
@@ -149,7 +133,7 @@ def test_fault_113_what_a_page_can_do_it_can_do_under_its_policy(
 
 
 def test_fault_113_the_widget_works_within_another_page(
-    visit: Callable[[str], Any], address: str, whole_book: Path, tmp_path: Path
+    visit: Callable[[str], Any], address: str, tmp_path: Path
 ) -> None:
     frame = f"{address}/embed/optimizers.html#w=alone&p=nadam"
     host = tmp_path / "host.html"
@@ -158,6 +142,23 @@ def test_fault_113_the_widget_works_within_another_page(
     inside = tab.frames[-1]
     inside.locator(".play-step").wait_for()
     assert inside.evaluate("() => refused") == []
+
+
+HOSTILE_ADDRESS = (
+    """w=fig-play&of=<img src=x onerror=alert(1)>&f="><script>alert(1)</script>&show=<b>&dialect=__proto__"""
+)
+
+
+def test_fault_113_an_address_puts_nothing_into_a_page(visit: Callable[[str], Any], built: Built) -> None:
+    """The part behind # is the widget's state, and may come from anybody's link."""
+    page = (built.html / "book" / "index.html").as_uri()
+    state = "() => document.querySelector('#fig-play .play').widget.state"
+    preset = visit(page).evaluate(state)
+    tab = visit("about:blank")
+    tab = visit(f"{page}#{HOSTILE_ADDRESS}")
+    assert tab.evaluate(state) == preset
+    assert tab.evaluate("() => document.querySelectorAll('.play :is(script, [onerror])').length") == 0
+    assert refused(tab) == []
 
 
 @pytest.mark.parametrize("planted", PLANTED)
@@ -188,8 +189,6 @@ def test_fault_113_what_is_planted_in_a_page_does_not_run(
 
 
 def test_fault_113_the_zip_is_read_from_a_folder(visit: Callable[[str], Any], built: Built, tmp_path: Path) -> None:
-    import zipfile
-
     target = tmp_path / "book.zip"
     archive.write(built.html, target)
     with zipfile.ZipFile(target) as zipped:
@@ -205,13 +204,9 @@ def test_fault_113_the_zip_is_read_from_a_folder(visit: Callable[[str], Any], bu
 # ---------------------------------------------------------------- how it is made
 
 PAGE = '<html><head><meta charset="utf-8" /><script>a = 1\n</script>{}</head><body>{}</body></html>'
-A = "'sha256-AgGVLdYw1jGuoeDwmzJOb8cnzR9OPfFMtrsWeeG6cq4='"
 
 
 def test_a_script_is_admitted_by_its_hash() -> None:
-    import base64
-    import hashlib
-
     expected = base64.b64encode(hashlib.sha256(b"a = 1\n").digest()).decode()
     assert f"script-src 'self' file: 'sha256-{expected}';" in policy.policy(PAGE.format("", ""))
     assert "script-src 'self' file:;" in policy.policy("<p>x</p>")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
+from contextlib import closing
 from typing import Any
 
 import pytest
-from browser import AXE, COLOURS_ONLY, RUN_AXE, opened
+from browser import AXE, COLOURS_ONLY, RUN_AXE, opened, served
 from small_book import Built
 
 from nadam_ref.book.widgets import presets
@@ -129,22 +125,6 @@ def six(state: State) -> dict[str, float | None]:
     del wanted["lr"]
     unread = {"mu": rule.momentum == "none", "nu": rule.norm in ("none", "sum")}
     return {key: None if unread.get(key) else value for key, value in wanted.items()}
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a plain web server of a folder."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 STATES = [

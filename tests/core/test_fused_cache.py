@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -111,6 +112,61 @@ def test_fault_103_a_bad_file_in_the_cache_is_rebuilt(cache: Any, damage: Any, m
     assert path.read_bytes() == sound
     monkeypatch.setattr(cpu, "_compile", None)
     assert answer() == 42
+
+
+def test_fault_78_103_a_program_under_a_kernel_s_name_is_not_loaded(cache: Any, tmp_path: Path) -> None:
+    """Its name does not end in its own digest; a library runs as it is loaded."""
+    proof = tmp_path / "it ran"
+    hostile = f'#include <stdio.h>\n__attribute__((constructor)) void run() {{ fclose(fopen("{proof}", "w")); }}\n'
+    content = cpu._compile(cpu._compiler(), hostile + OTHER)
+    answer()
+    (path,) = cache.iterdir()
+    path.rename(path.with_suffix(".mapped"))
+    path.write_bytes(content)
+    assert answer() == 42 and not proof.exists()
+    pickled = path.with_name(path.name.replace(path.stem[-24:], "0" * 24))
+    pickled.write_bytes(pickle.dumps(Path(proof)))
+    assert answer() == 42 and not proof.exists()
+    ctypes.CDLL(str(program_file(tmp_path, content)))
+    assert proof.exists()  # it would have run
+
+
+def program_file(folder: Path, content: bytes) -> Path:
+    path = folder / "hostile.so"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+def test_fault_115_a_cache_in_which_others_could_write_is_emptied_and_closed(cache: Any, mode: int) -> None:
+    """A kernel that another user planted there has the right name for what it is."""
+    answer()
+    (path,) = cache.iterdir()
+    planted = cpu._compile(cpu._compiler(), OTHER)
+    path.unlink()
+    path.with_name(cpu._file_name(path.name.split("-")[0], planted)).write_bytes(planted)
+    assert answer() == 13  # it would be loaded
+    cache.chmod(mode)
+    assert answer() == 42
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no owners")
+def test_fault_115_another_user_s_cache_is_not_used(cache: Any, scratch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir(parents=True)
+    own = os.geteuid()
+    owners = iter([own + 1, own])
+    monkeypatch.setattr(os, "geteuid", lambda: next(owners))
+    assert answer() == 42
+    assert list(cache.iterdir()) == []
+    assert len(list(scratch.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+def test_fault_115_a_new_cache_is_this_person_s_alone(cache: Any) -> None:
+    answer()
+    assert cache.stat().st_mode & 0o777 == 0o700
 
 
 def test_fault_103_a_file_that_cannot_be_replaced_is_gone_round(cache: Any, scratch: Any) -> None:

@@ -298,6 +298,33 @@ def test_other_bytes_are_refused_with_both_checksums(wire: Any, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_fault_42_a_download_that_does_not_end_is_given_up(wire: Any, tmp_path: Path) -> None:
+    answers, _ = wire
+    answers["https://a.example/x"] = (200, {}, b"content" * 1000)
+    with pytest.raises(registry.DataError, match="more bytes than the file has"):
+        download.fetch("https://a.example/x", CONTENT, tmp_path / "x", 7)
+    assert list(tmp_path.iterdir()) == []
+    answers["https://a.example/x"] = (200, {}, b"content")
+    download.fetch("https://a.example/x", CONTENT, tmp_path / "x", 7)
+
+
+def test_fault_42_a_mirror_that_sends_more_is_left_for_the_next(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = max(path.stat().st_size for path in tiny.iterdir())
+    source = dataclasses.replace(registry.SOURCES["mnist"], largest=largest)
+    monkeypatch.setitem(registry.SOURCES, "mnist", source)
+    asked = serve(monkeypatch, tiny, lambda url: b"x" * (largest + 1) if "one.example" in url else None)
+    download.get("mnist")
+    assert registry.state("mnist") == "present" and parts_left() == []
+    assert [url.split("/")[2] for url in asked] == ["one.example", "two.example"] * 4
+
+
+def test_every_set_that_is_downloaded_says_how_large_its_files_are() -> None:
+    for name, source in registry.SOURCES.items():
+        assert (source.largest < registry.LARGEST) == bool(source.mirrors), name
+        if source.mirrors and registry.state(name) == "present":
+            assert source.largest == max(path.stat().st_size for path in registry.paths(name))
+
+
 def test_a_file_that_was_fetched_has_the_mode_of_any_new_file(wire: Any, tmp_path: Path) -> None:
     answers, _ = wire
     answers["https://a.example/x"] = (200, {}, b"content")

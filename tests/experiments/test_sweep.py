@@ -706,7 +706,7 @@ def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec: Callable[
     path, training = tmp_path / "saved.pt", Training(make_spec(seed=1))
     checkpoints.save(training, path)
     assert checkpoints.load(path, training.spec.id)["step"] == 0
-    with pytest.warns(UserWarning, match=f"is of run {training.spec.id[:12]}; moved to"):
+    with pytest.warns(UserWarning, match=f"is of run '{training.spec.id[:12]}'; moved to"):
         assert checkpoints.load(path, make_spec().id) is None
     assert checkpoints.load(path, training.spec.id) is None  # no longer there
 

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from ... import checkout
 from ...files import user_path, write_whole
+from ...tables import visible
 from .. import BookError
 from ..fingerprints import INHERITED, LIBRARIES, LOADED, PACKAGE
 from . import notebooks
@@ -203,8 +204,12 @@ def describe(source: Path, failure: Mapping[str, Any]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without terminal colours and without control characters other than newline and tab."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
+    """Text without terminal colours and without control characters other than newline and tab.
+
+    Other signs that a terminal obeys are there by their numbers.
+    """
+    bare = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
+    return visible(bare)
 
 
 def main(source: str, target: str, request: str) -> int:

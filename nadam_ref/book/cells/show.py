@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import Markdown
 
-from ...tables import Column, Group, Table, to_markdown
+from ...tables import Column, Group, Table, inert_markdown, to_markdown
 from ..cargo import CARGO
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def table(
         raise ValueError(f"a table needs a name like `tab-nadam-dialects` and a caption, not {name!r} and {caption!r}")
     caption = " ".join(caption.split())
     cargo = {"name": name, "caption": caption, "align": letters, "note": note, "rows": cells}
-    return NamedTable(f":::{{table}} {caption.replace('<', '&lt;')}\n:name: {name}\n\n{text}\n:::", cargo)
+    return NamedTable(f":::{{table}} {inert_markdown(caption)}\n:name: {name}\n\n{text}\n:::", cargo)
 
 
 class NamedTable(Markdown):

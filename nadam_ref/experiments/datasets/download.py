@@ -7,11 +7,11 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urljoin
 
 from ...files import part_of
-from .registry import DataError, FileState, Source, absence, absent, folder, source
+from .registry import LARGEST, DataError, FileState, Source, absence, absent, folder, source
 
 #: Settings of the user's that decide how requests reaches the network.
 PROXIES = ("https_proxy", "http_proxy", "all_proxy")
@@ -38,7 +38,7 @@ def _from_mirrors(source: Source, file: FileState, progress: bool) -> None:
     tried: dict[str, DataError] = {}
     for mirror in [*source.mirrors] * 2:
         try:
-            return fetch(mirror + name, file.expected, file.path, progress=progress)
+            return fetch(mirror + name, file.expected, file.path, source.largest, progress=progress)
         except DataError as error:
             tried[mirror + name] = error
         except OSError as error:
@@ -52,8 +52,8 @@ def _from_mirrors(source: Source, file: FileState, progress: bool) -> None:
     )
 
 
-def fetch(url: str, sha256: str, path: Path, *, progress: bool = False) -> None:
-    """Download a file to `path`, where it appears whole and with its sha256, or not at all.
+def fetch(url: str, sha256: str, path: Path, most: int = LARGEST, *, progress: bool = False) -> None:
+    """Download a file of at most `most` bytes to `path`, where it appears whole and with its sha256, or not at all.
 
     Raises `DataError` where it cannot be reached or has other bytes, `OSError` where it cannot be written.
     """
@@ -64,14 +64,30 @@ def fetch(url: str, sha256: str, path: Path, *, progress: bool = False) -> None:
         part.touch()  # an error here means that the folder is not writable
         mode = part.stat().st_mode
         try:
-            downloader = functools.partial(_download, progress=progress)
+            downloader = functools.partial(_download, most=most, progress=progress)
             pooch.retrieve(url, f"sha256:{sha256}", part.name, part.parent, downloader=downloader)
         except ValueError as error:
             raise DataError(f"other bytes: {error}") from error
         part.chmod(mode)  # pooch makes files that their owner alone can read
 
 
-def _download(url: str, file: str, _: Any = None, *, progress: bool = False) -> None:
+class _Limited:
+    """A file that a download is written to, until it is longer than `most` bytes."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self.file, self.left = file, most
+
+    def write(self, block: bytes) -> int:
+        self.left -= len(block)
+        if self.left < 0:
+            raise DataError("more bytes than the file has")
+        return self.file.write(block)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _download(url: str, file: str, _: Any = None, *, most: int, progress: bool = False) -> None:
     """What pooch calls to write what is at `url` to a file."""
     import pooch
     import requests
@@ -79,7 +95,9 @@ def _download(url: str, file: str, _: Any = None, *, progress: bool = False) -> 
     if not url.startswith("https://"):
         raise DataError(f"refused plain http: {url}")
     try:
-        pooch.HTTPDownloader(progressbar=progress, hooks={"response": _check_response}, timeout=30)(url, file, None)
+        download = pooch.HTTPDownloader(progressbar=progress, hooks={"response": _check_response}, timeout=30)
+        with Path(file).open("wb") as opened:
+            download(url, _Limited(opened, most), None)
     except DataError:
         raise
     except Exception as error:  # also errors of other kinds, which a malformed proxy ends in

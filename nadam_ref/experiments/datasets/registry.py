@@ -18,6 +18,8 @@ from ...files import user_path
 #: The parts of a data set, and their sizes where only the first items of each are used.
 SPLITS = ("train", "dev", "test")
 Subset = tuple[int, int, int]
+#: Bytes of a file whose size nothing says.
+LARGEST = 1 << 30
 State = Literal["embedded", "present", "absent", "damaged", "incomplete"]
 
 
@@ -27,13 +29,17 @@ class DataError(NadamRefError):
 
 @dataclass(frozen=True)
 class Source:
-    """One data set; `sources.yaml` has them all, and says what the fields mean. `files`: sha256 by name."""
+    """One data set; `sources.yaml` has them all, and says what the fields mean. `files`: sha256 by name.
+
+    `largest`: bytes of its largest file, above which a download is given up.
+    """
 
     name: str
     description: str
     licence: str
     files: Mapping[str, str] = field(default_factory=dict)
     mirrors: Sequence[str] = ()
+    largest: int = LARGEST
     embedded: bool = False
     by_hand: str = ""
     instead: str = "digits"

@@ -13,11 +13,14 @@ from typing import Any
 
 import torch
 
-from ...files import write_whole
+from ...files import read_plain, write_whole
 from .train import InProgress
 
 #: A run that takes longer than this is saved again and again, so that it can go on after a crash.
 CHECKPOINT_SECONDS = 60.0
+
+#: Of a checkpoint, in bytes.
+LARGEST = 1 << 36
 
 #: A run is saved no more often than after this many times what saving took: on a slow disk it would do nothing else.
 APART = 20
@@ -64,7 +67,7 @@ def load(path: Path, run: str) -> dict[str, Any] | None:
     the run is then to begin again.
     """
     try:
-        content = memoryview(path.read_bytes())
+        content = memoryview(read_plain(path, LARGEST))
     except OSError:
         return None
     digest, body = content[:65], content[65:]
@@ -73,10 +76,13 @@ def load(path: Path, run: str) -> dict[str, Any] | None:
             saved: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
         except pickle.UnpicklingError:
             fault = "holds more than tensors"
+        except (RuntimeError, ValueError, EOFError, KeyError, AttributeError):
+            fault = "is none of torch's"
         else:
-            if saved["run"] == run:
+            whose = str(saved.get("run", ""))[:64] if isinstance(saved, dict) else ""
+            if whose == run:
                 return saved
-            fault = f"is of run {saved['run'][:12]}"
+            fault = f"is of run {whose[:12]!a}"
     else:
         fault = "is damaged"
     aside = path.with_suffix(".damaged")

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import NadamRefError
-from ...files import write_whole
-from .record import Record
+from ...files import read_plain, write_whole
+from .record import Record, checked
 from .spec import CONFIG, RunSpec, canonical
 
 SCHEMA = 1
@@ -34,6 +35,14 @@ Array = npt.NDArray[Any]
 
 #: Fields of a spec that are text; all others are in the table as JSON.
 TEXTS = frozenset(name for name, kind in get_type_hints(RunSpec).items() if kind is str)
+
+
+#: What reading content that somebody else made up can end in.
+MALFORMED = (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, RecursionError)
+UNPACKED = (OSError, MemoryError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile)
+
+#: Of a pack's file, in bytes.
+LARGEST = 1 << 31
 
 
 class PackError(NadamRefError):
@@ -147,23 +156,28 @@ def read(folder: Path) -> list[Record]:
     Raises `PackError` where a file is missing, is not the one in the manifest, is of a newer schema or holds no curves.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        contents = {name: (folder / name).read_bytes() for name in (RUNS, CURVES)}
-    except (OSError, ValueError) as error:
+        manifest = json.loads(read_plain(folder / MANIFEST, LARGEST).decode())
+        contents = {name: read_plain(folder / name, LARGEST) for name in (RUNS, CURVES)}
+        schema, places = int(manifest["schema"]), list(manifest["made"])
+        wanted = {name: str(manifest["files"][name]) for name in contents}
+    except (*MALFORMED, OSError) as error:
         raise PackError(f"{folder} is no pack of records: {error}") from error
-    if manifest["schema"] > SCHEMA:
-        raise PackError(f"{folder} has schema {manifest['schema']}, this nadam_ref reads up to {SCHEMA}")
+    if schema > SCHEMA:
+        raise PackError(f"{folder} has schema {schema}, this nadam_ref reads up to {SCHEMA}")
     for name, content in contents.items():
         sha256 = hashlib.sha256(content).hexdigest()
-        if sha256 != manifest["files"][name]:
-            raise PackError(f"{folder / name} has sha256 {sha256}, its manifest says {manifest['files'][name]}")
+        if sha256 != wanted[name]:
+            raise PackError(f"{folder / name} has sha256 {sha256}, its manifest says {wanted[name]}")
     try:
         curves = _unzipped(contents[CURVES])
-    except (ValueError, MemoryError, zipfile.BadZipFile) as error:
+    except (*MALFORMED, *UNPACKED) as error:
         raise PackError(f"{folder / CURVES} holds no curves: {error}") from error
-    table = list(csv.DictReader(io.StringIO(contents[RUNS].decode(), newline="")))
-    split = _split(curves, len(table))
-    return [_record(line, curve, manifest["made"]) for line, curve in zip(table, split, strict=True)]
+    try:
+        table = list(csv.DictReader(io.StringIO(contents[RUNS].decode(), newline="")))
+        split = _split(curves, len(table))
+        return [_record(line, curve, places) for line, curve in zip(table, split, strict=True)]
+    except (*MALFORMED, csv.Error) as error:
+        raise PackError(f"{folder} holds what is no record: {type(error).__name__}: {error}") from error
 
 
 def _unzipped(content: bytes) -> dict[str, Array]:
@@ -185,19 +199,21 @@ def _split(arrays: Mapping[str, Array], runs: int) -> list[dict[str, list[float]
             if length >= 0:
                 run[name] = values[at : at + length]
                 at += length
+        if at != len(values):
+            raise ValueError(f"the curves {name} have {len(values):,} values, the lengths of the runs add up to {at:,}")
     return split
 
 
 def _record(line: Mapping[str, str], curves: Mapping[str, list[float]], places: Sequence[Any]) -> Record:
     config: dict[str, Any] = {name: line[name] if name in TEXTS else json.loads(line[name]) for name in CONFIG}
-    place = places[int(line["made"])]
+    place = dict(enumerate(places))[int(line["made"])]
     spec = RunSpec(**config, protocol_sha256=place.get("protocol_sha256", ""))
     if spec.id != line["id"]:
         raise PackError(f"the pack's run {line['id']} has the specification of {spec.id}")
     metrics = [name for name in line if name not in {"id", "made", *CONFIG, *ENDING, *OWN, CPU}]
-    return Record(
+    return checked(
         spec=spec,
-        status=line["status"],  # type: ignore[arg-type]
+        status=line["status"],
         reason=line["reason"],
         step=int(line["step"]),
         curves=curves,

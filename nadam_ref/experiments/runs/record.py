@@ -6,11 +6,12 @@ import functools
 import json
 import math
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,11 +21,14 @@ import nadam_ref
 from ...errors import NadamRefError
 from ...fused import compiles
 from ...machine import checkout, processor
-from .spec import CONFIG, RunSpec, canonical, digest
+from .spec import CONFIG, RunSpec, canonical, check_names, digest
 
 SCHEMA = 1
 
 Status = Literal["finished", "diverged", "crashed", "timeout", "out_of_memory"]
+
+#: What is in no description of a machine: marks of HTML, Markdown, LaTeX or a template, and what cannot be seen.
+MARKUP = re.compile(r"[^\w ()@.,:;+/'=®™~-]")
 
 #: Ways to end without a result. Such a run is a row too, and the next sweep tries it again.
 FAILED = frozenset({"crashed", "timeout", "out_of_memory"})
@@ -90,7 +94,7 @@ class Record:
         unknown = set(config) - set(CONFIG)
         if unknown:
             raise ValueError(f"the config has unknown keys: {', '.join(sorted(unknown))}")
-        return cls(
+        return checked(
             spec=RunSpec(**config, protocol_sha256=payload["provenance"].get("protocol_sha256", "")),
             status=payload["status"],
             reason=payload["reason"],
@@ -99,6 +103,27 @@ class Record:
             metrics={name: float(value) for name, value in payload["metrics"].items()},
             provenance=payload["provenance"],
         )
+
+
+def checked(**fields: Any) -> Record:
+    """A record as others wrote it. Raises `ValueError` where a name or a description of a machine is none.
+
+    What is written here reaches pages, tables and terminals. The reason and the traceback are any text: they reach
+    terminals alone, which show them by `visible`.
+    """
+    record = Record(**fields)
+    if record.status not in get_args(Status):
+        raise ValueError(f"a status must be one of {', '.join(get_args(Status))}, not {str(record.status)[:80]!a}")
+    if type(record.step) is not int or not isinstance(record.reason, str):
+        raise ValueError("the step must be an integer and the reason text")
+    check_names("each curve and metric", [*record.curves, *record.metrics])
+    check_names("each entry of the provenance", record.provenance)
+    for name, value in record.provenance.items():
+        if name == "traceback" or value is None or isinstance(value, (bool, int, float)):
+            continue
+        if not isinstance(value, str) or len(value) > 300 or MARKUP.search(value):
+            raise ValueError(f"the provenance has as {name} what is no plain text: {str(value)[:80]!a}")
+    return record
 
 
 def _strict(value: Any) -> Any:
@@ -113,7 +138,7 @@ def _strict(value: Any) -> Any:
 @functools.cache
 def _surroundings() -> dict[str, Any]:
     package = Path(nadam_ref.__file__).parent
-    return {
+    known = {
         "nadam_ref": nadam_ref.__version__,
         "torch": str(torch.__version__),
         "numpy": np.__version__,
@@ -123,12 +148,18 @@ def _surroundings() -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         **checkout(package.parent, package.name),
     }
+    return {name: _plain(value) for name, value in known.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A description of this machine as `checked` admits it."""
+    return MARKUP.sub("_", value)[:300] if isinstance(value, str) else value
 
 
 def provenance(spec: RunSpec, wall_seconds: float) -> dict[str, Any]:
     """Where, when, with what and under which protocol a run was made, and how long it took."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    more = {"gpu": torch.cuda.get_device_name()} if spec.device == "cuda" and torch.cuda.is_available() else {}
+    more = {"gpu": _plain(torch.cuda.get_device_name())} if spec.device == "cuda" and torch.cuda.is_available() else {}
     if spec.row_lazy and spec.device == "cpu":  # with a compiler and without, rows are equal to rounding only
         more["row_kernel"] = "compiled" if compiles("cpu") else "none"
     made = {"protocol_sha256": spec.protocol_sha256, "time": now, "wall_seconds": round(wall_seconds, 6)}

@@ -6,12 +6,16 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 #: Fields of a spec that came later. At their default they are not in its name, so older records keep theirs.
 LATER = ("clip_norm", "anneal", "row_lazy", "device")
+
+#: What names are made of. They stand on pages, in file names and on terminals, and come from other people's records.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 
 #: Steps of a run from which on its record has means of the training loss in place of every value.
 LONG = 1_000
@@ -25,6 +29,13 @@ def canonical(value: Any) -> str:
 def digest(value: Any) -> str:
     """sha256 of the canonical JSON of a value."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def check_names(what: str, names: Iterable[Any]) -> None:
+    """Raise `ValueError` for what is no name, such as markup, a path, or a colour of the terminal."""
+    for name in names:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ValueError(f"{what} must be a name of letters, digits and _ . + -, not {str(name)[:80]!a}")
 
 
 def _typed(value: Any, *, integers: bool = False) -> Any:
@@ -86,6 +97,11 @@ class RunSpec:
         for name, choices in (("dtype", ("float32", "float64")), ("device", ("cpu", "cuda")), ("row_lazy", (0, 1))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be {choices[0]} or {choices[1]}, not {getattr(self, name)!r}")
+        for name in ("task", "profile", "data", "optimizer"):
+            check_names(name, [getattr(self, name)])
+        for name in ("model", "hyperparameters"):
+            values = getattr(self, name)
+            check_names(f"each of {name}", [*values, *(x for x in values.values() if isinstance(x, str))])
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise ValueError(f"clip_norm must be positive and finite, not {self.clip_norm!r}")
         self._set_types()

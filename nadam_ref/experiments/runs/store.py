@@ -7,9 +7,12 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...files import write_whole
+from ...files import read_plain, write_whole
 from .record import FAILED, Record, RecordError
 from .spec import RunSpec
+
+#: Of a record, in bytes. The longest of this book has a thousandth of it.
+LARGEST = 1 << 28
 
 
 class Store:
@@ -56,7 +59,7 @@ class Store:
 
     def _read(self, path: Path) -> Record | None:
         try:
-            record = Record.from_json(path.read_text(encoding="utf-8"))
+            record = Record.from_json(read_plain(path, LARGEST).decode())
             if record.spec.id != path.stem:
                 raise ValueError("the config does not match the file's name")
         except (FileNotFoundError, NotADirectoryError):
@@ -65,7 +68,7 @@ class Store:
             raise RecordError(f"cannot read {path}: {error.strerror}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._set_aside(path, error)
             return None
         return record
