@@ -161,6 +161,16 @@ if __name__ == "__main__":
 """
 
 
+def test_fault_102_what_a_worker_warns_of_is_one_line(tmp_path: Path) -> None:
+    text = """
+import types, warnings
+from nadam_ref.experiments.runs import worker
+worker.dask_setup(types.SimpleNamespace(name="0"))
+warnings.warn("the checkpoint is damaged")
+"""
+    assert script(tmp_path, text) == (0, "", "nadam-ref: the checkpoint is damaged\n")
+
+
 def test_fault_93_workers_on_this_machine_heed_no_dask_settings_of_a_person(tmp_path: Path) -> None:
     text = f'{SWEEP}if __name__ == "__main__":\n    {ONE}'
     assert script(tmp_path, text, settings=SETTINGS) == (0, "1\n", "")
