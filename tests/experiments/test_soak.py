@@ -39,11 +39,11 @@ def test_fault_55_a_damaged_record_is_never_accepted(make_spec: Callable[..., Ru
 @pytest.mark.slow
 def test_fault_48_49_50_53_55_91_100_102_a_sweep_that_meets_every_fault(tmp_path: Path) -> None:
     counts = {name: Counter[str]() for name in ("faults", "ends", "totals")}
-    undisturbed = Round(tmp_path / "undisturbed", "digits", random.Random(1), counts)
+    undisturbed = Round(tmp_path / "undisturbed", random.Random(1), counts)
     assert undisturbed.ended(0) == 0
     counts["totals"].clear()
     chance = random.Random(2)
-    one = Round(tmp_path / "one", "digits", chance, counts)
+    one = Round(tmp_path / "one", chance, counts)
     one.run(undisturbed.store, chance.sample(list(FAULTS), len(FAULTS)))
     assert set(counts["faults"]) == set(FAULTS) and counts["faults"].total() > len(FAULTS) // 2
     assert counts["totals"]["asked"] == 80 and counts["totals"]["lost"] == 0
