@@ -36,17 +36,24 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nadam_ref import OPTIMIZERS
 
-PATHS = {"default": {}, "foreach": {"foreach": True}, "fused": {"fused": True}}
-#: Inputs and hidden units. A weight of 2¹⁹ elements is large; of the huge one each process has a large part. An odd
-#: number of units is shared out unevenly, which torch does not allow tensor parallel.
-SMALL, LARGE, HUGE, EVEN = (6, 5), (725, 725), (1026, 1025), (725, 726)
+PATHS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "foreach": {"foreach": True},
+    "fused": {"fused": True},
+    "capturable": {"capturable": True},
+}
+#: Inputs, hidden units, outputs. A weight of 2¹⁹ elements is large; of the huge one each process has a large part. An
+#: odd number of units is shared out unevenly, which torch does not allow tensor parallel; of one output, a process has
+#: nothing.
+SMALL, EVEN, LARGE, HUGE, PARALLEL = (6, 5, 1), (6, 4, 2), (725, 725, 2), (1026, 1025, 2), (725, 726, 2)
+SIZES = {"even": EVEN, "uneven": SMALL, "large": HUGE}
 STEPS = 2
 
 
 def net_of(widths: Any, dtype: torch.dtype = torch.float32) -> Any:
     torch.manual_seed(0)
-    first, second = widths
-    return nn.Sequential(nn.Linear(first, second), nn.Tanh(), nn.Linear(second, 2)).to(dtype)
+    first, second, third = widths
+    return nn.Sequential(nn.Linear(first, second), nn.Tanh(), nn.Linear(second, third)).to(dtype)
 
 
 def whole(x: Any) -> Any:
@@ -98,11 +105,12 @@ class Pair:
         return self.distance()
 
     def distance(self) -> Any:
+        shared_out = isinstance(self.optimizer, ZeroRedundancyOptimizer)
+        states = (self.optimizer.optim if shared_out else self.optimizer).state
         distances = [apart(whole(p), q) for p, q in self.params]
         for p, q in self.params:
-            state = self.optimizer.state.get(p, {})
-            if not isinstance(self.optimizer, ZeroRedundancyOptimizer):
-                assert list(state) == list(self.alone.state.get(q, {}))
+            state = states.get(p, {})
+            assert list(state) == list(self.alone.state.get(q, {})) or (shared_out and p not in states)
             for key, x in state.items():
                 other = self.alone.state[q][key]
                 assert x.dtype == other.dtype
@@ -136,23 +144,52 @@ def zero(name: str) -> Any:
     return lambda params, **kwargs: ZeroRedundancyOptimizer(params, optimizer_class=OPTIMIZERS[name], **kwargs)
 
 
-def checkpointed(name: str, flags: dict[str, Any], mesh: Any, folder: Any, full: Any) -> Any:
-    """Steps, saved through torch.distributed.checkpoint, loaded into another pair's optimizer, more steps."""
-    first, second = (Pair(name, flags, SMALL, sharded(mesh)) for _ in range(2))
+def checkpointed(name: str, flags: dict[str, Any], widths: Any, wrap: Any, again: Any, folder: Any = None) -> Any:
+    """Steps under one wrapper, saved, loaded into another's optimizer, more steps: to a folder, or else in whole."""
+    first, second = (Pair(name, flags, widths, how) for how in (wrap, again))
     first.step()
-    options = StateDictOptions(full_state_dict=full)
+    options = StateDictOptions(full_state_dict=folder is None)
     saved = get_optimizer_state_dict(first.net, first.optimizer, options=options)
-    if not full:
+    if folder is not None:
         dcp.save({"optimizer": saved}, checkpoint_id=folder)
         saved = get_optimizer_state_dict(second.net, second.optimizer)
         dcp.load({"optimizer": saved}, checkpoint_id=folder)
     set_optimizer_state_dict(second.net, second.optimizer, saved, options=options)
     with torch.no_grad():
         for (p, _), (q, _) in zip(first.params, second.params, strict=True):
+            q.copy_(distribute_tensor(whole(p), q.device_mesh, q.placements) if isinstance(q, DTensor) else whole(p))
+    second.alone, second.step_number = first.alone, first.step_number
+    second.params = [(p, q) for (p, _), (_, q) in zip(second.params, first.params, strict=True)]
+    return second.step()
+
+
+def consolidated(name: str, flags: dict[str, Any]) -> Any:
+    """Steps under ZeRO, its parts gathered in the first process, loaded by all, more steps."""
+    first, second = (Pair(name, flags, SMALL, DistributedDataParallel, optimizer=zero(name)) for _ in range(2))
+    first.step()
+    try:
+        first.optimizer.state_dict()
+        raise AssertionError("a part of the state was taken for all of it")
+    except RuntimeError as error:
+        assert "consolidate_state_dict" in str(error)
+    first.optimizer.consolidate_state_dict(to=0)
+    saved = [first.optimizer.state_dict() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(saved)
+    second.optimizer.load_state_dict(saved[0])
+    with torch.no_grad():
+        for (p, _), (q, _) in zip(first.params, second.params, strict=True):
             q.copy_(p)
     second.alone, second.step_number = first.alone, first.step_number
     second.params = [(p, q) for (p, _), (_, q) in zip(second.params, first.params, strict=True)]
     return second.step()
+
+
+def whole_state_of_sgd(mesh: Any) -> Any:
+    """What torch makes of an optimizer without state of its own."""
+    net = sharded(mesh)(net_of(SMALL))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    options = StateDictOptions(full_state_dict=True)
+    set_optimizer_state_dict(net, optimizer, get_optimizer_state_dict(net, optimizer, options=options), options=options)
 
 
 def otherwise_laid_out(name: str, flags: dict[str, Any], mesh: Any) -> Any:
@@ -188,20 +225,65 @@ def cases(folder: Any) -> Iterator[Any]:
     shard, parallel, ddp = sharded(mesh), tensor_parallel(mesh), DistributedDataParallel
     for name, (path, flags) in itertools.product(OPTIMIZERS, PATHS.items()):
         at = f"{name}, {path}"
-        for size, widths in {"small": SMALL, "large": HUGE}.items():
+        for size, widths in SIZES.items():
             yield f"FSDP2, {at}, {size}", partial(run, name, flags, widths, shard)
-        yield f"tensor parallel, {at}", partial(run, name, flags, EVEN, parallel)
+        yield f"tensor parallel, {at}", partial(run, name, flags, PARALLEL, parallel)
         yield f"DDP, {at}", partial(run, name, flags, LARGE, ddp)
         yield f"ZeRO, {at}", partial(run, name, flags, LARGE, ddp, optimizer=zero(name))
+        yield f"checkpoint of ZeRO, {at}", partial(consolidated, name, flags)
         yield f"mixed with plain, {at}", partial(run, name, flags, SMALL, first_layer_plain(mesh))
         yield f"otherwise laid out, {at}", partial(otherwise_laid_out, name, flags, mesh)
         for dtype in (torch.bfloat16, torch.float16):
             yield f"{dtype}, {at}", partial(run, name, flags, SMALL, shard, dtype)
-        yield f"checkpoint, {at}", partial(checkpointed, name, flags, mesh, folder / at, full=False)
-        if name != "GD":  # of an optimizer without state, as SGD, torch refuses it
-            yield f"checkpoint of the whole, {at}", partial(checkpointed, name, flags, mesh, folder, full=True)
-    for name, more in itertools.product(OPTIMIZERS, ({"capturable": True}, {"maximize": True, "weight_decay": 0.1})):
+        yield f"checkpoint, {at}", partial(checkpointed, name, flags, SMALL, shard, shard, folder / at)
+        resharded = partial(checkpointed, name, flags, EVEN, shard, parallel, folder / f"{at}, to reshard")
+        yield f"checkpoint, resharded, {at}", resharded
+        yield f"checkpoint of the whole, {at}", partial(checkpointed, name, flags, SMALL, shard, shard)
+    for name in OPTIMIZERS:
+        more = {"maximize": True, "weight_decay": 0.1}
         yield f"FSDP2, {name}, {', '.join(more)}", partial(run, name, more, SMALL, shard)
+    yield "the whole state of SGD", partial(whole_state_of_sgd, mesh)
+    yield "tensor parallel, uneven", partial(run, "Nadam", {}, LARGE, parallel)
+
+
+def loaded_alone(name: str, flags: dict[str, Any], folder: Any) -> Any:
+    """A checkpoint of two processes in an optimizer of one, which knows of no other, then more steps."""
+    alone, net = net_of(SMALL), net_of(SMALL)
+    trained, loaded = (OPTIMIZERS[name](x.parameters(), lr=0.01, **flags) for x in (alone, net))
+
+    def step(number: int, *pairs: Any) -> None:
+        for model, optimizer in pairs:
+            optimizer.zero_grad()
+            backward(model, SMALL, number, torch.float32)
+            optimizer.step()
+
+    for number in range(STEPS):
+        step(number, (alone, trained))
+    saved = get_optimizer_state_dict(net, loaded)
+    dcp.load({"optimizer": saved}, checkpoint_id=folder)
+    set_optimizer_state_dict(net, loaded, saved)
+    net.load_state_dict(alone.state_dict())
+    for number in range(STEPS, 2 * STEPS):
+        step(number, (alone, trained), (net, loaded))
+    return max(apart(p.detach(), q.detach()) for p, q in zip(net.parameters(), alone.parameters(), strict=True))
+
+
+def cases_in_one_process(folder: Any) -> Iterator[Any]:
+    """As `cases`, once the processes have parted."""
+    for name, (path, flags) in itertools.product(OPTIMIZERS, PATHS.items()):
+        at = f"{name}, {path}"
+        yield f"checkpoint, in one process, {at}", partial(loaded_alone, name, flags, folder / at)
+
+
+def results(cases: Iterator[Any]) -> dict[str, Any]:
+    """The distances, or what was raised."""
+    found = {}
+    for case, distance in cases:
+        try:
+            found[case] = distance()
+        except Exception:
+            found[case] = traceback.format_exc(limit=-6)
+    return found
 
 
 def main(rank: Any, folder: Any) -> None:
@@ -212,15 +294,11 @@ def main(rank: Any, folder: Any) -> None:
     dist.init_process_group(
         "gloo", init_method=(folder / "store").as_uri(), rank=rank, world_size=2, timeout=timedelta(seconds=120)
     )
-    found = {}
-    for case, distance in cases(folder):
-        try:
-            found[case] = distance()
-        except Exception:
-            found[case] = traceback.format_exc(limit=-6)
-    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    found = results(cases(folder))
     dist.barrier()
     dist.destroy_process_group()
+    found |= results(cases_in_one_process(folder))
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from distributed import LocalCluster
 
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.protocol.definition import load, profile_of
-from nadam_ref.experiments.runs import checkpoints, worker
+from nadam_ref.experiments.runs import checkpoints, locks, worker
 from nadam_ref.experiments.runs import sweep as engine
 from nadam_ref.experiments.runs.locks import Claims
 from nadam_ref.experiments.runs.record import RecordError
@@ -159,6 +159,16 @@ from nadam_ref.cli import main
 if __name__ == "__main__":
     sys.exit(main(["sweep", "smoke", "--task", "images", "--store", "store", *sys.argv[1:]]))
 """
+
+
+def test_fault_102_what_a_worker_warns_of_is_one_line(tmp_path: Path) -> None:
+    text = """
+import types, warnings
+from nadam_ref.experiments.runs import worker
+worker.dask_setup(types.SimpleNamespace(name="0"))
+warnings.warn("the checkpoint is damaged")
+"""
+    assert script(tmp_path, text) == (0, "", "nadam-ref: the checkpoint is damaged\n")
 
 
 def test_fault_93_workers_on_this_machine_heed_no_dask_settings_of_a_person(tmp_path: Path) -> None:
@@ -330,13 +340,15 @@ def test_fault_91_a_file_system_without_locks_is_named_once_and_the_sweep_goes_o
         raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
 
     monkeypatch.setattr(pytest.importorskip("fcntl"), "lockf", lockf)
+    monkeypatch.setattr(locks, "_lockless", set())
     specs = [make_spec(seed=seed) for seed in range(3)]
     with pytest.warns(
         UserWarning, match="locks no files .*: two sweeps on this store may make the same run twice"
     ) as seen:
         records = sweep(specs, Store(tmp_path), client=client)
     assert len(seen) == 1
-    assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
+    records += sweep([more := make_spec(seed=3)], Store(tmp_path), client=client)  # as the next stage of a command
+    assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in (*specs, more)]
 
 
 def test_fault_91_two_sweeps_of_one_process_exclude_each_other_and_keep_their_locks(

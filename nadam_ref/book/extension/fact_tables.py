@@ -33,7 +33,7 @@ from .. import faults, find_root
 from ..cells import answer, bricks, show
 from ..cells.figures import Picture
 from ..fingerprints import sha256
-from . import choice, equations, landing
+from . import choice, equations, landing, wrappers
 
 #: The sizes a reader may run; `smoke` is for the tests alone.
 PROFILES = ("live", "small", "paper", "choices", "map")
@@ -311,16 +311,21 @@ def _equations() -> Markdown:
 
 
 def _faults() -> Markdown:
-    repository = yaml.safe_load((find_root() / "_config.yml").read_text(encoding="utf-8"))["repository"]
     tested = faults.tests(find_root() / "tests")
     rows = []
     for fault in faults.catalogue():
         number, wrong = f"[{fault.number}]{{#fault-{fault.number}}}", f"[{fault.part}]{{.compared}}: {fault.wrong}"
-        tests = _tests(tested.get(fault.number, []), f"{repository['url']}/blob/{repository['branch']}")
+        tests = _tests(tested.get(fault.number, []), _sources())
         rows.append([number, wrong, fault.seen, fault.kept, tests])
     header = ["no.", "what can go wrong", "what you see", "what is kept", "the tests"]
     caption = "What can go wrong, and the tests that make it happen."
     return _table(header, rows, "lllll", "faults", caption, "From nadam_ref/book/faults.yaml and the tests")
+
+
+def _sources() -> str:
+    """The address of the repository's files."""
+    repository = yaml.safe_load((find_root() / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    return f"{repository['url']}/blob/{repository['branch']}"
 
 
 def _tests(tests: Sequence[faults.Test], address: str) -> str:
@@ -336,6 +341,25 @@ def _tests(tests: Sequence[faults.Test], address: str) -> str:
 def _fault_tests() -> int:
     """How many tests there are that assert at least one fault."""
     return len({test for tests in faults.tests(find_root() / "tests").values() for test in tests})
+
+
+# ---------------------------------------------------------------- several processes
+
+
+def _wrappers_source() -> str:
+    return (find_root() / wrappers.TESTS).read_text(encoding="utf-8")
+
+
+def _distributed() -> Markdown:
+    found = wrappers.wrappers(_wrappers_source())
+    paths = list(dict.fromkeys(path for wrapper in found for path in wrapper.paths))
+    rows = [
+        [x.words, *("✓" if path in x.paths else "–" for path in paths), f"[{x.test}]({_sources()}/{wrappers.TESTS})"]
+        for x in found
+    ]
+    caption = "What works on several processes, each ✓ a test of every optimizer."
+    header = ["wrapper", *(path if path == "default" else f"`{path}=True`" for path in paths), "the test"]
+    return _table(header, rows, "l" * len(header), "distributed", caption, f"From {wrappers.TESTS}")
 
 
 # ---------------------------------------------------------------- names
@@ -402,6 +426,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "map": landing.rule_map,
     "equations": _equations,
     "faults": _faults,
+    "distributed": _distributed,
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -448,6 +473,7 @@ SENTENCES: dict[str, Callable[[Sequence[Sequence[str]], str], str]] = {
 
 NUMBERS: dict[str, Callable[[], str]] = {
     "faults": lambda: str(len(faults.catalogue())),
+    "distributed_tolerance": lambda: f"{wrappers.tolerance(_wrappers_source()):f}",
     "fault_tests": lambda: str(_fault_tests()),
     "protocol_version": lambda: str(load().version),
     "protocol_sha256": lambda: sha256(Path(definition.__file__).with_name("protocol.yaml").read_bytes()),

@@ -24,15 +24,16 @@ except ImportError:  # Windows: two drivers on one store may then make the same 
 class _Shared:
     """What the sweeps of this process on one store have in common."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: int) -> None:
         self.file = (folder / ".running").open("ab")
-        self.locks = fcntl is not None  # some file systems have none
+        self.locks = fcntl is not None and device not in _lockless
         self.claimed: set[str] = set()
         self.sweeps = 0
 
 
 _guard = threading.Lock()
 _stores: dict[tuple[int, int], _Shared] = {}  # by device and inode
+_lockless: set[int] = set()  # devices whose file systems lock nothing; a command says so once, for all of its sweeps
 
 
 class Claims:
@@ -47,7 +48,7 @@ class Claims:
             self.key = status.st_dev, status.st_ino
             with _guard:
                 if self.key not in _stores:
-                    _stores[self.key] = _Shared(folder)
+                    _stores[self.key] = _Shared(folder, status.st_dev)
                 self.shared = _stores[self.key]
                 self.shared.sweeps += 1
         except OSError as error:
@@ -88,6 +89,7 @@ class Claims:
                 return False
             except OSError as error:
                 self.shared.locks = False
+                _lockless.add(self.key[0])
                 text = (
                     f"the file system of {self.folder} locks no files ({error.strerror}): two sweeps on this store may "
                     "make the same run twice"

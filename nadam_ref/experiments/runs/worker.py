@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import os
 import signal
+import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,9 @@ class _StoppedError(Exception):
 
 def dask_setup(dask_worker: Any) -> None:
     """Called by Dask as a worker process starts on this machine: Ctrl-C is the driver's to handle, and other work comes
-    first. The workers take the GPUs in turn.
+    first. Warnings are one line, as the driver's are. The workers take the GPUs in turn.
     """
+    warnings.showwarning = lambda message, *_: print(f"nadam-ref: {message}", file=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if NICENESS in os.environ and hasattr(os, "nice"):  # not on Windows
         os.nice(max(0, int(os.environ[NICENESS]) - os.nice(0)))
