@@ -219,7 +219,7 @@ def test_a_script_is_admitted_by_its_hash() -> None:
     ids=["none", "latin-1", "late"],
 )
 def test_a_page_that_cannot_be_guarded_is_an_error(page: str) -> None:
-    with pytest.raises(ExtensionError, match="its policy stands there"):
+    with pytest.raises(ExtensionError, match="its policy comes there"):
         policy.with_policy(page)
 
 

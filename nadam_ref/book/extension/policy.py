@@ -2,7 +2,7 @@
 
 Scripts come from the book's files. Of those within a page, the theme's are admitted by their hash, which is computed
 here; the text of a page has none, or the build fails. GitHub's pages have no headers of their own, so the policy is an
-element of the head. Styles may stand in the page, because MathJax and the theme write them there; with no other host to
+element of the head. Styles may be in the page, because MathJax and the theme write them there; with no other host to
 ask, a style can tell nobody anything.
 
 The book is also read from a folder. To Chromium 'self' is then any file; to Firefox it is nothing, because a file has
@@ -85,7 +85,7 @@ def with_policy(page: str) -> str:
     element = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}" />'
     guarded, number = CHARSET.subn(lambda charset: f"{charset[0]}{element}", page)
     if number != 1 or "<script" in guarded[: guarded.index(element)]:
-        raise ExtensionError("a page must declare UTF-8 once, before any script: its policy stands there")
+        raise ExtensionError("a page must declare UTF-8 once, before any script: its policy comes there")
     return guarded
 
 

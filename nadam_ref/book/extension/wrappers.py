@@ -25,7 +25,8 @@ class Wrapper(NamedTuple):
 def wrappers(source: str) -> list[Wrapper]:
     """The rows of a source, in its order."""
     tree = ast.parse(source)
-    named = {x.targets[0].id: x.value for x in tree.body if isinstance(x, ast.Assign) and _is_name(x.targets[0])}
+    assigned = [(x.targets[0], x.value) for x in tree.body if isinstance(x, ast.Assign)]
+    named = {target.id: value for target, value in assigned if isinstance(target, ast.Name)}
     return [
         Wrapper(" ".join(words.split()).removesuffix("."), paths, test.name)
         for test in tree.body
@@ -48,7 +49,7 @@ def _is_name(node: ast.AST, name: str | None = None) -> bool:
 
 
 def _paths(test: ast.FunctionDef, named: Mapping[str, ast.expr]) -> tuple[str, ...]:
-    """What `@pytest.mark.parametrize("path", …)` has, where it may stand under a name, and so may its values."""
+    """What `@pytest.mark.parametrize("path", …)` has; it and its values may have been given names."""
 
     def behind(node: ast.expr) -> Any:
         return named.get(node.id, node) if isinstance(node, ast.Name) else node

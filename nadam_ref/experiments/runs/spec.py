@@ -14,7 +14,7 @@ from typing import Any
 #: Fields of a spec that came later. At their default they are not in its name, so older records keep theirs.
 LATER = ("clip_norm", "anneal", "row_lazy", "device")
 
-#: What names are made of. They stand on pages, in file names and on terminals, and come from other people's records.
+#: What names are made of. They appear on pages, in file names and on terminals, and come from other people's records.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 
 #: Steps of a run from which on its record has means of the training loss in place of every value.
