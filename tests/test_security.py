@@ -29,6 +29,7 @@ from nadam_ref.experiments import datasets
 from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.protocol import reading
 from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs import store as store_module
 from nadam_ref.experiments.runs.record import Record, checked
 from nadam_ref.experiments.runs.spec import CONFIG, RunSpec, digest
 from nadam_ref.experiments.runs.store import Store
@@ -243,7 +244,6 @@ HOSTILE = {
     "path": "../../outside",
     "absolute": "/etc/passwd",
     "drive": "C:\\windows",
-    "nothing": "",
     "null": "a\x00b",
     "long": "x" * 10_000,
 }
@@ -270,7 +270,7 @@ def test_fault_76_so_are_sizes_hyperparameters_and_curves(name: str) -> None:
     for field in ("curves", "metrics", "provenance"):
         with pytest.raises(ValueError, match="must be a name"):
             checked(**{**whole, field: {HOSTILE[name]: 1.0 if field == "metrics" else [1.0]}})
-    if name not in ("path", "absolute", "nothing", "cell"):  # plain text, which leads nowhere from there
+    if name not in ("path", "absolute", "cell"):  # plain text, which leads nowhere from there
         with pytest.raises(ValueError, match="has as cpu what is no plain text"):
             checked(**{**whole, "provenance": {**whole["provenance"], "cpu": HOSTILE[name]}})
 
@@ -400,6 +400,7 @@ NONSENSE: dict[str, Callable[[Path], None]] = {
     "no files": lambda p: replace(p, "manifest.json", b'{"schema": 1, "made": [], "files": {}}'),
     "deep field": lambda p: replace(p, "runs.csv", (p / "runs.csv").read_bytes().replace(b"0.01", b"[" * 100_000)),
     "long field": lambda p: replace(p, "runs.csv", b"id\n" + b"x" * 200_000),
+    "huge number": lambda p: rewrite(p, hyperparameters='{"lr":1' + "0" * 400 + "}"),
     "no column": lambda p: replace(p, "runs.csv", b"id\nx\n"),
     "other place": lambda p: rewrite(p, made="-1"),
     "no lengths": lambda p: replace(p, "curves.npz", npz(x=np.zeros(3))),
@@ -419,6 +420,25 @@ def test_fault_42_a_pack_of_nonsense_is_refused_in_one_line(
     assert main(["unpack", str(packed), "--store", str(tmp_path / "store")]) == 2
     assert str(packed) in one_line(capsys)
     assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", store_module.BESIDE)
+def test_fault_42_a_store_leads_nothing_out_of_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, outside = tmp_path / "store", tmp_path / "outside"
+    store.mkdir()
+    (store / name).symlink_to(outside)
+    if name != ".running":
+        outside.mkdir()
+    (store / "x.json").write_text("{}")
+    for command in (
+        ["verify", "--store", str(store)],
+        ["sweep", "smoke", "--task", "images", "--data", "digits", "--workers", "1", "--store", str(store)],
+    ):
+        assert main(command) == 2
+        assert "is a link, so what is written there would lie outside of the store" in capsys.readouterr().err
+    assert not outside.exists() or list(outside.iterdir()) == []
 
 
 # ---------------------------------------------------------------- names that would be paths

@@ -144,9 +144,7 @@ def test_fault_113_the_widget_works_within_another_page(
     assert inside.evaluate("() => refused") == []
 
 
-HOSTILE_ADDRESS = (
-    """w=fig-play&of=<img src=x onerror=alert(1)>&f="><script>alert(1)</script>&show=<b>&dialect=__proto__"""
-)
+HOSTILE_ADDRESS = 'w=fig-play&of=<img src=x onerror=f()>&f="><script>f()</script>&show=<b>&dialect=__proto__'
 
 
 def test_fault_113_an_address_puts_nothing_into_a_page(visit: Callable[[str], Any], built: Built) -> None:

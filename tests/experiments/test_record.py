@@ -303,8 +303,8 @@ def test_fault_63_every_record_is_opened_once_and_no_folder_listed_twice(
     for seed in range(40):
         store.put(make_record(spec=make_spec(seed=seed)))
     reads, lists = collections.Counter(), []
-    read, glob = Path.read_text, Path.glob
-    monkeypatch.setattr(Path, "read_text", lambda p, *a, **k: reads.update([p]) or read(p, *a, **k))
+    read, glob = Path.read_bytes, Path.glob
+    monkeypatch.setattr(Path, "read_bytes", lambda p, *a, **k: reads.update([p]) or read(p, *a, **k))
     monkeypatch.setattr(Path, "glob", lambda p, pattern: lists.append(pattern) or glob(p, pattern))
     assert len(list(store)) == 40
     assert set(reads.values()) == {1} and len(reads) == 40 and lists == ["*.json"]

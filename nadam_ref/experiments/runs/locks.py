@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .record import RecordError
 from .spec import RunSpec
+from .store import check_links
 
 try:
     import fcntl
@@ -44,6 +45,7 @@ class Claims:
         self.mine: set[str] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            check_links(folder)
             status = folder.stat()
             self.key = status.st_dev, status.st_ino
             with _guard:

@@ -38,7 +38,7 @@ TEXTS = frozenset(name for name, kind in get_type_hints(RunSpec).items() if kind
 
 
 #: What reading content that somebody else made up can end in.
-MALFORMED = (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, RecursionError)
+MALFORMED = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError)
 UNPACKED = (OSError, MemoryError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 #: Of a pack's file, in bytes.

@@ -15,7 +15,8 @@ from typing import Any
 LATER = ("clip_norm", "anneal", "row_lazy", "device")
 
 #: What names are made of. They appear on pages, in file names and on terminals, and come from other people's records.
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
+#: An empty one is that of no optimizer, where runs are compared by all else.
+NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63})?")
 
 #: Steps of a run from which on its record has means of the training loss in place of every value.
 LONG = 1_000

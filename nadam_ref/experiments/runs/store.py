@@ -15,6 +15,17 @@ from .spec import RunSpec
 LARGEST = 1 << 28
 
 
+#: Beside records, what is written into a store.
+BESIDE = (".running", "checkpoints", "damaged")
+
+
+def check_links(folder: Path) -> None:
+    """Raise `RecordError` where a store leads elsewhere what is written into it. It may itself be a link."""
+    for path in (folder / name for name in BESIDE):
+        if path.is_symlink():
+            raise RecordError(f"{path} is a link, so what is written there would lie outside of the store; remove it")
+
+
 class Store:
     """A folder of records. Several processes may use one at once; it may be moved or copied."""
 
@@ -68,12 +79,13 @@ class Store:
             raise RecordError(f"cannot read {path}: {error.strerror}") from error
         except RecordError as error:
             raise RecordError(f"{path}: {error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             self._set_aside(path, error)
             return None
         return record
 
     def _set_aside(self, path: Path, error: Exception) -> None:
+        check_links(self.folder)
         quarantine = self.folder / "damaged"
         target = quarantine / f"{path.stem}.{uuid.uuid4().hex[:8]}.json"
         try:
