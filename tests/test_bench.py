@@ -297,7 +297,7 @@ def test_the_command_prints_and_writes_the_same(tiny, tmp_path, capsys):
 def test_the_report_has_the_fields_that_it_documents():
     found = bench.report("sparse", 3, "cpu", [timed("fused", 1.0)], [bench.Bandwidth("copy", 1, 1, 2.0, 1.0, 3.0)])
     assert json.loads(json.dumps(found)) == found
-    documented = re.findall(r"`(\w+)`", "".join(re.findall(r"^ +- (`.*?):", bench.report.__doc__, re.M)))
+    documented = re.findall(r"`(\w+)`", "".join(re.findall(r"^ *- (`.*?):", bench.report.__doc__, re.M)))
     assert set(found) == {*documented, "versions", "commit", "dirty"}
     assert set(found["machine"]) == {"device", "threads", "capability", "flops"}
     assert found["results"] == [

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 #: The prose pages. What they say of a chapter's page or equation is text here: the small book has other chapters.
 REFERENCE = (
     "run_it",
+    "distributed",
     "protocol",
     "protocol_details",
     "papers",

@@ -46,7 +46,7 @@ PATHS: dict[str, dict[str, Any]] = {
 #: odd number of units is shared out unevenly, which torch does not allow tensor parallel; of one output, a process has
 #: nothing.
 SMALL, EVEN, LARGE, HUGE, PARALLEL = (6, 5, 1), (6, 4, 2), (725, 725, 2), (1026, 1025, 2), (725, 726, 2)
-SIZES = {"even": EVEN, "uneven": SMALL, "large": HUGE}
+SIZES = {"even": EVEN, "uneven": SMALL}
 STEPS = 2
 
 
@@ -236,9 +236,12 @@ def cases(folder: Any) -> Iterator[Any]:
         for dtype in (torch.bfloat16, torch.float16):
             yield f"{dtype}, {at}", partial(run, name, flags, SMALL, shard, dtype)
         yield f"checkpoint, {at}", partial(checkpointed, name, flags, SMALL, shard, shard, folder / at)
+        yield f"checkpoint of the whole, {at}", partial(checkpointed, name, flags, SMALL, shard, shard)
+    for name, path in itertools.product(OPTIMIZERS, ("default", "fused")):
+        at, flags = f"{name}, {path}", PATHS[path]
+        yield f"FSDP2, {at}, large", partial(run, name, flags, HUGE, shard)
         resharded = partial(checkpointed, name, flags, EVEN, shard, parallel, folder / f"{at}, to reshard")
         yield f"checkpoint, resharded, {at}", resharded
-        yield f"checkpoint of the whole, {at}", partial(checkpointed, name, flags, SMALL, shard, shard)
     for name in OPTIMIZERS:
         more = {"maximize": True, "weight_decay": 0.1}
         yield f"FSDP2, {name}, {', '.join(more)}", partial(run, name, more, SMALL, shard)

@@ -346,12 +346,8 @@ def _fault_tests() -> int:
 # ---------------------------------------------------------------- several processes
 
 
-def _wrappers_source() -> str:
-    return (find_root() / wrappers.TESTS).read_text(encoding="utf-8")
-
-
 def _distributed() -> Markdown:
-    found = wrappers.wrappers(_wrappers_source())
+    found = wrappers.wrappers(wrappers.source())
     paths = list(dict.fromkeys(path for wrapper in found for path in wrapper.paths))
     rows = [
         [x.words, *("✓" if path in x.paths else "–" for path in paths), f"[{x.test}]({_sources()}/{wrappers.TESTS})"]
@@ -473,7 +469,7 @@ SENTENCES: dict[str, Callable[[Sequence[Sequence[str]], str], str]] = {
 
 NUMBERS: dict[str, Callable[[], str]] = {
     "faults": lambda: str(len(faults.catalogue())),
-    "distributed_tolerance": lambda: f"{wrappers.tolerance(_wrappers_source()):f}",
+    "distributed_tolerance": lambda: f"{wrappers.tolerance(wrappers.source()):f}",
     "fault_tests": lambda: str(_fault_tests()),
     "protocol_version": lambda: str(load().version),
     "protocol_sha256": lambda: sha256(Path(definition.__file__).with_name("protocol.yaml").read_bytes()),

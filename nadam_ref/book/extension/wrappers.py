@@ -9,6 +9,9 @@ import ast
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ... import checkout
+from .. import BookError
+
 TESTS = "tests/core/test_distributed.py"
 #: The decorator of a test of all optimizers, and the parameter that names a path.
 EVERY, PATH = "every_optimizer", "path"
@@ -22,30 +25,35 @@ class Wrapper(NamedTuple):
     test: str
 
 
+def source() -> str:
+    """The tests, of the checkout that `checkout.find` finds. Raises `BookError` where there is none."""
+    if (root := checkout.find(TESTS)) is None:
+        raise BookError(f"the page on several processes is made from {TESTS}, which is not here: use a clone")
+    return (root / TESTS).read_text(encoding="utf-8")
+
+
 def wrappers(source: str) -> list[Wrapper]:
     """The rows of a source, in its order."""
-    tree = ast.parse(source)
-    assigned = [(x.targets[0], x.value) for x in tree.body if isinstance(x, ast.Assign)]
-    named = {target.id: value for target, value in assigned if isinstance(target, ast.Name)}
+    tree, named = ast.parse(source), _assigned(source)
     return [
         Wrapper(" ".join(words.split()).removesuffix("."), paths, test.name)
         for test in tree.body
         if isinstance(test, ast.FunctionDef) and test.name.startswith("test_")
         if (words := ast.get_docstring(test))
-        and any(_is_name(line, EVERY) for line in test.decorator_list)
+        and any(isinstance(mark, ast.Name) and mark.id == EVERY for mark in test.decorator_list)
         and (paths := _paths(test, named))
     ]
 
 
 def tolerance(source: str) -> float:
     """How far the tests let two processes be from one."""
-    assigned = (x for x in ast.parse(source).body if isinstance(x, ast.Assign))
-    (value,) = [x.value for x in assigned if _is_name(x.targets[0], "TOLERANCE")]
-    return float(ast.literal_eval(value))
+    return float(ast.literal_eval(_assigned(source)["TOLERANCE"]))
 
 
-def _is_name(node: ast.AST, name: str | None = None) -> bool:
-    return isinstance(node, ast.Name) and name in (None, node.id)
+def _assigned(source: str) -> dict[str, ast.expr]:
+    """What a module assigns, by name."""
+    lines = (line for line in ast.parse(source).body if isinstance(line, ast.Assign))
+    return {name.id: line.value for line in lines for name in line.targets if isinstance(name, ast.Name)}
 
 
 def _paths(test: ast.FunctionDef, named: Mapping[str, ast.expr]) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Chapter 25: what an optimizer changes beside other choices, where its look-ahead matters, what a budget can tell."""
+"""*When does it matter?*: an optimizer beside other choices, where its look-ahead matters, what a budget can tell."""
