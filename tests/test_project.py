@@ -288,7 +288,7 @@ def imported(*folders: str) -> set[str]:
 
 def test_what_is_imported_is_declared(pyproject: dict[str, Any]) -> None:
     declared = {canonicalize_name(requirement.name) for requirement in requirements(pyproject)} | {"nadam-ref"}
-    by_way_of = dict.fromkeys(("docutils", "pybtex", "sphinx"), "jupyter-book")
+    by_way_of = dict.fromkeys(("docutils", "myst-parser", "pybtex", "sphinx"), "jupyter-book")
     by_way_of |= dict.fromkeys(("ipython", "matplotlib-inline"), "ipykernel")
     by_way_of |= {"nbclient": "papermill", "pillow": "matplotlib", "traitlets": "papermill"}
     owners = metadata.packages_distributions()
