@@ -37,8 +37,10 @@ zip: $(READY) ## render the book and pack it into one file, _build/nadam-ref-VER
 test: $(READY) ## run the tests, some minutes
 	@$(VENV) -m pytest $(SHARED_OUT)
 
-test-all: $(READY) ## run all tests, the slow ones included
-	@$(VENV) -m pytest -m "" $(SHARED_OUT)
+test-all: $(READY) ## run all tests, the slow ones included, and print what they cover
+	@$(VENV) -m coverage erase
+	@$(VENV) -m coverage run -m pytest -m "" $(SHARED_OUT); failed=$$?; \
+	 $(VENV) -m coverage combine --quiet && $(VENV) -m coverage report && exit $$failed
 
 lint: $(READY) ## check style (ruff) and types (mypy)
 	@$(VENV) -m ruff check
@@ -75,5 +77,5 @@ release: $(READY) ## make release VERSION=1.2.3: check, test, build and tag; wit
 	@$(if $(DRY_RUN),echo "all is ready: without DRY_RUN this makes the tag",$(VENV) .ci/release.py tag "$(VERSION)")
 
 clean: ## remove the environment, the book and all caches
-	@rm -rf .venv _build .pytest_cache .mypy_cache .ruff_cache .hypothesis nadam_ref.egg-info
+	@rm -rf .venv _build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis nadam_ref.egg-info
 	@find nadam_ref tests -name __pycache__ -type d -prune -exec rm -rf {} +

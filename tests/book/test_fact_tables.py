@@ -486,3 +486,20 @@ def test_the_page_counts_faults_and_tests() -> None:
     counted = sum(bool(re.match(r"def test_\w*?fault_\d+_", line)) for line in lines)
     assert fact_tables.NUMBERS["fault_tests"]() == str(counted)
     assert fact_tables.NUMBERS["faults"]() == str(len(cells("faults")))
+
+
+# ---------------------------------------------------------------- mutants
+
+
+def test_the_page_has_the_recorded_mutants_and_none_is_left() -> None:
+    """Lines that were changed since are no longer explained: the mutants have to be tried again."""
+    recorded = json.loads((ROOT / "tests" / "mutation.json").read_text(encoding="utf-8"))
+    counts = {name: list(x.values()) for name, x in recorded["modules"].items()}
+    assert [[f"`{name}.py`", *map(str, x)] for name, x in counts.items()] == cells("mutation")
+    assert all(made == killed + equivalent for made, killed, equivalent in counts.values())
+    made, killed, _ = (sum(column) for column in zip(*counts.values(), strict=True))
+    assert killed >= 0.9 * made
+    assert fact_tables.NUMBERS["mutants_killed"]() == f"{100 * killed / made:.1f} %"
+    for x in recorded["equivalent"]:
+        source = (ROOT / "nadam_ref" / f"{x['module']}.py").read_text(encoding="utf-8")
+        assert x["line"] in map(str.strip, source.splitlines())

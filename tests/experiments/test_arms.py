@@ -269,3 +269,16 @@ def test_dense_arms_are_compared_with_row_lazy_ones() -> None:
     records = constructed.arm("word2vec", "Adam", VALUES) + constructed.arm("word2vec", "Adam-dense", VALUES[::-1])
     arms = gather(records, "small")["word2vec"]
     assert arms["Adam"].values("test_loss") == VALUES and arms["Adam-dense"].values("test_loss") == VALUES[::-1]
+
+
+def test_a_single_run_is_no_evidence() -> None:
+    with pytest.raises(RunsError, match="reports no runs on images"):
+        gather([constructed.record("images", "Adam", 0.1, constructed.TUNING[0], 1.0)], "small")
+    with pytest.raises(RunsError, match="no rate was tuned on images"):
+        gather([constructed.record("images", "Adam", 0.1, 0, 1.0)], "small")
+
+
+def test_a_row_cannot_be_changed() -> None:
+    row, *_ = rows([constructed.record("images", "Adam", 0.1, 0, 1.0)])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.diverged = 1

@@ -67,6 +67,14 @@ def test_wilsons_ends_are_where_the_score_test_rejects(count: int, n: int, level
         assert (count / n - end) ** 2 == pytest.approx(z**2 * end * (1 - end) / n, abs=1e-14)
 
 
+def test_an_interval_is_of_95_percent_unless_told() -> None:
+    assert intervals.wilson(3, 10) == pytest.approx((0.1078, 0.6032), abs=5e-5)  # as R's prop.test without correction
+    values = [0.3, 0.1, 0.7, 0.4]
+    assert intervals.bootstrap_t(values) == intervals.bootstrap_t(values, 0.95, 9999, 0)
+    for interval in (intervals.t_interval, intervals.prediction_interval):
+        assert interval(values) == interval(values, 0.95)
+
+
 def test_wilson_of_nothing_and_of_nonsense() -> None:
     assert intervals.wilson(0, 0) is None
     with pytest.raises(ValueError, match="greater"):

@@ -19,6 +19,8 @@ def test_steps_to_a_target() -> None:
     assert measures.steps_to(1.0, [0, 10, 20, 30], [4.0, 1.5, 1.0, 2.0]) == 20.0
     assert measures.steps_to(0.5, [0, 10], [4.0, 1.5]) == math.inf
     assert measures.steps_to(5.0, [0, 10], [4.0, 1.5]) == 0.0
+    with pytest.raises(ValueError, match="shorter"):
+        measures.steps_to(0.5, [0, 10, 20], [4.0, 1.5])
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 6])
@@ -34,6 +36,20 @@ def test_fault_68_expected_best_with_diverged_trials() -> None:
     assert measures.expected_best(values, 3) == pytest.approx((1.0 + 1.0 + 1.0 + 2.0) / 4)
     with pytest.raises(ValueError, match="between 1 and the 4 values"):
         measures.expected_best(values, 5)
+
+
+@pytest.mark.parametrize("values", [[3.0, 1.0, 4.0, 1.5, 5.0, 9.0], [2.0, 1.0, math.inf, math.inf]])
+def test_median_best_is_the_median_of_all_draws(values: list[float]) -> None:
+    for k in range(1, len(values) + 1):
+        smallest = sorted(min(draw) for draw in itertools.combinations(values, k))
+        assert measures.median_best(values, k) == smallest[(len(smallest) - 1) // 2]
+
+
+@pytest.mark.parametrize("best", [measures.expected_best, measures.median_best])
+@pytest.mark.parametrize("k", [0, 4])
+def test_the_best_of_none_or_of_more_than_there_are(best: Any, k: int) -> None:
+    with pytest.raises(ValueError, match=f"between 1 and the 3 values, not {k}"):
+        best([1.0, 2.0, 3.0], k)
 
 
 def test_methods() -> None:
@@ -72,6 +88,13 @@ def test_the_momentum_that_a_run_ends_with() -> None:
     assert momentum("images", "Nadam-constant") == momentum("images", "GD") == []
 
 
+def test_of_several_schedules_that_of_the_first_arm_counts() -> None:
+    arms = {}
+    for name, steps in {"GD": 500, "Nadam": 1500, "Adam": 3000}.items():
+        arms |= gather(constructed.arm("images", name, [0.5], steps=steps), "small")["images"]
+    assert measures.final_momentum(arms) == [pytest.approx(0.99 * (1 - 0.5 * 0.96**6))]
+
+
 def test_the_momentum_of_rows_that_count_their_own_steps() -> None:
     records = constructed.arm("word2vec", "Adam", [0.5])
     assert measures.final_momentum(gather(records, "small")["word2vec"]) == []  # nobody counted
@@ -98,6 +121,14 @@ def shares(nadam: Any, adam: Any, **changes: Any) -> Any:
 def test_seed_luck_is_the_share_of_all_draws() -> None:
     """The report says that Nadam ends higher on images. That is true of five of the nine draws; one is a tie."""
     assert shares([1.0, 3.0, 5.0], [1.0, 2.0, 4.0]) == {"Nadam vs Adam": pytest.approx(5 / 9, abs=0.02)}
+
+
+def test_seed_luck_of_a_sentence_that_says_lower() -> None:
+    """On word2vec the report says that Nadam ends lower: true of three draws of nine; one is a tie."""
+    records = constructed.arm("word2vec", "Nadam", [1.0, 3.0, 5.0])
+    records += constructed.arm("word2vec", "Adam", [1.0, 2.0, 4.0])
+    found = seed_luck.seed_luck(gather(records, "small"))
+    assert {claim.label: share for claim, share in found}["Nadam vs Adam"] == pytest.approx(3 / 9, abs=0.02)
 
 
 def test_seed_luck_is_the_same_each_time() -> None:
@@ -139,3 +170,8 @@ def test_a_draw_with_a_diverged_run_does_not_choose_its_rate() -> None:
     records = [constructed.record("images", "Adam", lr, seed, loss) for (lr, seed), loss in losses.items()]
     records += [constructed.record("images", "Adam", 0.1, seed, 1.0) for seed in range(3)]
     assert measures.rate_shares(gather(records, "small")["images"]["Adam"]) == {0.1: 0.75, 1.0: 0.25}
+
+
+def test_an_arm_with_one_rate_always_chooses_it() -> None:
+    arm = gather(constructed.arm("images", "Adam", [1.0], rates=(0.1,), best=0), "small")["images"]["Adam"]
+    assert measures.rate_shares(arm) == {0.1: 1.0}

@@ -13,6 +13,7 @@ from scipy import stats
 from nadam_ref.experiments.statistics.intervals import t_interval
 from nadam_ref.experiments.statistics.significance import (
     deciding_runs,
+    detectable,
     holm,
     log_differences,
     sign_flip,
@@ -177,6 +178,39 @@ def test_deciding_runs_without_a_plan() -> None:
     assert deciding_runs([0.1, 0.2, math.inf], 0.1) is None
     assert deciding_runs([-1.0, 1.0, 0.001], 1e-6, 9) is None
     assert deciding_runs([0.5] * 3, 0.1, 9) == 9  # fewer than nine signs cannot reach .05 / 9
+
+
+def seen_with(n: int, alpha: float) -> float:
+    """The mean difference in standard deviations that `n` pairs show at two-sided `alpha` four times in five."""
+    return float(stats.t.ppf(1 - alpha / 2, n - 1) + stats.t.ppf(0.8, n - 1)) / math.sqrt(n)
+
+
+def test_the_smallest_difference_that_so_many_pairs_show() -> None:
+    for n in (6, 10, 40):
+        assert detectable(0.2, n) == pytest.approx(0.2 * seen_with(n, 0.05), rel=1e-12)
+    assert detectable(0.2, 40, family=9, alpha=0.1) == pytest.approx(0.2 * seen_with(40, 0.1 / 9), rel=1e-12)
+
+
+def test_fault_66_too_few_pairs_show_no_difference() -> None:
+    """The smallest p of n pairs is 2 / 2ⁿ, which has to reach α, and two pairs have no interval."""
+    assert detectable(0.2, 5) == math.inf > detectable(0.2, 6)  # 2 / 32 > .05 ≥ 2 / 64
+    assert detectable(0.2, 4, alpha=0.125) < math.inf == detectable(0.2, 3, alpha=0.125)  # 2 / 16 is .125
+    assert detectable(0.2, 3, alpha=0.5) < math.inf == detectable(0.2, 2, alpha=0.5)
+
+
+def test_a_plan_has_a_thousand_pairs_at_most() -> None:
+    """Without a difference n pairs show equivalence where δ is as large as `seen_with` n at 2α: one-sided tests."""
+    d = np.array([-1.0, 0.0, 1.0])  # of standard deviation 1
+    delta = seen_with(1000, 0.2)
+    assert deciding_runs(d, delta * (1 + 1e-9), alpha=0.1) == 1000
+    assert deciding_runs(d, delta * (1 - 1e-9), alpha=0.1) is None
+
+
+def test_a_plan_is_for_one_comparison_at_five_percent_unless_told() -> None:
+    """The first n at which a mean of 1 standard deviation is among those seen; no δ is as small as 0."""
+    d = np.array([0.0, 1.0, 2.0])
+    assert deciding_runs(d, 0.0) == next(n for n in range(6, 99) if seen_with(n, 0.05) < 1)
+    assert deciding_runs(d, 0.0, family=5) == next(n for n in range(8, 99) if seen_with(n, 0.01) < 1)
 
 
 # ---------------------------------------------------------------- error rates

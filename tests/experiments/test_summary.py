@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from constructed import seven_steps
+from constructed import record, seven_steps
 
 from nadam_ref.experiments.statistics import summary
 
@@ -42,6 +42,25 @@ def test_fault_68_infinity_among_values() -> None:
 def test_a_metric_that_was_not_measured() -> None:
     with pytest.raises(summary.RunsError, match="no test_perplexity; it has: dev_loss"):
         summary.value(seven_steps("Adam", 0.1, 0, 1.0), "test_perplexity")
+
+
+def test_a_rate_is_chosen_by_the_mean_logarithm_of_the_tasks_metric() -> None:
+    runs = [record("language_model", "Adam", 0.1, seed, value) for seed, value in enumerate((80.0, 90.0, 125.0))]
+    assert summary.criterion(runs) == pytest.approx(math.log(80 * 90 * 125) / 3)
+    assert summary.criterion([*runs, record("language_model", "Adam", 0.1, 3, math.inf)]) == math.inf
+
+
+@pytest.mark.parametrize(("n", "more"), [(1, ""), (12, ""), (13, "; and 1 more"), (20, "; and 8 more")])
+def test_of_many_missing_runs_twelve_are_named(n: int, more: str) -> None:
+    specs = [seven_steps("Adam", 0.1, seed, 1.0).spec for seed in range(n)]
+    named = "; ".join(f"Adam lr 0.1 seed {spec.seed} ({spec.id[:12]})" for spec in specs[:12])
+    wanted = f"{n} runs are missing; make them by `nadam-ref sweep small --task images`: {named}{more}"
+    assert str(summary.missing(specs)) == wanted
+
+
+def test_curve_of_one_run() -> None:
+    found = summary.curve([seven_steps("GD", 0.1, 0, 0.2)])
+    assert found.mean.tolist() == found.low.tolist() == found.high.tolist() == [2.0, 1.5, 1.0, 0.2]
 
 
 def test_curve_over_seeds() -> None:

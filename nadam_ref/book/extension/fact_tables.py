@@ -6,6 +6,7 @@ All come from the data files of `nadam_ref.experiments`, from `names.yaml` besid
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -358,6 +359,36 @@ def _distributed() -> Markdown:
     return _table(header, rows, "l" * len(header), "distributed", caption, f"From {wrappers.TESTS}")
 
 
+# ---------------------------------------------------------------- mutants
+
+
+@cache
+def _mutation() -> Mapping[str, Any]:
+    """What `tests/mutation.py` recorded."""
+    path = find_root() / "tests" / "mutation.json"
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def _mutants(name: str) -> int:
+    """How many mutants there are, or of one kind."""
+    return sum(counts[name] for counts in _mutation()["modules"].values())
+
+
+def _mutation_table() -> Markdown:
+    kinds = ("mutants", "killed", "equivalent")
+    rows = [[f"`{module}.py`", *(counts[name] for name in kinds)] for module, counts in _mutation()["modules"].items()]
+    header = ["module", "changes", "a test fails", "the same result"]
+    note = f"From `{_mutation()['command']}`, with the operators of {_mutation()['operators']}"
+    return _table(header, rows, "lrrr", "mutation", "Changes to one line each, and whether a test fails.", note)
+
+
+def _equivalent() -> Markdown:
+    rows = [[f"`{x['module']}.py`", f"`{x['line']}`", f"`{x['mutant']}`", x["why"]] for x in _mutation()["equivalent"]]
+    header = ["module", "line", "changed", "why nothing changes"]
+    note = "From tests/mutation.json"
+    return _table(header, rows, "llll", "equivalent", "The changes that no test can notice.", note)
+
+
 # ---------------------------------------------------------------- names
 
 
@@ -423,6 +454,8 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "equations": _equations,
     "faults": _faults,
     "distributed": _distributed,
+    "mutation": _mutation_table,
+    "mutation-equivalent": _equivalent,
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -471,6 +504,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "faults": lambda: str(len(faults.catalogue())),
     "distributed_tolerance": lambda: f"{wrappers.tolerance(wrappers.source()):f}",
     "fault_tests": lambda: str(_fault_tests()),
+    "mutants": lambda: f"{_mutants('mutants'):,}",
+    "mutants_killed": lambda: f"{_mutants('killed') / _mutants('mutants'):.1%}".replace("%", " %"),
     "protocol_version": lambda: str(load().version),
     "protocol_sha256": lambda: sha256(Path(definition.__file__).with_name("protocol.yaml").read_bytes()),
     "claims_sha256": lambda: sha256(Path(claims.__file__).with_name("claims.yaml").read_bytes()),
