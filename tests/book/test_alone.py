@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,13 @@ def test_the_wheel_has_every_file_of_the_package(installed: Installed) -> None:
     assert packed == {name for name in files if "__pycache__" not in name}
 
 
+def cache_with_results(folder: Path) -> Path:
+    """A cache folder with what `nadam-ref data get results` leaves there."""
+    results = folder / "cache" / "nadam_ref" / f"results-{nadam_ref.__version__}"
+    shutil.copytree(ROOT / "book" / "results", results)
+    return folder / "cache"
+
+
 @pytest.mark.parametrize("path", CHAPTERS)
 def test_a_notebook_runs_with_the_installed_package_in_an_empty_folder(
     installed: Installed, path: Path, tmp_path: Path
@@ -70,8 +78,7 @@ def test_a_notebook_runs_with_the_installed_package_in_an_empty_folder(
     empty.mkdir()
     (tmp_path / "data").mkdir()
     environment = execute.kernel_environment(tmp_path, os.environ)
-    cache = tmp_path / "cache"  # with what `nadam-ref data get results` leaves there
-    shutil.copytree(ROOT / "book" / "results", cache / "nadam_ref" / f"results-{nadam_ref.__version__}")
+    cache = cache_with_results(tmp_path)
     environment |= {"PYTHONPATH": str(installed.folder), "NADAM_REF_DATA": str(tmp_path / "data")}
     environment |= {"XDG_CACHE_HOME": str(cache)}
     command = [sys.executable, "-m", "papermill", str(source), str(executed), "--no-progress-bar", "-k", "python3"]
@@ -80,3 +87,37 @@ def test_a_notebook_runs_with_the_installed_package_in_an_empty_folder(
     (output,) = where.outputs
     assert Path(output.text.strip()) == installed.folder / "nadam_ref" / "__init__.py"
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_colabs_first_cell_installs_the_package_beside_the_torch_that_is_there(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """In an environment with torch and what runs notebooks, the wheel in place of the repository."""
+    (torch,) = re.findall(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment |= {"XDG_CACHE_HOME": str(cache_with_results(tmp_path)), "NADAM_REF_DATA": str(tmp_path)}
+    run([sys.executable, "-m", "venv", "env"], tmp_path, environment)
+    python = str(tmp_path / "env" / "bin" / "python")
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    wanted = [torch, "ipykernel", "papermill"]
+    done = subprocess.run([*pip, *wanted], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    if "(from versions: none)" in done.stderr:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    run([python, "-m", "ipykernel", "install", "--sys-prefix", "--name", "colab"], tmp_path, environment)
+
+    notebook = notebooks.read(ROOT / "notebooks" / "02_momentum.ipynb")
+    first = next(cell for cell in notebook.cells if "%pip install" in cell.source)
+    first.source, times = re.subn(r"@ git\+\S+(?=\")", f"@ {installed.wheel.as_uri()}", first.source)
+    assert times == 1
+    version = "import importlib.metadata\n\nprint(importlib.metadata.version('torch'))"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(version, id="before"))
+    notebook.cells.append(nbformat.v4.new_code_cell(f"{version}\n{WHERE}", id="after"))
+    source, executed = save(notebook, tmp_path / "in.ipynb"), tmp_path / "out.ipynb"
+    command = [python, "-m", "papermill", str(source), str(executed), "--no-progress-bar", "-k", "colab"]
+    run(command, tmp_path, environment)
+    cells = {cell.id: cell for cell in notebooks.read(executed).cells}
+    (before,), (after, place) = (cells[name].outputs[0].text.split() for name in ("before", "after"))
+    assert after == before
+    assert Path(place).is_relative_to(tmp_path / "env")
