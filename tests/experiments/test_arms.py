@@ -276,9 +276,3 @@ def test_a_single_run_is_no_evidence() -> None:
         gather([constructed.record("images", "Adam", 0.1, constructed.TUNING[0], 1.0)], "small")
     with pytest.raises(RunsError, match="no rate was tuned on images"):
         gather([constructed.record("images", "Adam", 0.1, 0, 1.0)], "small")
-
-
-def test_a_row_cannot_be_changed() -> None:
-    row, *_ = rows([constructed.record("images", "Adam", 0.1, 0, 1.0)])
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        row.diverged = 1

@@ -122,6 +122,15 @@ def test_fault_67_zero_variance(interval: Any) -> None:
 
 def test_fault_67_resamples_without_spread_leave_no_interval() -> None:
     assert intervals.bootstrap_t([0.0, 1.0, 2.0]) is None  # one resample in nine has no spread
+    assert intervals.bootstrap_t([0.0, 0.0, 0.0, 0.0, 1.0]) is None  # a third is all 0, which leaves one end
+
+
+def test_fault_67_resamples_of_the_mean_alone_say_that_it_is_the_mean() -> None:
+    """One resample in thirteen is all 0, which is the mean: in the middle of the others, not beyond them."""
+    values = [-1.0, 0.0, 0.0, 0.0, 1.0]
+    low, high = intervals.bootstrap_t(values)
+    assert -high == pytest.approx(low, rel=0.2) and low < 0
+    assert intervals.bootstrap_t(values, 0.05) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("interval", ALL)

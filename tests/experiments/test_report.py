@@ -208,6 +208,93 @@ def test_code_reads_what_a_group_is_about_from_its_fields(store: Any) -> None:
         assert group.heading.startswith(task) and ("exploratory" in group.heading) == exploratory
 
 
+def test_a_p_is_written_with_three_digits() -> None:
+    written = {None: "–", 0.0: "<0.001", 0.00049: "<0.001", 0.0005: "0.001", 0.5: "0.500", 1.0: "1.000"}
+    assert {p: report._p(p) for p in written} == written
+
+
+def test_momentum_in_words() -> None:
+    assert report.momentum_words([]) == ""
+    assert report.momentum_words([0.975]) == "μ at the end 0.97"
+    two = "μ at the end 0.99 (row of the commonest word), 0.50 (median row)"
+    assert report.momentum_words([0.99, 0.5]) == two
+
+
+def rows_of(table: Any) -> dict[tuple[str, str], Any]:
+    """The cells of a table by the task of their group and their first cell."""
+    return {(group.about["task"], row[0]): row[1:] for group in table.groups for row in group.rows}
+
+
+def test_what_the_table_of_verdicts_shows() -> None:
+    """Adam is the lowest of three on word2vec, against both sentences. Of others there is only what is printed."""
+    records = []
+    for name, level in {"Adam": 1.0, "RMSProp": 1.2, "Nadam": 1.5}.items():
+        records += constructed.arm("word2vec", name, list(level * SEEDS))
+    found = report.TABLES["verdicts"](gather(records, "small"))
+    cells = rows_of(found)
+    assert cells["word2vec", "Nadam vs Adam"][:5] == ["−12.6 %", "+50.0 % (+50.0, +50.0)", "10", "0.002", "0.018"]
+    assert cells["word2vec", "NAG vs Momentum"] == ["−0.8 %", "–", "0", "–", "–", "Not run"]
+    ours = ["−10.1 %", "+25.0 % (+25.0, +25.0)", "10", "0.002", "–", "Reversed; approximate set-up"]
+    assert cells["word2vec", "Nadam best of its type: Nadam vs RMSProp"] == ours
+    assert cells["word2vec", "Nesterov beats momentum"] == ["–", "–", "0", "–", "–", "Not run"]
+    data = {row["claim"]: row for row in found.data if row["task"] == "word2vec"}
+    row = data["Nadam vs Adam"]
+    assert (row["paper_first"], row["paper_second"]) == (0.284, 0.325)
+    assert row["ours_first"] == pytest.approx(1.5 * SEEDS.mean()) and row["ours_second"] == pytest.approx(SEEDS.mean())
+    assert {group.heading.partition(":")[0]: group.about["exploratory"] for group in found.groups} == {
+        "word2vec": False, "images": False, "language_model": False, "word2vec, exploratory": True,
+        "images, exploratory": True, "language_model, exploratory": True, "autoencoder, exploratory": True,
+    }  # fmt: skip
+
+
+def test_what_the_table_of_methods_shows() -> None:
+    """GD never gets to where Adam ends, which takes Adam all of its four steps."""
+    records = constructed.arm("images", "Adam", [0.5, 0.5, 0.5]) + constructed.arm("images", "GD", [1.5, 1.6, 1.7])
+    records += [constructed.record("images", "Adam", 0.01, seed, 0.8) for seed in range(3)]
+    found = report.TABLES["methods"](gather(records, "small"))
+    cells = rows_of(found)
+    assert cells["images", "Adam"] == ["0.1", "0.5000 (0.5000, 0.5000)", "0.8 at 0.01", "0 of 3", "4"]
+    assert cells["images", "GD"][2:] == ["–", "0 of 3", "never"]
+    gd, adam = found.data
+    assert (adam["test_loss"], adam["test_loss_low"], adam["dev_loss"]) == (0.5, 0.5, 0.5)
+    assert (adam["runner_up_lr"], adam["runner_up_test_loss"], gd["runner_up_lr"]) == (0.01, pytest.approx(0.8), None)
+
+
+def test_what_the_table_of_gains_shows() -> None:
+    """At its own rate, 1, Nadam ends a tenth lower than Adam; at Adam's, .1, a fifth higher, once it was run there."""
+    records = constructed.arm("images", "Adam", list(SEEDS))
+    records += constructed.arm("images", "Nadam", list(0.9 * SEEDS), best=2)
+    own = ["Nadam vs Adam", "−10.0 % (−10.0, −10.0)", "0.002"]
+    table = report.TABLES["confound"](gather(records, "small"))
+    assert rows_of(table)["images", "whole gain"] == [*own, "–", "–"]
+    (row,) = table.data
+    assert (row["first_lr"], row["second_lr"], row["log_gap"]) == (1.0, 0.1, pytest.approx(math.log(0.9)))
+    assert {row[name] for name in row if name.startswith("common_")} == {None}
+
+    records += [constructed.record("images", "Nadam", 0.1, seed, 1.2 * x) for seed, x in enumerate(SEEDS)]
+    table = report.TABLES["confound"](gather(records, "small"))
+    assert rows_of(table)["images", "whole gain"] == [*own, "+20.0 % (+20.0, +20.0) at 0.1", "0.002"]
+    (row,) = table.data
+    assert (row["common_lr"], row["common_p_sign_flip"]) == (0.1, 2 / 2**10)
+    gaps = (row["common_log_gap"], row["common_interval_low"], row["common_interval_high"])
+    assert gaps == pytest.approx([math.log(1.2)] * 3)
+
+
+def test_what_the_table_of_luck_shows() -> None:
+    records = constructed.arm("images", "Nadam", [1.0, 3.0]) + constructed.arm("images", "Adam", [2.0, 2.0])
+    found = report.TABLES["luck"](gather(records, "small"))
+    (share,) = [row["share"] for row in found.data if row["claim"] == "Nadam vs Adam"]
+    assert share == pytest.approx(0.5, abs=0.02)
+    assert rows_of(found)["images", "Nadam ends higher than Adam."] == [f"{share:.1%}".replace("%", " %")]
+
+
+def test_a_report_of_a_single_run_says_what_it_was_made_on() -> None:
+    for subset, part in ((None, ""), ((9, 9, 9), " (part)")):
+        records = constructed.arm("images", "Adam", [1.0], subset=subset)
+        text = " ".join(report.report(records).split())
+        assert f"images on mnist{part}, 4 steps, 1 seeds, protocol {'f' * 12}. Hardware: a CPU" in text
+
+
 # ---------------------------------------------------------------- what is not as it should be
 
 
@@ -293,6 +380,7 @@ def test_fault_66_the_number_of_seeds_stands_in_place_of_an_interval(n: int) -> 
         (105.31, (103.2, 107.4), "105.3 (103.2, 107.4)"),
         (1234.5, (1000.0, 1469.0), "1234 (1000, 1469)"),
         (1.0, (1.0, 1.0), "1.0000 (1.0000, 1.0000)"),
+        (1.0, (0.988, 1.012), "1.000 (0.988, 1.012)"),
     ],
 )
 def test_a_mean_has_the_digits_that_its_interval_bears(mean: float, ends: tuple[Any, ...], text: str) -> None:

@@ -31,8 +31,9 @@ def test_log_differences() -> None:
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan])
 def test_log_differences_need_positive_values(bad: Any) -> None:
-    with pytest.raises(ValueError, match="positive"):
-        log_differences([1.0, bad], [1.0, 1.0])
+    for pair in ([1.0, bad], [1.0, 1.0]), ([1.0, 1.0], [1.0, bad]):
+        with pytest.raises(ValueError, match="positive"):
+            log_differences(*pair)
 
 
 def test_log_differences_need_pairs() -> None:
@@ -83,6 +84,10 @@ def test_sign_flip_of_twenty_pairs_is_exact() -> None:
     assert sign_flip(one_against) == 2 * (1 + 20) / 2**20
 
 
+def test_sign_flip_takes_forty_pairs() -> None:
+    assert sign_flip([1.0] * 40) == 2 / 2**40
+
+
 def test_fault_66_few_pairs() -> None:
     assert [sign_flip([]), sign_flip([1.0]), sign_flip([1.0, 2.0])] == [1.0, 1.0, 0.5]
 
@@ -114,7 +119,7 @@ def test_sign_flip_of_nonsense(d: Any) -> None:
 
 def test_holm_is_the_textbooks() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
 
 
@@ -150,6 +155,7 @@ def test_tost_agrees_with_the_ninety_percent_interval() -> None:
 def test_fault_66_67_68_equivalence_needs_evidence() -> None:
     assert tost([0.0, 0.0], 0.1) == tost([], 0.1) == tost([0.0, 0.0, math.inf], 0.1) == 1.0
     assert (tost([0.0] * 3, 0.1), tost([0.2] * 3, 0.1)) == (0.0, 1.0)
+    assert [tost([0.25] * 3, delta) for delta in (0.125, 0.25, 0.5)] == [1.0, 1.0, 0.0]  # no spread: it is known
 
 
 def test_deciding_runs_have_the_power_they_promise() -> None:
@@ -204,6 +210,24 @@ def test_a_plan_has_a_thousand_pairs_at_most() -> None:
     delta = seen_with(1000, 0.2)
     assert deciding_runs(d, delta * (1 + 1e-9), alpha=0.1) == 1000
     assert deciding_runs(d, delta * (1 - 1e-9), alpha=0.1) is None
+
+
+def test_a_plan_begins_at_the_first_number_of_pairs_that_would_do() -> None:
+    """A mean that twelve pairs just show, among differences of standard deviation 1."""
+    d, mean = np.array([-1.0, 0.0, 1.0]), seen_with(12, 0.05)
+    assert deciding_runs(d + mean * (1 + 1e-9), 0.0) == 12
+    assert deciding_runs(d + mean * (1 - 1e-9), 0.0) == 13
+
+
+def test_a_plan_has_more_pairs_than_there_are() -> None:
+    clear = [5.0, 5.1, 4.9]
+    assert deciding_runs(clear, 0.0, alpha=0.5) == 4
+    assert deciding_runs(clear, 0.0, alpha=0.125) == 4  # the smallest p of four signs is .125
+    assert deciding_runs(clear, 0.0, alpha=0.12) == 5
+
+
+def test_fault_67_no_plan_shows_that_nothing_is_less_than_nothing() -> None:
+    assert deciding_runs([0.0] * 3, 0.0) is None
 
 
 def test_a_plan_is_for_one_comparison_at_five_percent_unless_told() -> None:

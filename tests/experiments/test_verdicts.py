@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import constructed
@@ -12,9 +14,14 @@ import pytest
 from scipy import stats
 
 from nadam_ref.experiments.published import reported
-from nadam_ref.experiments.verdicts import verdicts
+from nadam_ref.experiments.statistics import summary
+from nadam_ref.experiments.statistics.intervals import bootstrap_t
+from nadam_ref.experiments.statistics.significance import sign_flip, signed_ranks
+from nadam_ref.experiments.verdicts import arms as arms_
+from nadam_ref.experiments.verdicts import claims as claims_
+from nadam_ref.experiments.verdicts import measures, verdicts
 from nadam_ref.experiments.verdicts.arms import gather
-from nadam_ref.experiments.verdicts.claims import Side, claims
+from nadam_ref.experiments.verdicts.claims import Side, claims, verdict_rules
 from nadam_ref.experiments.verdicts.verdicts import Comparison, decide
 
 SPREAD = np.linspace(-1.5, 1.5, 10)  # symmetric around 0, so a mean is exactly what it was made to be
@@ -162,6 +169,68 @@ def test_a_claim_of_several_comparisons_holds_if_all_do() -> None:
 @pytest.mark.parametrize(("p", "kind"), [(0.05, "Reproduced"), (0.051, "Inconclusive")])
 def test_the_line_is_drawn_at_alpha(p: float, kind: str) -> None:
     assert decide([Side("Nadam", "Adam", -1, None)], [comparison(-0.1, 0.1)], [p], [0.02], 0.05) == (kind, 0)
+
+
+def decided(directions: Any, p: Any, alpha: float = 0.05) -> Any:
+    """Of differences that are no smaller than any δ; a direction is 1 where it is that of the claim, else −1."""
+    sides = [Side("Nadam", other, -1, None) for other, _ in zip("abc", directions, strict=False)]
+    return decide(sides, [comparison(-0.1 * x) for x in directions], p, [1e-6] * len(p), alpha)
+
+
+def test_the_comparison_with_least_support_decides() -> None:
+    """Against the claim a smaller p is worse than a larger one, and any is worse than one in its favour."""
+    assert decided([1, 1, 1], [0.01, 0.03, 0.02]) == ("Reproduced", 1)
+    assert decided([1, 1], [0.3, 0.6]) == ("Inconclusive", 1)
+    assert decided([-1, -1], [0.3, 0.6]) == ("Inconclusive", 0)
+    assert decided([1, -1], [0.6, 0.9]) == ("Inconclusive", 1)
+
+
+def test_to_reverse_a_claim_or_to_show_no_difference_the_comparisons_share_alpha() -> None:
+    assert decided([1, -1], [0.01, 0.025]) == ("Reversed", 1)
+    assert decided([1, -1], [0.01, 0.026]) == ("Inconclusive", 1)
+    same = comparison(0.0)
+    for alpha, kind in {same.equivalence(0.02): "No relevant difference", 1e-9: "Inconclusive"}.items():
+        assert decide([Side("Nadam", "Adam", -1, None)], [same], [1.0], [0.02], alpha) == (kind, 0)
+
+
+def test_every_comparison_has_a_side_and_a_p() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        decided([1, 1], [0.01])
+
+
+@pytest.mark.parametrize("gap", [0.1, 0.2])
+def test_a_gap_at_either_end_of_what_is_likely_is_reproduced_with_size(gap: float) -> None:
+    sides: Any = [SimpleNamespace(gap=gap)]
+    likely: Any = [SimpleNamespace(prediction=(0.1, 0.2))]
+    assert verdicts._with_size(sides, likely) == "Reproduced with size"
+
+
+def test_what_is_tested_are_differences_and_ranks_only_where_a_run_diverged() -> None:
+    d = np.array([0.1, 0.2, -0.25, 1.0])
+    whole = Comparison(d, (0, 0))
+    assert (whole.scores == d).all() and whole.p == sign_flip(d) != sign_flip(signed_ranks(d))
+    assert whole.bootstrap == bootstrap_t(d)
+    diverged = Comparison(np.array([0.1, 0.2, -0.25, math.inf]), (1, 0))
+    assert diverged.scores.tolist() == [1.0, 2.0, -3.0, 4.0]
+
+
+def test_fault_66_without_pairs_there_is_no_mean() -> None:
+    none = Comparison(np.array([]), (0, 0))
+    assert (none.n, none.finite, none.mean, none.p, none.equivalence(0.1)) == (0, False, None, 1.0, 1.0)
+
+
+def test_a_claim_that_was_not_run_shows_its_first_comparison() -> None:
+    for verdict in verdicts.judge({}):
+        claim = verdict.claim
+        assert verdict.side == claim.sides[0] and verdict.delta == verdict_rules().delta(
+            claim.metric, claim.sides[0].gap
+        )
+
+
+@pytest.mark.parametrize("module", [summary, arms_, claims_, measures, verdicts])
+def test_results_cannot_be_changed(module: Any) -> None:
+    made = [x for x in vars(module).values() if dataclasses.is_dataclass(x) and x.__module__ == module.__name__]
+    assert made and all(x.__dataclass_params__.frozen for x in made)
 
 
 def test_a_small_but_significant_difference_is_not_held_against_the_others() -> None:

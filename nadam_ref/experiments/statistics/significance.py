@@ -60,8 +60,6 @@ def sign_flip(differences: Values) -> float:
         d = signed_ranks(d)
     scale = float(np.abs(d).sum())
     seen = abs(float(d.sum())) - 1e-12 * scale  # sums that differ by rounding only are equal
-    if seen <= 0:
-        return 1.0
     half = len(d) // 2
     left, right = np.sort(_sums(d[:half])), np.sort(_sums(d[half:]))
     reached = len(right) - np.searchsorted(right, seen - left, side="left")

@@ -1,0 +1,84 @@
+"""Where the state of a parameter begins and how it comes back, on devices whose tensors have no values as well."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nadam_ref import OPTIMIZERS, Momentum, Nadam
+from nadam_ref.state import Shielded, by_row, restored, start
+
+ON_META = torch.empty(3, device="meta")
+
+
+def parameter() -> torch.Tensor:
+    p = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    p.grad = torch.ones_like(p)
+    return p
+
+
+@pytest.mark.parametrize("name", ["step", "mu_product"])
+@pytest.mark.parametrize("capturable", [False, True])
+def test_counts_begin_on_the_cpu_unless_capturable(name: str, capturable: bool) -> None:
+    count = start(name, ON_META, {"capturable": capturable})
+    assert (count.dtype, count.shape, count.is_meta) == (torch.float64, (), capturable)
+    here = start(name, torch.empty(3), {"capturable": capturable})
+    assert here.item() == {"step": 0.0, "mu_product": 1.0}[name]
+
+
+def test_only_adagrads_sum_begins_elsewhere_than_at_0() -> None:
+    group = {"capturable": False, "initial_accumulator_value": 0.25}
+    for dtype, kept, at in (
+        (torch.float32, torch.float32, 0.25),
+        (torch.bfloat16, torch.float32, 0.25),
+        (torch.complex64, torch.complex64, 0.25 + 0.25j),
+    ):
+        p = torch.ones(2, dtype=dtype)
+        assert start("sum", p, group).tolist() == [at, at] and start("sum", p, group).dtype == kept
+        assert start("exp_avg", p, group).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("value", [3, 3.0, torch.tensor(3.0)])
+def test_a_loaded_count_is_on_the_cpu_unless_capturable_or_by_row(value: Any) -> None:
+    loaded = restored("step", Shielded(value), ON_META, False)
+    assert (loaded.dtype, loaded.item(), loaded.is_meta) == (torch.float64, 3.0, False)
+    assert restored("step", Shielded(value), ON_META, True).is_meta
+    assert restored("step", Shielded(torch.full((3,), 3.0)), ON_META, False).is_meta
+
+
+def test_a_count_for_every_row() -> None:
+    p = torch.empty(2, 3)
+    assert by_row(torch.tensor(5.0), p).tolist() == [5.0, 5.0]
+    assert by_row(torch.tensor([5.0, 6.0]), p, 2).tolist() == [[5.0] * 3, [6.0] * 3]
+
+
+def test_a_checkpoint_without_counts_warns_where_it_is_loaded() -> None:
+    """SGD of torch counts no steps; under a schedule they begin at 1."""
+    theirs = torch.optim.SGD([parameter()], lr=0.1, momentum=0.9)
+    theirs.step()
+    ours = Momentum([parameter()], lr=0.1, momentum=0.9, momentum_decay=0.004)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ours.load_state_dict(theirs.state_dict())
+    (warning,) = caught
+    assert "the momentum schedule starts at t = 1" in str(warning.message)
+    assert Path(warning.filename).name == Path(__file__).name
+
+
+@pytest.mark.parametrize(("name", "kept"), [("AdaGrad", "step, sum"), ("GD", "no state"), ("NAG", "momentum_buffer")])
+def test_a_checkpoint_of_another_rule_says_what_this_one_keeps(name: str, kept: str) -> None:
+    theirs = Nadam([parameter()])
+    theirs.step()
+    saved = {**theirs.state_dict(), "param_groups": [{"lr": 0.1, "params": [0]}]}
+    with pytest.raises(ValueError, match=f"{name} with these settings keeps {kept}$"):
+        OPTIMIZERS[name]([parameter()], lr=0.1).load_state_dict(saved)
+
+
+def test_groups_that_do_not_match_are_refused_in_torchs_words() -> None:
+    two = Nadam([{"params": [parameter()]}, {"params": [parameter()]}]).state_dict()
+    with pytest.raises(ValueError, match="different number of parameter groups"):
+        Nadam([parameter()]).load_state_dict(two)
