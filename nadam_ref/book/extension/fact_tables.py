@@ -30,7 +30,8 @@ from nadam_ref.experiments.verdicts import claims, seed_luck
 from nadam_ref.experiments.verdicts.report import percent
 from nadam_ref.rules import RULES
 
-from .. import faults, find_root
+from ... import checkout
+from .. import BookError, faults, find_root
 from ..cells import answer, bricks, show
 from ..cells.figures import Picture
 from ..fingerprints import sha256
@@ -361,11 +362,15 @@ def _distributed() -> Markdown:
 
 # ---------------------------------------------------------------- mutants
 
+MUTATION = "tests/mutation.json"
+
 
 @cache
 def _mutation() -> Mapping[str, Any]:
-    """What `tests/mutation.py` recorded."""
-    path = find_root() / "tests" / "mutation.json"
+    """What `tests/mutation.py` recorded. Raises `BookError` outside of a checkout."""
+    if (root := checkout.find(MUTATION)) is None:
+        raise BookError(f"the table of mutants is made from {MUTATION}, which is not here: use a clone")
+    path = root / MUTATION
     return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
@@ -385,7 +390,7 @@ def _mutation_table() -> Markdown:
 def _equivalent() -> Markdown:
     rows = [[f"`{x['module']}.py`", f"`{x['line']}`", f"`{x['mutant']}`", x["why"]] for x in _mutation()["equivalent"]]
     header = ["module", "line", "changed", "why nothing changes"]
-    note = "From tests/mutation.json"
+    note = f"From {MUTATION}"
     return _table(header, rows, "llll", "equivalent", "The changes that no test can notice.", note)
 
 
