@@ -1,18 +1,17 @@
 """Change one thing in a module and see whether a test fails; then the next thing.
 
     pip install --no-deps --target _build/cosmic-ray cosmic-ray stevedore
-    PYTHONPATH=_build/cosmic-ray .venv/bin/python -W ignore tests/mutation.py                # all of TESTS, half an hour
-    PYTHONPATH=_build/cosmic-ray .venv/bin/python -W ignore tests/mutation.py rules kernels  # some modules
+    PYTHONPATH=_build/cosmic-ray .venv/bin/python -W ignore tests/mutation.py                # all, half an hour
+    PYTHONPATH=_build/cosmic-ray .venv/bin/python -W ignore tests/mutation.py rules kernels
 
 The operators that make mutants are those of cosmic-ray, which is not among the pins. To start Python with torch takes
 longer than most tests do, so that happens once, and each mutant is a fork. A mutant within a function replaces the code
 of that function after the tests were collected; for one outside of functions the package is imported and the tests are
-collected again. Then the tests run that reach the function, first those that reach the line, of these the shortest
-first, until one fails or they have had `BUDGET` seconds.
+collected again. Then the tests that reach the function run until one fails or they have had `BUDGET` seconds.
 
 Nothing is written into the checkout but the counts, `tests/mutation.json`. What survives is printed.
-Where no test can tell it from the original, say why in that file, under `equivalent`. The exit code is 1 while there are
-others.
+Where no test can tell it from the original, say why in that file, under `equivalent`. The exit code is 1 while there
+are others.
 """
 
 from __future__ import annotations
@@ -28,12 +27,14 @@ import inspect
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,9 +51,11 @@ from cosmic_ray.operators.provider import OperatorProvider
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "tests" / "mutation.json"
 #: Seconds of tests that a mutant has to survive, as they take without it.
-BUDGET = 10.0
-#: Seconds of CPU time until a mutant counts as one that does not end.
-LIMIT = 10 + 5 * BUDGET
+BUDGET = 4.0
+#: Seconds of CPU time after which a mutant counts as one that does not end.
+LIMIT = 10 + 3 * BUDGET
+#: Bytes of address space that it may take.
+MEMORY = 8 << 30
 
 
 def _tests(folder: str, names: str) -> tuple[str, ...]:
@@ -61,7 +64,9 @@ def _tests(folder: str, names: str) -> tuple[str, ...]:
 
 #: The tests that are to notice the mutants of some modules.
 TESTS = {
-    ("rules", "kernels", "state"): _tests("core", "against_the_paper optimizer rows conformance_state refused_steps"),
+    ("rules", "kernels", "state"): _tests(
+        "core", "state against_the_paper optimizer rows conformance_state refused_steps"
+    ),
     ("experiments/statistics/intervals", "experiments/statistics/significance"): _tests(
         "experiments", "intervals significance"
     ),
@@ -192,6 +197,7 @@ def in_child(work: Callable[[], Any], seconds: float = 0.0) -> Any:
     read, write = os.pipe()
     if not (child := os.fork()):
         signal.setitimer(signal.ITIMER_PROF, seconds)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 os.write(write, json.dumps(work()).encode())
@@ -249,15 +255,20 @@ class Reference:
 
 
 def chosen(items: Sequence[pytest.Item], mutant: Mutant, reached: Reached) -> list[pytest.Item]:
-    """The tests for a mutant: those that reach its function, the likely and short ones first, for `BUDGET` seconds."""
-    ordered, spent = [], 0.0
-    for item in items:
-        seconds, lines = reached.get(item.nodeid, (0.0, {}))
+    """The tests for a mutant, for `BUDGET` seconds: those that reach its function, first those that reach its line.
+
+    Of these the shortest case of each test comes first, then the second of each: cases of one test are much alike.
+    """
+    known = [(item, *reached.get(item.nodeid, (0.0, {}))) for item in items]
+    ordered, cases = [], Counter[str]()
+    for item, seconds, lines in sorted(known, key=lambda x: x[1]):
         at = lines.get(mutant.module, [])
         if mutant.function is None or any(line in mutant.function for line in at):
-            ordered.append((mutant.line not in at, seconds, len(ordered), item))
-    tests = []
-    for _, seconds, _, item in sorted(ordered):
+            test = item.nodeid.partition("[")[0]
+            cases[test] += 1
+            ordered.append((mutant.line not in at, cases[test], seconds, item))
+    tests, spent = [], 0.0
+    for _, _, seconds, item in sorted(ordered, key=lambda x: x[:3]):
         spent += seconds
         if tests and spent > BUDGET:
             break

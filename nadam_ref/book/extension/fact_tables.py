@@ -388,10 +388,12 @@ def _mutation_table() -> Markdown:
 
 
 def _equivalent() -> Markdown:
-    rows = [[f"`{x['module']}.py`", f"`{x['line']}`", f"`{x['mutant']}`", x["why"]] for x in _mutation()["equivalent"]]
-    header = ["module", "line", "changed", "why nothing changes"]
-    note = f"From {MUTATION}"
-    return _table(header, rows, "llll", "equivalent", "The changes that no test can notice.", note)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for x in _mutation()["equivalent"]:
+        reasons.setdefault((x["module"], x["why"]), []).append(f"`{x['line']}`")
+    rows = [[f"`{name}.py`", ", ".join(dict.fromkeys(x)), len(x), why] for (name, why), x in reasons.items()]
+    caption = "The changes that no test notices."
+    return _table(["module", "line", "changes", "why"], rows, "llrl", "equivalent", caption, f"From {MUTATION}")
 
 
 # ---------------------------------------------------------------- names
