@@ -510,11 +510,11 @@ def test_fault_100_a_clock_that_is_turned_back_ends_the_sweep(
 ) -> None:
     """Dask, whose deadlines are times of day, would send nothing until they have come."""
     *before, last = hours
-    ahead = 0.0
-    monkeypatch.setattr(engine, "time", SimpleNamespace(time=lambda: time.time() + ahead, monotonic=time.monotonic))
-    for ahead in (3600 * x for x in before):
+    ahead = [0.0]
+    monkeypatch.setattr(engine, "time", SimpleNamespace(time=lambda: time.time() + ahead[0], monotonic=time.monotonic))
+    for ahead[0] in (3600 * x for x in before):
         driver._look()
-    ahead = 3600 * last
+    ahead[0] = 3600 * last
     if back > engine.BACK_SECONDS:
         with pytest.raises(SweepError, match=f"went back by {back:,} s.*give the same command again"):
             driver._look()
