@@ -503,3 +503,27 @@ def test_the_page_has_the_recorded_mutants_and_none_is_left() -> None:
     for x in recorded["equivalent"]:
         source = (ROOT / "nadam_ref" / f"{x['module']}.py").read_text(encoding="utf-8")
         assert x["line"] in map(str.strip, source.splitlines())
+
+
+# ---------------------------------------------------------------- several processes
+
+
+def test_a_mark_of_the_table_of_wrappers_is_a_test() -> None:
+    """By what pytest collects: no row without tests of every optimizer, no mark without them, and none left out."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    listed = subprocess.run([*command, "tests/core/test_distributed.py"], cwd=ROOT, capture_output=True, text=True)
+    collected: dict[tuple[str, str], set[str]] = {}
+    for test, values in re.findall(r"::(\w+)\[(.*)\]", listed.stdout):
+        name, *others = values.split("-")
+        if path := {"default", "foreach", "fused", "capturable"} & set(others):
+            collected.setdefault((test, *path), set()).add(name)
+    source = (ROOT / "tests" / "core" / "test_distributed.py").read_text(encoding="utf-8")
+    shown = set()
+    for linked, *marks in cells("distributed"):
+        (words,) = re.findall(r"^\[(.*)\]\(https://[\w./-]+/tests/core/test_distributed\.py\)$", linked)
+        (name,) = re.findall(rf'def (test_\w+)\([^"]*\n    """{re.escape(words)}\."""', source)
+        paths = ("default", "foreach", "fused", "capturable")
+        shown |= {(name, path) for path, mark in zip(paths, marks, strict=True) if mark == "✓"}
+    assert shown == collected.keys()
+    assert all(names == set(nadam_ref.OPTIMIZERS) for names in collected.values())
+    assert fact_tables.NUMBERS["distributed_tolerance"]() == "0.000001"

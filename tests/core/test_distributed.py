@@ -64,7 +64,7 @@ def check(found: Any, case: Any) -> None:
 @every_path
 @every_optimizer
 def test_fault_82_replicated_parameters(found: Any, name: str, path: str) -> None:
-    """DDP (`DistributedDataParallel`)."""
+    """DDP."""
     check(found, f"DDP, {name}, {path}")
 
 
@@ -89,7 +89,7 @@ def test_fault_82_large_sharded_parameters(found: Any, name: str, path: str) -> 
 @every_path
 @every_optimizer
 def test_fault_83_sharded_and_plain_parameters_in_one_group(found: Any, name: str, path: str) -> None:
-    """FSDP2 for some layers: sharded and plain parameters in one group."""
+    """FSDP2 beside plain parameters in one group."""
     check(found, f"mixed with plain, {name}, {path}")
 
 
@@ -105,28 +105,28 @@ def test_fault_108_sharded_half_precision(found: Any, name: str, path: str, dtyp
 @every_path
 @every_optimizer
 def test_fault_82_tensor_parallel_parameters(found: Any, name: str, path: str) -> None:
-    """Tensor parallel (`parallelize_module`), by columns and by rows."""
+    """Tensor parallel, by columns and by rows."""
     check(found, f"tensor parallel, {name}, {path}")
 
 
 @every_path
 @every_optimizer
 def test_fault_82_gradients_laid_out_otherwise_and_several_meshes(found: Any, name: str, path: str) -> None:
-    """DTensors on several meshes in one group, with gradients laid out unlike their parameters."""
+    """Several meshes in one group, gradients laid out unlike parameters."""
     check(found, f"otherwise laid out, {name}, {path}")
 
 
 @every_path
 @every_optimizer
 def test_fault_82_state_that_is_shared_out(found: Any, name: str, path: str) -> None:
-    """ZeRO (`ZeroRedundancyOptimizer`), with DDP."""
+    """ZeRO, with DDP."""
     check(found, f"ZeRO, {name}, {path}")
 
 
 @every_path
 @every_optimizer
 def test_fault_82_checkpoints_of_state_that_is_shared_out(found: Any, name: str, path: str) -> None:
-    """A checkpoint of ZeRO: `consolidate_state_dict`, loaded by every process."""
+    """A checkpoint of ZeRO, consolidated and loaded."""
     check(found, f"checkpoint of ZeRO, {name}, {path}")
 
 
@@ -134,7 +134,7 @@ def test_fault_82_checkpoints_of_state_that_is_shared_out(found: Any, name: str,
 @every_path
 @every_optimizer
 def test_fault_82_checkpoints_of_sharded_state(found: Any, name: str, path: str) -> None:
-    """A checkpoint of FSDP2 in `torch.distributed.checkpoint`, loaded again."""
+    """A checkpoint of FSDP2 (`distributed.checkpoint`)."""
     check(found, f"checkpoint, {name}, {path}")
 
 
@@ -142,7 +142,7 @@ def test_fault_82_checkpoints_of_sharded_state(found: Any, name: str, path: str)
 @two_paths
 @every_optimizer
 def test_fault_82_checkpoints_that_are_loaded_into_other_shards(found: Any, name: str, path: str) -> None:
-    """A checkpoint of FSDP2, loaded into a model that is tensor parallel."""
+    """The checkpoint, loaded under tensor parallel."""
     check(found, f"checkpoint, resharded, {name}, {path}")
 
 
@@ -150,7 +150,7 @@ def test_fault_82_checkpoints_that_are_loaded_into_other_shards(found: Any, name
 @every_path
 @every_optimizer
 def test_fault_82_checkpoints_that_one_process_loads(found: Any, name: str, path: str) -> None:
-    """A checkpoint of FSDP2, loaded into a plain model in one process."""
+    """The checkpoint, loaded into one process."""
     check(found, f"checkpoint, in one process, {name}, {path}")
 
 
@@ -158,7 +158,7 @@ def test_fault_82_checkpoints_that_one_process_loads(found: Any, name: str, path
 @every_path
 @every_optimizer
 def test_fault_82_checkpoints_of_the_whole_state(found: Any, name: str, path: str) -> None:
-    """The whole state of FSDP2 in one dictionary, loaded again; not of GD."""
+    """The whole state of FSDP2 in one dictionary; not of GD."""
     case = f"checkpoint of the whole, {name}, {path}"
     if name == "GD":  # of an optimizer without state, as its own SGD, torch refuses it
         assert all("set_optimizer_state_dict" in of_rank[case] for of_rank in found)

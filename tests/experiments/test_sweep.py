@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask
@@ -499,6 +500,26 @@ def test_fault_100_a_machine_that_was_asleep_has_waited_for_nothing(monkeypatch:
     for now[0] in (1.0, 2.0, 9000.0, 9001.0):
         clock.tick()
     assert clock.seconds == 3 + 2 * engine.DEAF_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("hours", "back"), [((0, 5, 5), 0), ((0, 0, -0.01), 36), ((0, -1), 3600), ((0, 9, 3), 6 * 3600)]
+)
+def test_fault_100_a_clock_that_is_turned_back_ends_the_sweep(
+    driver: Any, monkeypatch: pytest.MonkeyPatch, hours: Any, back: int
+) -> None:
+    """Dask, whose deadlines are times of day, would send nothing until they have come."""
+    *before, last = hours
+    ahead = [0.0]
+    monkeypatch.setattr(engine, "time", SimpleNamespace(time=lambda: time.time() + ahead[0], monotonic=time.monotonic))
+    for ahead[0] in (3600 * x for x in before):
+        driver._look()
+    ahead[0] = 3600 * last
+    if back > engine.BACK_SECONDS:
+        with pytest.raises(SweepError, match=f"went back by {back:,} s.*give the same command again"):
+            driver._look()
+    else:
+        driver._look()
 
 
 def test_fault_53_disk_full_ends_the_sweep_and_nothing_finished_is_lost(

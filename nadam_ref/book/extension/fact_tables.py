@@ -351,12 +351,10 @@ def _fault_tests() -> int:
 def _distributed() -> Markdown:
     found = wrappers.wrappers(wrappers.source())
     paths = list(dict.fromkeys(path for wrapper in found for path in wrapper.paths))
-    rows = [
-        [x.words, *("✓" if path in x.paths else "–" for path in paths), f"[{x.test}]({_sources()}/{wrappers.TESTS})"]
-        for x in found
-    ]
+    address = f"{_sources()}/{wrappers.TESTS}"
+    rows = [[f"[{x.words}]({address})", *("✓" if path in x.paths else "–" for path in paths)] for x in found]
     caption = "What works on several processes, each ✓ a test of every optimizer."
-    header = ["wrapper", *(path if path == "default" else f"`{path}=True`" for path in paths), "the test"]
+    header = ["wrapper", *paths]
     return _table(header, rows, "l" * len(header), "distributed", caption, f"From {wrappers.TESTS}")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import multiprocessing
 import os
 import sys
@@ -76,6 +77,9 @@ LATE = 12
 
 #: After how long a worker on this machine that gives no sign of life is replaced: its process is stopped or stuck.
 HUNG_SECONDS = 300.0
+
+#: How far the time of day may go back: Dask has its deadlines by it, and sends nothing until they come round again.
+BACK_SECONDS = 60.0
 
 #: How long runs that are to stop may take to save themselves.
 SAVING_SECONDS = 120.0
@@ -221,12 +225,19 @@ class _Clock:
 
     def __init__(self) -> None:
         self.seconds, self._last = 0.0, time.monotonic()
+        self._ahead = -math.inf  # how far the time of day has been ahead of the seconds at most
 
     def tick(self) -> None:
         """To be called again and again."""
         now = time.monotonic()
         self.seconds += min(now - self._last, 2 * DEAF_SECONDS)
         self._last = now
+
+    def back(self) -> float:
+        """Seconds by which the time of day has gone back, since this was first asked."""
+        ahead = time.time() - time.monotonic()
+        self._ahead = max(self._ahead, ahead)
+        return self._ahead - ahead
 
 
 class _Driver:
@@ -281,8 +292,16 @@ class _Driver:
     # ------------------------------------------------------------ workers
 
     def _look(self) -> None:
-        """See which workers there are. Raises `SweepError` where there were none, or no scheduler, for too long."""
-        now = self.clock.seconds
+        """See which workers there are.
+
+        Raises `SweepError` where there were none, or no scheduler, for too long, and where the clock has gone back.
+        """
+        now, back = self.clock.seconds, self.clock.back()
+        if back > BACK_SECONDS:
+            text = (
+                f"the clock of this machine went back by {back:,.0f} s, and Dask would wait for as long; set it right"
+            )
+            raise SweepError(f"{text}, {_AGAIN}")
         try:
             self.threads = self._ask(self.client.nthreads)
         except TimeoutError:
