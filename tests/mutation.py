@@ -64,9 +64,7 @@ def _tests(folder: str, names: str) -> tuple[str, ...]:
 
 #: The tests that are to notice the mutants of some modules.
 TESTS = {
-    ("rules", "kernels", "state"): _tests(
-        "core", "state against_the_paper optimizer rows conformance_state refused_steps"
-    ),
+    ("rules", "kernels", "state"): _tests("core", "rules kernels state optimizer rows conformance_state refused_steps"),
     ("experiments/statistics/intervals", "experiments/statistics/significance"): _tests(
         "experiments", "intervals significance"
     ),
@@ -90,7 +88,15 @@ OPERATORS = (
 )
 
 #: Imported once, before any fork; not the package.
-HEAVY = ("torch", "torch.optim", "torch.testing._internal.common_optimizers", "scipy.stats", "mpmath", "sympy", "yaml")
+HEAVY = (
+    "torch",
+    "torch._dynamo",
+    "torch.testing._internal.common_optimizers",
+    "scipy.stats",
+    "mpmath",
+    "sympy",
+    "yaml",
+)
 
 
 # ---------------------------------------------------------------- mutants
