@@ -30,8 +30,8 @@ class Coefficients(NamedTuple):
     alpha: Real
     gamma: Real
     eps: Real
-    decay: Real = 0.0
-    eps_root: Real = 0.0
+    decay: Real
+    eps_root: Real
 
     def to(self, dtype: torch.dtype) -> Coefficients:
         """With tensors that have a dimension in `dtype`, so that they do not promote what they multiply."""

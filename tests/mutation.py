@@ -10,8 +10,8 @@ of that function after the tests were collected; for one outside of functions th
 collected again. Then the tests that reach the function run until one fails or they have had `BUDGET` seconds.
 
 Nothing is written into the checkout but the counts, `tests/mutation.json`. What survives is printed.
-Where no test can tell it from the original, say why in that file, under `equivalent`. The exit code is 1 while there
-are others.
+Where no test can tell it from the original, say why in that file, under `equivalent`; then it is not tried again. The
+exit code is 1 while there are others.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ def _tests(folder: str, names: str) -> tuple[str, ...]:
 
 #: The tests that are to notice the mutants of some modules.
 TESTS = {
-    ("rules", "kernels", "state"): _tests(
-        "core", "state against_the_paper optimizer rows conformance_state refused_steps"
-    ),
+    ("rules", "kernels", "state"): _tests("core", "rules kernels state optimizer rows conformance_state refused_steps"),
     ("experiments/statistics/intervals", "experiments/statistics/significance"): _tests(
         "experiments", "intervals significance"
     ),
@@ -90,7 +88,15 @@ OPERATORS = (
 )
 
 #: Imported once, before any fork; not the package.
-HEAVY = ("torch", "torch.optim", "torch.testing._internal.common_optimizers", "scipy.stats", "mpmath", "sympy", "yaml")
+HEAVY = (
+    "torch",
+    "torch._dynamo",
+    "torch.testing._internal.common_optimizers",
+    "scipy.stats",
+    "mpmath",
+    "sympy",
+    "yaml",
+)
 
 
 # ---------------------------------------------------------------- mutants
@@ -106,6 +112,11 @@ class Mutant:
     now: str
     code: CodeType
     function: range | None  # None: outside of functions
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What the record knows it by."""
+        return self.module, self.was, self.now
 
 
 def path(module: str) -> Path:
@@ -292,7 +303,6 @@ class Within:
         del everything
         gc.freeze()  # or each fork would copy what it looks at
         for i, mutant in enumerate(self.mutants):
-            Path(f"/tmp/progress-{os.getpid()}").write_text(f"{i} {len(self.mutants)} {len(self.survived)}")
             tests = chosen(session.items, mutant, self.reached)
 
             def survives(mutant: Mutant = mutant, tests: Sequence[pytest.Item] = tests) -> bool:
@@ -342,8 +352,10 @@ class Import(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 # ---------------------------------------------------------------- the whole
 
 
-def survivors(modules: Sequence[str], tests: Sequence[str]) -> tuple[list[Mutant], list[Mutant]]:
-    """All mutants of some modules, and those that the tests do not notice."""
+def survivors(
+    modules: Sequence[str], tests: Sequence[str], explained: set[tuple[str, str, str]]
+) -> tuple[list[Mutant], list[Mutant]]:
+    """All mutants of some modules, and those that neither the tests notice nor the record explains."""
 
     def reference() -> Reached:
         plugin = Reference(modules)
@@ -362,19 +374,20 @@ def survivors(modules: Sequence[str], tests: Sequence[str]) -> tuple[list[Mutant
         return plugin.survived
 
     everything = [mutant for module in modules for mutant in mutants(module)]
+    tried = [mutant for mutant in everything if mutant.key not in explained]
     reached = in_child(reference)
     # The first is no mutant: it has to survive.
-    inner = [unchanged(modules[0]), *(mutant for mutant in everything if mutant.function is not None)]
-    outer = [unchanged(modules[0]), *(mutant for mutant in everything if mutant.function is None)]
+    inner = [unchanged(modules[0]), *(mutant for mutant in tried if mutant.function is not None)]
+    outer = [unchanged(modules[0]), *(mutant for mutant in tried if mutant.function is None)]
     left = [inner[i] for i in in_child(functools.partial(within, inner))]
     left += [mutant for mutant in outer if in_child(functools.partial(outside, mutant), LIMIT)]
     assert [mutant.line for mutant in left].count(0) == 2, f"the tests fail without a mutant: {', '.join(tests)}"
     return everything, [mutant for mutant in left if mutant.line]
 
 
-def prepare() -> None:
+def prepare(cache: str) -> None:
     """Import what takes long, and keep the tests to themselves."""
-    os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "XDG_CACHE_HOME": tempfile.mkdtemp(prefix="mutation-")}
+    os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "XDG_CACHE_HOME": cache}
     sys.dont_write_bytecode = True
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     settings = hypothesis.settings(derandomize=True, database=None, phases=phases)
@@ -386,36 +399,39 @@ def prepare() -> None:
 
 def main(names: Sequence[str]) -> int:
     """Try the mutants of the modules named, or of all; print the survivors that the record does not explain."""
-    prepare()
     exit_code = 0
     for group, tests in TESTS.items():
         if modules := [module for module in group if not names or module.split("/")[-1] in names]:
-            everything, left = survivors(modules, tests)
-            for mutant in recorded(modules, everything, left):
+            explained = {(x["module"], x["line"], x["mutant"]) for x in recorded()["equivalent"]}
+            everything, left = survivors(modules, tests, explained)
+            record = recorded()
+            for module in modules:
+                made = [mutant for mutant in everything if mutant.module == module]
+                equivalent = sum(mutant.key in explained for mutant in made)
+                killed = len(made) - equivalent - sum(mutant.module == module for mutant in left)
+                record["modules"][module] = {"mutants": len(made), "killed": killed, "equivalent": equivalent}
+                print(module, record["modules"][module], flush=True)
+            write(record)
+            for mutant in left:
                 exit_code = 1
                 print(f"{mutant.module}.py:{mutant.line}: {mutant.was}\n    {mutant.now}", flush=True)
     return exit_code
 
 
-def recorded(modules: Sequence[str], everything: Sequence[Mutant], left: Sequence[Mutant]) -> list[Mutant]:
-    """Write the counts of some modules into the record, and return the survivors that it does not explain."""
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    explained = {(x["module"], x["line"], x["mutant"]) for x in record["equivalent"]}
-    open_ = [x for x in left if (x.module, x.was, x.now) not in explained]
-    for module in modules:
-        made, survived, unexplained = (sum(x.module == module for x in some) for some in (everything, left, open_))
-        record["modules"][module] = {
-            "mutants": made,
-            "killed": made - survived,
-            "equivalent": survived - unexplained,
-        }
+def recorded() -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
+    return record
+
+
+def write(record: dict[str, Any]) -> None:
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     record |= {"tool": f"cosmic-ray {importlib.metadata.version('cosmic-ray')}", "commit": git.stdout.strip()}
     part = RECORD.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(RECORD)
-    return open_
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with tempfile.TemporaryDirectory() as cache:
+        prepare(cache)
+        sys.exit(main(sys.argv[1:]))

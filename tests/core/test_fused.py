@@ -531,7 +531,7 @@ def test_the_gpu_kernel_runs_on_the_device_of_the_parameters(monkeypatch: pytest
     monkeypatch.setattr(cuda, "_load", lambda text: Launch())
     monkeypatch.setattr(cuda, "_to", lambda device, values, dtype: seen.append(("copy", now[-1], device.index)))
     kernel = cuda.kernel.__wrapped__(RULES["GD"], Prelude(), torch.float32)
-    kernel([(0, 0, 0, 0, 4 * 1025, 0)], [Coefficients(*[0.5] * 8)], torch.device("cuda", 1))
+    kernel([(0, 0, 0, 0, 4 * 1025, 0)], [Coefficients(*[0.5] * 9)], torch.device("cuda", 1))
     assert seen == [("copy", 1, 1)] * 3 + [("launch", 1, (2,))]
     assert now == [current]
 

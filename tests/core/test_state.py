@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nadam_ref import OPTIMIZERS, Momentum, Nadam
+from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam
 from nadam_ref.state import Shielded, by_row, restored, start
 
 ON_META = torch.empty(3, device="meta")
@@ -82,3 +83,15 @@ def test_groups_that_do_not_match_are_refused_in_torchs_words() -> None:
     two = Nadam([{"params": [parameter()]}, {"params": [parameter()]}]).state_dict()
     with pytest.raises(ValueError, match="different number of parameter groups"):
         Nadam([parameter()]).load_state_dict(two)
+
+
+def test_a_key_that_users_give_their_groups_is_theirs() -> None:
+    """Even one by which a checkpoint is known: with it or without it, what was saved goes on where it is."""
+    plain, theirs = Adam([parameter()]), Adam([{"params": [parameter()], "dialect": "their own"}])
+    theirs.step()
+    plain.step()
+    saved = copy.deepcopy(theirs.state_dict())
+    for state_dict in (plain.state_dict(), saved):
+        Adam([{"params": [parameter()], "dialect": "their own"}]).load_state_dict(state_dict)
+    with pytest.raises(ValueError, match="of another rule than Adam: its groups have bias_correction, dialect"):
+        plain.load_state_dict(saved)

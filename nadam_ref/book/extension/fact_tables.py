@@ -381,7 +381,7 @@ def _mutation_table() -> Markdown:
     kinds = ("mutants", "killed", "equivalent")
     rows = [[f"`{module}.py`", *(counts[name] for name in kinds)] for module, counts in _mutation()["modules"].items()]
     header = ["module", "changes", "a test fails", "the same result"]
-    note = f"From `{_mutation()['command']}`, with the operators of {_mutation()['operators']}"
+    note = f"From tests/mutation.py, with the operators of {_mutation()['tool']}"
     return _table(header, rows, "lrrr", "mutation", "Changes to one line each, and whether a test fails.", note)
 
 
