@@ -130,7 +130,7 @@ def test_fault_67_resamples_of_the_mean_alone_say_that_it_is_the_mean() -> None:
     values = [-1.0, 0.0, 0.0, 0.0, 1.0]
     low, high = intervals.bootstrap_t(values)
     assert -high == pytest.approx(low, rel=0.2) and low < 0
-    assert intervals.bootstrap_t(values, 0.05) == (0.0, 0.0)
+    assert intervals.bootstrap_t(values, 0.25) == (0.0, 0.0)  # 28 % of the means are 0, a fourth of them so
 
 
 @pytest.mark.parametrize("interval", ALL)

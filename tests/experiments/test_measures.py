@@ -77,6 +77,12 @@ def test_a_method_at_its_runner_up() -> None:
     assert (beside.lr, beside.mean("test_loss")) == (0.01, pytest.approx(0.8))
 
 
+def test_a_methods_trials_are_three_of_its_rates() -> None:
+    """Losses 2, 1, 2, 3 by rate: of the four draws of three rates one lacks the 1."""
+    (adam,) = measures.methods(gather(constructed.arm("images", "Adam", [0.5], rates=(0.01, 0.1, 1.0, 10.0)), "small"))
+    assert adam.trials == 1.25
+
+
 def momentum(task: Any, name: Any, **changes: Any) -> Any:
     records = constructed.arm(task, name, [0.5], **changes)
     return measures.final_momentum(gather(records, "small")[task])

@@ -19,6 +19,7 @@ from nadam_ref import cli, tables
 from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.store import Store
+from nadam_ref.experiments.statistics.summary import MissingRunsError
 from nadam_ref.experiments.verdicts import report
 from nadam_ref.experiments.verdicts.arms import gather
 from nadam_ref.tables import Column, Group, Table
@@ -320,6 +321,8 @@ def test_a_sweep_under_way_is_judged_by_the_seeds_that_every_arm_has(
     store = Store(tmp_path)
     for record in constructed.arm("images", "Adam", list(SEEDS[:4])) + constructed.arm("images", "Nadam", [1.0] * 3):
         store.put(record)
+    with pytest.raises(MissingRunsError, match=r"Nadam lr 0\.1 seed 3"):
+        report.report(store)
     text = " ".join(command("--store", tmp_path, "--partial", capsys=capsys).split())
     assert "3 of 40 seeds" in text and "Nadam vs Adam" in text
     found = strictly(command("--store", tmp_path, "--partial", "--format", "json", capsys=capsys))

@@ -385,6 +385,15 @@ def _mutation_table() -> Markdown:
     return _table(header, rows, "lrrr", "mutation", "Changes to one line each, and whether a test fails.", note)
 
 
+def _equivalent() -> Markdown:
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for x in _mutation()["equivalent"]:
+        reasons.setdefault((x["module"], x["why"]), []).append(f"`{x['line']}`")
+    rows = [[f"`{name}.py`", ", ".join(dict.fromkeys(x)), len(x), why] for (name, why), x in reasons.items()]
+    caption = "The changes that no test can notice."
+    return _table(["module", "line", "changes", "why"], rows, "llrl", "equivalent", caption, f"From {MUTATION}")
+
+
 # ---------------------------------------------------------------- names
 
 
@@ -451,6 +460,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "faults": _faults,
     "distributed": _distributed,
     "mutation": _mutation_table,
+    "mutation-equivalent": _equivalent,
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
@@ -501,6 +511,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "fault_tests": lambda: str(_fault_tests()),
     "mutants": lambda: f"{_mutants('mutants'):,}",
     "mutants_killed": lambda: f"{_mutants('killed') / _mutants('mutants'):.1%}".replace("%", " %"),
+    "mutants_equivalent": lambda: str(_mutants("equivalent")),
     "protocol_version": lambda: str(load().version),
     "protocol_sha256": lambda: sha256(Path(definition.__file__).with_name("protocol.yaml").read_bytes()),
     "claims_sha256": lambda: sha256(Path(claims.__file__).with_name("claims.yaml").read_bytes()),
