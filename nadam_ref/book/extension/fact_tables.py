@@ -385,15 +385,6 @@ def _mutation_table() -> Markdown:
     return _table(header, rows, "lrrr", "mutation", "Changes to one line each, and whether a test fails.", note)
 
 
-def _equivalent() -> Markdown:
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for x in _mutation()["equivalent"]:
-        reasons.setdefault((x["module"], x["why"]), []).append(f"`{x['line']}`")
-    rows = [[f"`{name}.py`", ", ".join(dict.fromkeys(x)), len(x), why] for (name, why), x in reasons.items()]
-    caption = "The changes that no test can notice."
-    return _table(["module", "line", "changes", "why"], rows, "llrl", "equivalent", caption, f"From {MUTATION}")
-
-
 # ---------------------------------------------------------------- names
 
 
@@ -460,7 +451,6 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "faults": _faults,
     "distributed": _distributed,
     "mutation": _mutation_table,
-    "mutation-equivalent": _equivalent,
     "reported": _reported,
     "reported-rates": _reported_rates,
     "known": _known,
