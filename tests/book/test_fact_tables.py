@@ -488,6 +488,22 @@ def test_the_page_counts_faults_and_tests() -> None:
     assert fact_tables.NUMBERS["faults"]() == str(len(cells("faults")))
 
 
+# ---------------------------------------------------------------- the soak
+
+
+def test_the_recorded_soak_lost_nothing_and_the_page_shows_the_whole_account() -> None:
+    account = json.loads((BOOK / "results" / "soak" / "soak.json").read_text(encoding="utf-8"))
+    faults, totals = account["faults"], account["totals"]
+    assert account["violations"] == [] and account["dirty"] is False and account["seconds"] >= 3600
+    assert min(faults.values()) > 0 and totals["asked"] == 80 * totals["rounds"] > 0
+    assert totals["lost"] == totals["different"] == totals["repeated_without_cause"] == 0
+    assert totals["repeated"] == totals["records_set_aside"] == faults["damage_a_record"]
+    for name, group in (("soak-faults", faults), ("soak", totals)):
+        assert sorted(int(number.replace(",", "")) for _, number in cells(name)) == sorted(group.values())
+    assert f"--seconds 3600 --seed {account['seed']} --out" in markdown("soak-command")
+    assert fact_tables.NUMBERS["soak_faults"]() == str(sum(faults.values()))
+
+
 # ---------------------------------------------------------------- mutants
 
 

@@ -345,6 +345,60 @@ def _fault_tests() -> int:
     return len({test for tests in faults.tests(find_root() / "tests").values() for test in tests})
 
 
+# ---------------------------------------------------------------- the soak
+
+#: The faults of the recorded soak, in words.
+SOAK_FAULTS = {
+    "kill_the_driver": "the sweep killed (SIGKILL)",
+    "kill_a_worker": "one of its workers killed (SIGKILL)",
+    "fill_the_disk": "a full disk: no sync, or only half of a file, has space",
+    "damage_a_record": "a record cut off, emptied, overwritten with zeros or changed in a byte",
+    "damage_a_checkpoint": "the sweep stopped (SIGTERM), and a checkpoint damaged likewise",
+    "turn_the_clock": "the clock turned forward or back, by seconds to years",
+    "slow_the_disk": "a slow disk: every sync takes up to 0.3\u00a0s longer",
+    "take_the_locks": "a file system that locks nothing from now on",
+    "suspend": "all processes suspended for some seconds (SIGSTOP)",
+}
+#: What the account says of the runs, in words.
+SOAK_TOTALS = {
+    "rounds": "sweeps, each into a new store",
+    "commands": "times that the command was started",
+    "asked": "runs asked for",
+    "lost": "runs lost",
+    "different": "records unlike those of an undisturbed sweep",
+    "repeated": "finished runs made again, because a fault had destroyed the record",
+    "repeated_without_cause": "finished runs made again for another reason",
+    "interrupted": "runs interrupted, and begun again or gone on with",
+    "records_set_aside": "damaged records set aside, each with one line",
+    "checkpoints_set_aside": "damaged checkpoints set aside, each with one line",
+    "unfinished_files": "half-written files that a killed process left, and nobody read",
+    "bytes_compared": "bytes compared with those of an undisturbed sweep",
+}
+
+
+@cache
+def soak() -> Mapping[str, Any]:
+    """The account of the recorded soak, as `tests/experiments/soak.py` writes it."""
+    return json.loads((folder("soak") / "soak.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def _soak_note() -> str:
+    made, machine = soak(), soak()["machine"]
+    where = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, torch {machine['torch']}"
+    return f"Recorded on {made['started'][:10]} at commit {made['commit'][:12]}: {where}"
+
+
+def _soak_faults() -> Markdown:
+    rows = [[words, f"{soak()['faults'][name]:,}"] for name, words in SOAK_FAULTS.items()]
+    caption = "What the sweeps of the recorded soak met, and how often."
+    return _table(["fault", "times"], rows, "lr", "soak-faults", caption, _soak_note())
+
+
+def _soak() -> Markdown:
+    rows = [[words, f"{soak()['totals'][name]:,}"] for name, words in SOAK_TOTALS.items()]
+    return _table(["what", "number"], rows, "lr", "soak", "What came of it.", _soak_note())
+
+
 # ---------------------------------------------------------------- several processes
 
 
@@ -449,6 +503,9 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "map": landing.rule_map,
     "equations": _equations,
     "faults": _faults,
+    "soak-faults": _soak_faults,
+    "soak": _soak,
+    "soak-command": lambda: f"```bash\n{soak()['command']} --out soak.json\n```",
     "distributed": _distributed,
     "mutation": _mutation_table,
     "reported": _reported,
@@ -498,6 +555,8 @@ SENTENCES: dict[str, Callable[[Sequence[Sequence[str]], str], str]] = {
 NUMBERS: dict[str, Callable[[], str]] = {
     "faults": lambda: str(len(faults.catalogue())),
     "distributed_tolerance": lambda: f"{wrappers.tolerance(wrappers.source()):f}",
+    "soak_minutes": lambda: f"{soak()['seconds'] / 60:.0f}",
+    "soak_faults": lambda: f"{sum(soak()['faults'].values()):,}",
     "fault_tests": lambda: str(_fault_tests()),
     "mutants": lambda: f"{_mutants('mutants'):,}",
     "mutants_killed": lambda: f"{_mutants('killed') / _mutants('mutants'):.1%}".replace("%", " %"),
