@@ -264,9 +264,12 @@ class Round:
 
     # ------------------------------------------------------------ the round
 
-    def run(self, reference: Path, faults: Sequence[str], deadline: float = float("inf")) -> None:
-        """One fault after the other while there is time; then the command until it ends well. Checks all."""
-        self.switches["drag"] = self.chance.uniform(DRAG / 4, DRAG)
+    def run(self, reference: Path, faults: Sequence[str], drag: float, deadline: float = float("inf")) -> None:
+        """One fault after the other while there is time, steps taking `drag` seconds; then until the command ends well.
+
+        Checks all that is then there.
+        """
+        self.switches["drag"] = drag
         for fault in faults:
             self.pause()
             if time.monotonic() > deadline or (self.over() and self.ended(0, 2) == 0):
@@ -368,7 +371,7 @@ def soak(seconds: float, seed: int, tell: Callable[[dict[str, Any]], None] = lam
             one = Round(folder / f"{number}", random.Random(f"{seed} {number}"), counts)
             faults = one.chance.choices(list(FAULTS), FAULTS.values(), k=one.chance.randint(FEWEST, MOST))
             try:
-                one.run(undisturbed.store, faults, started + seconds)
+                one.run(undisturbed.store, faults, one.chance.uniform(DRAG / 4, DRAG), started + seconds)
                 shutil.rmtree(one.folder)
             except Violation as violation:
                 account["violations"].append(f"round {number}, in {one.folder}: {violation}")

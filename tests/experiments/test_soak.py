@@ -44,7 +44,7 @@ def test_fault_48_49_50_53_55_91_100_102_a_sweep_that_meets_every_fault(tmp_path
     counts["totals"].clear()
     chance = random.Random(2)
     one = Round(tmp_path / "one", chance, counts)
-    one.run(undisturbed.store, chance.sample(list(FAULTS), len(FAULTS)))
+    one.run(undisturbed.store, chance.sample(list(FAULTS), len(FAULTS)), drag=0.2)
     assert set(counts["faults"]) == set(FAULTS) and counts["faults"].total() > len(FAULTS) // 2
     assert counts["totals"]["asked"] == 80 and counts["totals"]["lost"] == 0
 
