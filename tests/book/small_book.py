@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,7 +147,7 @@ def chapter(name: str) -> Any:
     return notebook
 
 
-def make_book(root: Path, *names: str) -> Path:
+def make_book(root: Path, *names: str, reference: Sequence[str] = REFERENCE) -> Path:
     """A root like the project's own, with these notebooks as its chapters and a landing page of its own."""
     for name in ("_config.yml", "CITATION.cff"):
         shutil.copyfile(ROOT / name, root / name)
@@ -160,7 +161,7 @@ def make_book(root: Path, *names: str) -> Path:
         "root": "book/index",
         "parts": [
             {"caption": "Rules", "numbered": True, "chapters": [{"file": f"notebooks/{name}"} for name in names]},
-            {"caption": "Reference", "chapters": [{"file": f"book/{name}"} for name in REFERENCE]},
+            {"caption": "Reference", "chapters": [{"file": f"book/{name}"} for name in reference]},
         ],
     }
     (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")

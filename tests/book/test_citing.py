@@ -240,7 +240,7 @@ def test_git_is_asked_once_a_build_and_not_for_every_table(tmp_path: Path, monke
 
 
 def test_what_is_refused_is_named(tmp_path: Path, built: Built) -> None:
-    root = make_book(tmp_path, "01_first", "02_second")
+    root = make_book(tmp_path, "01_first", "02_second", reference=["bibliography"])
     first, second = (
         notebooks.read(built.root / "_build" / "src" / "notebooks" / f"{name}.ipynb")
         for name in ("01_first", "02_second")

@@ -178,7 +178,7 @@ def test_fault_81_the_book_is_built_without_a_network(tmp_path: Path) -> None:
 
 
 def test_warnings_fail_the_build_and_the_old_book_stays(tmp_path: Path) -> None:
-    root = make_book(tmp_path, "01_only")
+    root = make_book(tmp_path, "01_only", reference=["bibliography"])
     staged, work = tmp_path / "_build" / "src", tmp_path / "_build"
     executed = chapter("01_only")
     for n, cell in enumerate(notebooks.code_cells(executed), 1):
