@@ -26,10 +26,10 @@ SHAPES = ((2, 3), (4,), ())
 every_form = pytest.mark.parametrize("rule", FORMS.values(), ids=FORMS)
 
 
-def lists(rule: Rule, dtype: Any = torch.float64, device: str = "cpu") -> Any:
+def lists(rule: Rule, device: str = "cpu", shapes: Any = SHAPES) -> Any:
     rng = np.random.default_rng(0)
-    made = [[torch.tensor(rng.normal(size=s), dtype=dtype, device=device) for s in SHAPES] for _ in "θgm"]
-    n = [torch.tensor(rng.uniform(0.1, 1, size=s), dtype=dtype, device=device) for s in SHAPES]
+    made = [[torch.tensor(rng.normal(size=s), device=device) for s in shapes] for _ in "θgm"]
+    n = [torch.tensor(rng.uniform(0.1, 1, size=s), device=device) for s in shapes]
     return made[0], made[1], made[2] if rule.momentum != "none" else [], n if rule.norm != "none" else []
 
 
@@ -51,12 +51,13 @@ def by_hand(rule: Rule, prelude: Prelude, θ: Any, g: Any, m: Any, n: Any) -> li
     return [x for x in (θ - step, m, n) if x is not None]
 
 
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[:1]], ids=["three", "one"])
 @pytest.mark.parametrize("update", [prepare_and_update_, expression_update_])
 @pytest.mark.parametrize("prelude", PRELUDES, ids=str)
 @every_form
-def test_a_step_is_what_it_is_by_hand(rule: Rule, prelude: Prelude, update: Any) -> None:
-    ours = lists(rule)
-    none = [None] * len(SHAPES)
+def test_a_step_is_what_it_is_by_hand(rule: Rule, prelude: Prelude, update: Any, shapes: Any) -> None:
+    ours = lists(rule, shapes=shapes)
+    none = [None] * len(shapes)
     before = [[None if x is None else x.numpy().copy() for x in kept] for kept in
               zip(ours[0], ours[1], ours[2] or none, ours[3] or none, strict=True)]  # fmt: skip
     update(rule, prelude, ours, K)
@@ -67,6 +68,31 @@ def test_a_step_is_what_it_is_by_hand(rule: Rule, prelude: Prelude, update: Any)
 
 def test_a_number_takes_part_unless_it_is_0() -> None:
     assert [is_on(x) for x in (0, 0.0, 0.1, -1.0, torch.tensor(0.0))] == [False, False, True, True, True]
+
+
+def test_numbers_that_are_tensors_take_a_dtype_unless_they_have_no_dimension() -> None:
+    """Those without one do not promote what they multiply."""
+    wide, bare = torch.ones(2, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64)
+    moved = K._replace(mu=wide, nu=bare).to(torch.float32)
+    assert (moved.mu.dtype, moved.nu, moved.alpha) == (torch.float32, bare, K.alpha)
+
+
+@every_form
+def test_with_clones_autograd_goes_back_through_the_step(rule: Rule) -> None:
+    """The gradient of a step by its gradient is by a difference what it is by autograd; without clones it is lost."""
+    params, grads, ms, ns = lists(rule, shapes=[(4,)])
+    g = grads[0].requires_grad_()
+    θ = params[0].clone()
+    expression_update_(rule, Prelude(), ([θ], [g], [x.clone() for x in ms], [x.clone() for x in ns]), K, clone=True)
+    (slope,) = torch.autograd.grad(θ.sum(), g)
+    h, moved = 1e-6, []
+    for sign in (1, -1):
+        after = params[0].clone(), g.detach() + sign * h, [x.clone() for x in ms], [x.clone() for x in ns]
+        with Seen() as seen:
+            expression_update_(rule, Prelude(), ([after[0]], [after[1]], *after[2:]), K)
+        assert "clone.default" not in seen.names
+        moved.append(after[0])
+    torch.testing.assert_close(slope, (moved[0] - moved[1]) / (2 * h), rtol=1e-6, atol=1e-9)
 
 
 class Seen(TorchDispatchMode):
@@ -84,7 +110,7 @@ class Seen(TorchDispatchMode):
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_cpu_has_no_copies_and_no_float_that_is_converted_for_each_tensor(device: str) -> None:
     """There foreach's maximum makes a copy, and decay rates are tensors; elsewhere one call takes the whole list."""
-    made = lists(RULES["AdaMax"], device=device)
+    made = lists(RULES["AdaMax"], device)
     with Seen() as seen:
         prepare_and_update_(RULES["AdaMax"], Prelude(), made, K)
     here = {"maximum.out", "add.out", "_foreach_mul_.Tensor"}
