@@ -30,10 +30,11 @@ from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.protocol import reading
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs import store as store_module
+from nadam_ref.experiments.runs.log import unfinished
+from nadam_ref.experiments.runs.optimizers import hyperparameters
 from nadam_ref.experiments.runs.record import Record, checked
 from nadam_ref.experiments.runs.spec import CONFIG, RunSpec, digest
 from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.train import hyperparameters, unfinished
 from nadam_ref.tables import visible
 
 # ---------------------------------------------------------------- nothing unpickles

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .console import add_store, look_up, say
 
 if TYPE_CHECKING:
-    from ..experiments.runs.train import Training
+    from ..experiments.runs.training import Training
 
 
 def add(commands: Any) -> None:

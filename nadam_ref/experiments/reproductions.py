@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from .runs.checkpoints import Saver, load
+from .runs.optimizers import OPTIMIZER_VERSION, hyperparameters
 from .runs.record import FAILED, Record
-from .runs.spec import RunSpec
+from .runs.spec import REPRODUCTION, RunSpec
 from .runs.store import Store
-from .runs.train import OPTIMIZER_VERSION, REPRODUCTION, Training, hyperparameters, run
+from .runs.train import run
+from .runs.training import Training
 from .tasks import TASKS, model_of
 
 TOLERANCE = 1.05  # a result counts as reached up to this multiple of the published one

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .protocol import tuning
+from .runs.optimizers import OPTIMIZER_VERSION, hyperparameters
 from .runs.record import Record
 from .runs.spec import RunSpec
 from .runs.store import Store
-from .runs.train import OPTIMIZER_VERSION, hyperparameters, run
+from .runs.train import run
 from .tasks import TASKS, model_of
 
 TASK, PROFILE, DATA = "autoencoder", "small", "mnist"

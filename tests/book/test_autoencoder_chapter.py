@@ -18,7 +18,7 @@ from nadam_ref.book.cells.recorded import Recorded
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.reproductions import REPRODUCTIONS
 from nadam_ref.experiments.runs.record import Record
-from nadam_ref.experiments.runs.train import Training
+from nadam_ref.experiments.runs.training import Training
 
 RATES = {"GD": 0.2, "Adam": 0.002}
 MOMENTS = (1, 4)

@@ -14,8 +14,8 @@ from nadam_ref.book.cells import language_model
 from nadam_ref.book.cells.recorded import Recorded
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.published import reported
-from nadam_ref.experiments.runs import train
-from nadam_ref.experiments.runs.train import Training
+from nadam_ref.experiments.runs import training
+from nadam_ref.experiments.runs.training import Training
 from nadam_ref.experiments.tasks import TASKS
 from nadam_ref.rules import RULES
 
@@ -84,10 +84,10 @@ def test_the_norms_are_those_that_are_clipped_and_watching_changes_nothing(monke
         seen.append(float(torch.nn.utils.get_total_norm(grads)))
         original(grads, norm)
 
-    original = train.clip
+    original = training.clip
     watched = language_model.Watched(spec)
     norms = watched.walk()
-    monkeypatch.setattr(train, "clip", clip)
+    monkeypatch.setattr(training, "clip", clip)
     alone = Training(spec)
     alone.train(None, None)
     assert norms == pytest.approx(seen, rel=1e-5) and len(norms) == spec.steps

@@ -14,7 +14,7 @@ from nadam_ref.book.build import notebooks
 from nadam_ref.book.cells import recorded, word2vec
 from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.published import reported
-from nadam_ref.experiments.runs.train import Training
+from nadam_ref.experiments.runs.training import Training
 from nadam_ref.experiments.tasks import TASKS, pick
 from nadam_ref.experiments.verdicts.verdicts import confound
 from nadam_ref.rules import schedule

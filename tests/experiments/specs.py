@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 from nadam_ref.experiments.protocol.definition import load
+from nadam_ref.experiments.runs.optimizers import OPTIMIZER_VERSION, hyperparameters
 from nadam_ref.experiments.runs.spec import RunSpec
-from nadam_ref.experiments.runs.train import OPTIMIZER_VERSION, hyperparameters
 from nadam_ref.experiments.tasks import TASKS
 
 #: Each task's data that need no download.

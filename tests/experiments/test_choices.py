@@ -194,7 +194,7 @@ def models(task: str) -> list[RunSpec]:
 
 
 def settings(arm: Any) -> Any:
-    from nadam_ref.experiments.runs.train import hyperparameters
+    from nadam_ref.experiments.runs.optimizers import hyperparameters
 
     return hyperparameters(arm.optimizer, {**arm.hyperparameters, "lr": 1e-3})
 

@@ -11,9 +11,10 @@ import torch
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.runs import optimizers
 from nadam_ref.experiments.runs.batched import run_together
-from nadam_ref.experiments.runs.optimizers import Muon, MuonError
+from nadam_ref.experiments.runs.optimizers import Muon, MuonError, hyperparameters
 from nadam_ref.experiments.runs.spec import RunSpec
-from nadam_ref.experiments.runs.train import Training, hyperparameters, run
+from nadam_ref.experiments.runs.train import run
+from nadam_ref.experiments.runs.training import Training
 
 needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 and later have Muon")
 

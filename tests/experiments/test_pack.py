@@ -20,11 +20,12 @@ import pytest
 
 from nadam_ref.cli import main
 from nadam_ref.experiments.runs import pack
+from nadam_ref.experiments.runs.log import unfinished
 from nadam_ref.experiments.runs.pack import PackError
 from nadam_ref.experiments.runs.record import Record, provenance
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.train import run, unfinished
+from nadam_ref.experiments.runs.train import run
 
 
 @pytest.fixture(scope="module")

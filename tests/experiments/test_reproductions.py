@@ -17,7 +17,8 @@ from nadam_ref.experiments.reproductions import REPRODUCTIONS, Reproduction, jon
 from nadam_ref.experiments.runs import checkpoints
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.train import Training, run
+from nadam_ref.experiments.runs.train import run
+from nadam_ref.experiments.runs.training import Training
 from nadam_ref.experiments.verdicts.arms import gather
 
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacrev
 
-from nadam_ref.experiments.runs.train import Training, begin, hyperparameters, run
+from nadam_ref.experiments.runs.optimizers import hyperparameters
+from nadam_ref.experiments.runs.train import begin, run
+from nadam_ref.experiments.runs.training import Training
 from nadam_ref.experiments.second_order import curvature, methods
 from nadam_ref.experiments.tasks import TASKS
 

@@ -32,7 +32,8 @@ from nadam_ref.experiments.runs.record import RecordError
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
-from nadam_ref.experiments.runs.train import Training, run
+from nadam_ref.experiments.runs.train import run
+from nadam_ref.experiments.runs.training import Training
 
 LONG = 1_000_000  # steps: hours
 

@@ -21,12 +21,13 @@ from nadam_ref import fused
 from nadam_ref.experiments import datasets
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.protocol.definition import profile_of
-from nadam_ref.experiments.runs import pack, train
+from nadam_ref.experiments.runs import log, optimizers, pack, resources
 from nadam_ref.experiments.runs import spec as specs
 from nadam_ref.experiments.runs.batched import run_together
 from nadam_ref.experiments.runs.record import provenance
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.train import run
+from nadam_ref.experiments.runs.training import ROW_STEPS, Training, stream
 from nadam_ref.experiments.statistics import summary
 from nadam_ref.experiments.tasks import TASKS, Task
 from nadam_ref.rules import DIALECTS
@@ -38,9 +39,9 @@ def test_a_run_is_what_a_plain_loop_does(make_spec: Callable[..., RunSpec]) -> N
     spec = make_spec("Adam", seed=5)
     digits = datasets.load("digits")
     size = TASK.SIZES["smoke"]
-    params = TASK.init(digits, size, train.stream(5, "init"))
+    params = TASK.init(digits, size, stream(5, "init"))
     optimizer = nadam_ref.Adam(params.values(), lr=0.01)
-    batches = TASK.batches(digits, size, 32, train.stream(5, "order"), train.stream(5, "dropout"))
+    batches = TASK.batches(digits, size, 32, stream(5, "order"), stream(5, "dropout"))
     losses = []
     for _ in range(7):
         loss, _ = TASK.loss(size, params, next(batches))
@@ -75,7 +76,7 @@ def test_optimizers_are_paired(make_spec: Callable[..., RunSpec]) -> None:
 
 
 def test_streams_of_a_seed_are_independent() -> None:
-    draws = {train.stream(seed, name).initial_seed() for seed in range(50) for name in ("init", "order", "dropout")}
+    draws = {stream(seed, name).initial_seed() for seed in range(50) for name in ("init", "order", "dropout")}
     assert len(draws) == 150
 
 
@@ -138,9 +139,9 @@ def test_fault_30_divergence_after_the_last_update_is_seen(make_spec: Callable[.
 
 def test_fault_30_ten_times_the_first_loss_for_fifty_steps() -> None:
     high, fine = [1.0, *[10.1] * 49], [1.0, *[10.0] * 60]
-    assert train._divergence(high) == "" and train._divergence(fine) == ""
-    assert "10 × its first value for 50 steps" in train._divergence([*high, 10.1])
-    assert train._divergence([*high, 9.0, *[10.1] * 49]) == ""
+    assert log._divergence(high) == "" and log._divergence(fine) == ""
+    assert "10 × its first value for 50 steps" in log._divergence([*high, 10.1])
+    assert log._divergence([*high, 9.0, *[10.1] * 49]) == ""
 
 
 def test_fault_1_a_nan_gradient_ends_as_diverged(
@@ -206,26 +207,26 @@ def test_hyperparameters_are_all_those_that_decide(monkeypatch: pytest.MonkeyPat
             pass
 
     monkeypatch.setattr(nadam_ref, "OPTIMIZERS", {"Odd": Odd})
-    assert train.hyperparameters("Odd", {"lr": 2}) == {"lr": 2, "decay": None}
+    assert optimizers.hyperparameters("Odd", {"lr": 2}) == {"lr": 2, "decay": None}
 
 
 def test_keywords_that_came_later_name_a_run_only_where_they_are_not_at_their_default() -> None:
-    plain = train.hyperparameters("Nadam", {"lr": 0.01})
-    assert not train.LATER & plain.keys()
-    assert plain == train.hyperparameters("Nadam", {"lr": 0.01, "eps_root": 0.0, "gamma": None, "length": "own"})
-    assert train.hyperparameters("Nadam", {"lr": 0.01, "length": "unit"}) == {**plain, "length": "unit"}
-    assert train.hyperparameters("Adam", {"row_counts": "common"})["row_counts"] == "common"
+    plain = optimizers.hyperparameters("Nadam", {"lr": 0.01})
+    assert not optimizers.LATER & plain.keys()
+    assert plain == optimizers.hyperparameters("Nadam", {"lr": 0.01, "eps_root": 0.0, "gamma": None, "length": "own"})
+    assert optimizers.hyperparameters("Nadam", {"lr": 0.01, "length": "unit"}) == {**plain, "length": "unit"}
+    assert optimizers.hyperparameters("Adam", {"row_counts": "common"})["row_counts"] == "common"
 
 
 def test_fault_88_a_dialect_alone_is_a_complete_run() -> None:
     """The schedule that it fixes is in the hyperparameters; they make the same optimizer again from a file."""
     for name, dialect in DIALECTS.items():
-        complete = json.loads(json.dumps(train.hyperparameters("Nadam", {"dialect": name})))
+        complete = json.loads(json.dumps(optimizers.hyperparameters("Nadam", {"dialect": name})))
         assert complete["momentum_decay"] == dialect.momentum_decay
         group = nadam_ref.Nadam([torch.zeros(1)], **complete).param_groups[0]
         assert (group["dialect"], group["momentum_decay"]) == (name, dialect.momentum_decay)
     with pytest.raises(ValueError, match=r"fixes momentum_decay at None, got 0\.004"):
-        train.hyperparameters("Nadam", {"dialect": "constant", "momentum_decay": 0.004})
+        optimizers.hyperparameters("Nadam", {"dialect": "constant", "momentum_decay": 0.004})
 
 
 def test_fault_56_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same_bits(
@@ -282,7 +283,7 @@ def square(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
     task = Square()
     for name, value in changes.items():
         setattr(task, name, value)
-    monkeypatch.setitem(train.TASKS, "square", task)
+    monkeypatch.setitem(TASKS, "square", task)
     return {"task": "square", "model": {}, "data_sha256": "none", "dtype": "float64"}
 
 
@@ -339,7 +340,7 @@ def test_row_lazy_updates_leave_other_rows_alone(
 def test_row_lazy_runs_are_fused_and_without_a_compiler_agree_to_rounding() -> None:
     (name, *_) = profile_of("word2vec", "smoke").data
     spec = next(x for x in planning.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
-    quick, plain = train.Training(spec), train.Training(spec)
+    quick, plain = Training(spec), Training(spec)
     assert plain.optimizer.param_groups[0]["fused"] is True
     plain.optimizer.param_groups[0]["fused"] = False
     for training in (quick, plain):
@@ -381,7 +382,7 @@ def test_a_long_run_keeps_means_of_its_training_losses(
 def test_a_row_lazy_run_says_how_many_steps_its_rows_took() -> None:
     (name, *_) = profile_of("word2vec", "smoke").data
     specs = {planning.arm(spec): spec for spec in planning.specs("smoke", name, "word2vec")}
-    training = train.Training(specs["Adam"])
+    training = Training(specs["Adam"])
     while not training.ended:
         training.advance()
     steps = training.optimizer.state[training.params["embedding"]]["step"]
@@ -389,7 +390,7 @@ def test_a_row_lazy_run_says_how_many_steps_its_rows_took() -> None:
     assert 0 < steps.max() <= specs["Adam"].steps
     assert run(specs["Adam"]).metrics["row_steps_most"] == steps.max().item()
     for arm in ("Adam-common", "Adam-dense", "GD"):
-        assert not set(train.ROW_STEPS) & set(run(specs[arm]).metrics)
+        assert not set(ROW_STEPS) & set(run(specs[arm]).metrics)
 
 
 class Stop(Exception):
@@ -474,13 +475,13 @@ def test_fault_35_out_of_memory_is_a_status(
 def test_fault_35_torchs_own_error_on_a_cpu_is_recognized() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 58)
-    assert train.is_out_of_memory(error.value)
-    assert not train.is_out_of_memory(RuntimeError("shape mismatch"))
+    assert resources.is_out_of_memory(error.value)
+    assert not resources.is_out_of_memory(RuntimeError("shape mismatch"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
 def test_fault_37_cuda_asked_for_and_absent(make_spec: Callable[..., RunSpec]) -> None:
-    with pytest.raises(train.DeviceError, match="nadam-ref sweep smoke --task images --device cpu"):
+    with pytest.raises(resources.DeviceError, match="nadam-ref sweep smoke --task images --device cpu"):
         run(make_spec(device="cuda"))
 
 
@@ -492,7 +493,7 @@ def test_progress_sees_every_update(make_spec: Callable[..., RunSpec]) -> None:
 
 FAULTS = """
 import resource, torch
-from nadam_ref.experiments.runs.train import keep_freed_memory
+from nadam_ref.experiments.runs.resources import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -21,8 +21,10 @@ from ...experiments.protocol.definition import profile_of
 from ...experiments.published import reported
 from ...experiments.reproductions import REPRODUCTIONS, jones_curves
 from ...experiments.runs.record import Record
+from ...experiments.runs.resources import threads
 from ...experiments.runs.spec import RunSpec
-from ...experiments.runs.train import Training, run, threads
+from ...experiments.runs.train import run
+from ...experiments.runs.training import Training
 from ...experiments.statistics.summary import value
 from ...experiments.tasks.autoencoder import Autoencoder
 from ...experiments.verdicts.arms import Arm, Evidence, rows

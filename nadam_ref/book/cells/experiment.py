@@ -19,7 +19,7 @@ from ...experiments.protocol import planning
 from ...experiments.protocol.definition import load
 from ...experiments.protocol.tuning import choose
 from ...experiments.published import reported
-from ...experiments.runs.train import ROW_STEPS
+from ...experiments.runs.training import ROW_STEPS
 from ...experiments.statistics.intervals import Floats, t_interval
 from ...experiments.statistics.summary import curve, reported_metric
 from ...experiments.tasks import TASKS

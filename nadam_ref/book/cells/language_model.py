@@ -21,10 +21,11 @@ from ...experiments.protocol.definition import load
 from ...experiments.published import reported
 from ...experiments.reproductions import REPRODUCTIONS
 from ...experiments.runs.record import Record
+from ...experiments.runs.resources import threads
 from ...experiments.runs.spec import RunSpec
 from ...experiments.runs.store import Store
 from ...experiments.runs.sweep import sweep
-from ...experiments.runs.train import Training, threads
+from ...experiments.runs.training import Training
 from ...experiments.statistics.summary import curve
 from ...experiments.verdicts.arms import rows
 from ...experiments.verdicts.report import percent

@@ -20,7 +20,7 @@ from ...experiments import second_order_study as study
 from ...experiments.datasets import DataError
 from ...experiments.protocol import planning
 from ...experiments.runs.record import Record
-from ...experiments.runs.train import Training
+from ...experiments.runs.training import Training
 from ...experiments.second_order import curvature, methods
 from ...experiments.tasks import TASKS
 from ...rules import RULES

@@ -15,7 +15,8 @@ from matplotlib.patches import FancyArrowPatch
 from ...experiments.protocol import planning
 from ...experiments.protocol.definition import load
 from ...experiments.published import reported
-from ...experiments.runs.train import Training, hyperparameters
+from ...experiments.runs.optimizers import hyperparameters
+from ...experiments.runs.training import Training
 from ...experiments.verdicts.arms import Evidence
 from ...experiments.verdicts.report import percent
 from ...experiments.verdicts.verdicts import compare

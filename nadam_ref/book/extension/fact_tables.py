@@ -23,7 +23,8 @@ from nadam_ref.experiments import open_details, published, reproductions
 from nadam_ref.experiments.protocol import definition, planning
 from nadam_ref.experiments.protocol.definition import ArmPlan, load, profile_of
 from nadam_ref.experiments.released import folder
-from nadam_ref.experiments.runs import checkpoints, pack, sweep, train
+from nadam_ref.experiments.runs import checkpoints, pack, sweep
+from nadam_ref.experiments.runs import log as run_logs
 from nadam_ref.experiments.runs import record as run_records
 from nadam_ref.experiments.statistics import intervals, significance
 from nadam_ref.experiments.verdicts import claims, seed_luck
@@ -582,8 +583,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "resamples": lambda: f"{RESAMPLES:,}",
     "replays": lambda: f"{REPLAYS:,}",
     "power": lambda: f"{significance.POWER:.0%}".replace("%", " %"),
-    "diverged_factor": lambda: f"{train.DIVERGED_FACTOR:g}",
-    "diverged_steps": lambda: str(train.DIVERGED_STEPS),
+    "diverged_factor": lambda: f"{run_logs.DIVERGED_FACTOR:g}",
+    "diverged_steps": lambda: str(run_logs.DIVERGED_STEPS),
     "failed": lambda: ", ".join(sorted(map(_words, run_records.FAILED))),
     "known_tolerance": lambda: f"{reproductions.TOLERANCE - 1:.0%}".replace("%", " %"),
     "runs_images_small": lambda: f"{runs('images', 'small'):,}",

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ...tables import aligned
+from ..runs.resources import keep_freed_memory, threads
 from ..runs.spec import RunSpec
-from ..runs.train import Training, keep_freed_memory, threads
+from ..runs.training import Training
 
 WARM_UP = 3  # steps that are not timed: they allocate and compile
 SECONDS = 0.5  # how long steps are timed, or as many as the run has

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...checks import renamed
-from ..runs.train import hyperparameters
+from ..runs.optimizers import hyperparameters
 from .reading import DERIVED, Place, ProtocolError, build
 
 T = TypeVar("T")

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from ...checks import renamed
 from ..published import reported
+from ..runs.optimizers import OPTIMIZER_VERSION, hyperparameters
 from ..runs.record import FAILED, Record
 from ..runs.spec import RunSpec
-from ..runs.train import OPTIMIZER_VERSION, hyperparameters
 from ..statistics.summary import criterion
 from ..tasks import TASKS, model_of
 from . import tuning

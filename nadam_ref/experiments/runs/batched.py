@@ -20,9 +20,11 @@ from nadam_ref.replicas import Replicas
 
 from ...checks import renamed
 from ..tasks import pick, scatter
+from .log import Log, record, unfinished
 from .record import Record
+from .resources import threads
 from .spec import RunSpec
-from .train import InProgress, Log, record, row_steps, threads, unfinished
+from .training import InProgress, row_steps
 
 WARM_UP = 3  # steps made one by one before the graph is captured: libraries choose their kernels in them
 MOST_UNREAD = 200  # training losses are read from the device at least this often

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ...files import read_plain, write_whole
-from .train import InProgress
+from .training import InProgress
 
 #: A run that takes longer than this is saved again and again, so that it can go on after a crash.
 CHECKPOINT_SECONDS = 60.0

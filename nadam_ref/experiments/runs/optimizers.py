@@ -1,7 +1,8 @@
-"""The optimizers that a run may name: the package's, torch's Muon, and the methods of second order."""
+"""The optimizers that a run may name, and their arguments: the package's, Muon, and the methods of second order."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,20 @@ from torch import Tensor
 
 import nadam_ref
 
-from ...checks import renamed
+from ...checks import momentum_decay, renamed
 from ...errors import NadamRefError
+from ...rules import DIALECTS
 from ..second_order.methods import SECOND_ORDER
-from ..tasks import Params, Task
+from ..tasks import Params, Task, chosen
 from .spec import RunSpec
+
+OPTIMIZER_VERSION = 1  # raised when an update's arithmetic changes, so that its old records are not taken for new ones
+
+# how an update is executed, not what it computes
+EXECUTION = {"foreach", "fused", "capturable", "differentiable"}
+
+# keywords that came later: at their default they are left out, so that runs keep their names
+LATER = {"eps_root", "gamma", "length", "row_counts"}
 
 
 class MuonError(NadamRefError):
@@ -80,6 +90,28 @@ class Muon:
 def known() -> dict[str, Any]:
     """Optimizers by the name that a run has for them."""
     return {**nadam_ref.OPTIMIZERS, "Muon": Muon, **SECOND_ORDER}
+
+
+def hyperparameters(optimizer: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every argument that enters the optimizer's arithmetic: those given, the rest at their defaults.
+
+    Those of `LATER` are left out where they are at their default, given or not.
+
+    Raises `ValueError` for an unknown optimizer or argument.
+    """
+    signature = inspect.signature(chosen("optimizer", optimizer, known()))
+    try:
+        bound = signature.bind(None, **given)
+    except TypeError as error:
+        raise ValueError(f"{optimizer}: {error}") from error
+    bound.apply_defaults()
+    if (dialect := renamed(bound.arguments).get("dialect")) in DIALECTS:
+        bound.arguments["momentum_decay"] = momentum_decay(dialect, bound.arguments["momentum_decay"])
+    _, *rest = bound.arguments.items()
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+    return {
+        name: value for name, value in rest if name not in EXECUTION and not (name in LATER and value == defaults[name])
+    }
 
 
 def build(spec: RunSpec, task: Task, params: Params) -> Any:

@@ -18,6 +18,9 @@ LATER = ("clip_norm", "anneal", "row_lazy", "device")
 #: An empty one is that of no optimizer, where runs are compared by all else.
 NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63})?")
 
+#: Profile of runs that no protocol plans, because they reach a published result; their model says all sizes itself.
+REPRODUCTION = "reproduction"
+
 #: Steps of a run from which on its record has means of the training loss in place of every value.
 LONG = 1_000
 

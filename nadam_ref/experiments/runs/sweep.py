@@ -25,10 +25,10 @@ from ...errors import NadamRefError
 from . import worker
 from .batched import group
 from .locks import Claims
+from .log import unfinished
 from .record import FAILED, Record
 from .spec import RunSpec
 from .store import Store
-from .train import unfinished
 
 
 class SweepError(NadamRefError):

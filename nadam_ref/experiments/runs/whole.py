@@ -10,8 +10,9 @@ from ...checks import renamed
 from ..second_order.curvature import Function, Product, flat, gauss_newton_product
 from ..second_order.methods import SECOND_ORDER
 from ..tasks import Batch, Params, Task
+from .log import Log
 from .spec import RunSpec
-from .train import InProgress, Log, Training
+from .training import InProgress, Training
 
 
 class BatchObjective:

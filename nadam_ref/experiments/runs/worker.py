@@ -17,9 +17,12 @@ import torch
 
 from .batched import identity, run_together
 from .checkpoints import Saver, load
+from .log import unfinished
 from .record import Record
+from .resources import is_out_of_memory
 from .spec import RunSpec
-from .train import InProgress, is_out_of_memory, run, unfinished
+from .train import run
+from .training import InProgress
 
 #: Environment variable with the niceness of a worker process.
 NICENESS = "NADAM_REF_NICENESS"

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...rules import schedule
 from ..protocol.tuning import choose
-from ..runs.train import ROW_STEPS
+from ..runs.training import ROW_STEPS
 from ..statistics.summary import criterion, reported_metric
 from .arms import Arm, Evidence
 
