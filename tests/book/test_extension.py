@@ -78,6 +78,12 @@ def test_no_line_ends_between_a_formula_and_the_mark_beside_it() -> None:
     assert document.astext() == "".join(parts)
 
 
+def test_no_line_ends_between_a_number_and_its_percent_sign() -> None:
+    document = docutils.core.publish_doctree("From 5 % to **+1.6 %**, of a % of ``7 %``.\n\n::\n\n    8 %\n")
+    typography._keep_percents(SimpleNamespace(builder=SimpleNamespace(format="html")), document, "page")
+    assert document.astext() == "From 5\xa0% to +1.6\xa0%, of a % of 7 %.\n\n8 %"
+
+
 def test_how_the_tests_of_an_equation_are_found() -> None:
     source = """
 UPDATES = {"eq-a": (partial(box, x=1), "η")}

@@ -361,7 +361,7 @@ def scatter() -> Picture:
     ax.set(xscale="log", yscale="log", xlabel=r"$|H_{ii}|$", ylabel=r"$\sqrt{\hat n_i}$")
     ax.set_xlim(np.quantile(H[seen], 0.005), 1.5 * H.max())
     ax.set_ylim(np.quantile(root[seen], 0.005), 1.5 * root.max())
-    ax.legend(fontsize="small", loc="upper left")
+    ax.legend(fontsize="small", loc="upper left", markerscale=2)
     figure.data = {"|H_ii|": H, "root of n": root, "layer": layer + 1}
     figure.alt = scatter_said().data
     figure.note = f"profile small · data {label} · one tuning seed"

@@ -1,4 +1,4 @@
-"""Formulas and the marks beside them, which a browser would part at the end of a line."""
+"""What a browser would part at the end of a line: a formula and the marks beside it, a number and its percent sign."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+
+PERCENT = re.compile(r"(?<=\d) %")
 
 
 def _glue(app: Sphinx, doctree: nodes.document, _page: str) -> None:
@@ -27,6 +29,15 @@ def _glue(app: Sphinx, doctree: nodes.document, _page: str) -> None:
             parent[at - 1] = nodes.Text(before[: len(before) - len(left)])
 
 
+def _keep_percents(app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    """Let no line end between a number and the sign, outside what is shown as it was typed."""
+    if app.builder.format != "html":
+        return
+    for text in list(doctree.findall(nodes.Text)):
+        if PERCENT.search(text) and not isinstance(text.parent, (nodes.literal, nodes.FixedTextElement, nodes.raw)):
+            text.parent.replace(text, nodes.Text(PERCENT.sub("\N{NO-BREAK SPACE}%", text)))
+
+
 def _text(parent: nodes.Element, at: int) -> str:
     there = 0 <= at < len(parent) and isinstance(parent[at], nodes.Text)
     return str(parent[at]) if there else ""
@@ -35,4 +46,5 @@ def _text(parent: nodes.Element, at: int) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("doctree-resolved", _glue)
+    app.connect("doctree-resolved", _keep_percents, priority=600)  # to a formula the space is the end of a word
     return {"parallel_read_safe": True, "parallel_write_safe": True}
