@@ -78,10 +78,13 @@ def test_no_line_ends_between_a_formula_and_the_mark_beside_it() -> None:
     assert document.astext() == "".join(parts)
 
 
-def test_no_line_ends_between_a_number_and_its_percent_sign() -> None:
-    document = docutils.core.publish_doctree("From 5 % to **+1.6 %**, of a % of ``7 %``.\n\n::\n\n    8 %\n")
-    typography._keep_percents(SimpleNamespace(builder=SimpleNamespace(format="html")), document, "page")
-    assert document.astext() == "From 5\xa0% to +1.6\xa0%, of a % of 7 %.\n\n8 %"
+def test_no_line_ends_between_a_number_and_what_it_is_of() -> None:
+    text = "From 5 % to **+1.6 %**, of a % of ``7 %``, at η = 0.1 or *μ = .9*, rate = 1, n = −3.\n\n::\n\n 8 %"
+    document = docutils.core.publish_doctree(text)
+    typography._keep(SimpleNamespace(builder=SimpleNamespace(format="html")), document, "page")
+    assert document.astext().replace("\xa0", "_") == (
+        "From 5_% to +1.6_%, of a % of 7 %, at η_=_0.1 or μ_=_.9, rate = 1, n_=_−3.\n\n8 %"
+    )
 
 
 def test_how_the_tests_of_an_equation_are_found() -> None:

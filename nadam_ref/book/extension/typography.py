@@ -1,4 +1,4 @@
-"""What a browser would part at the end of a line: a formula and the marks beside it, a number and its percent sign."""
+"""What a browser would part at the end of a line: a formula and the marks beside it, a number and what it is of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-PERCENT = re.compile(r"(?<=\d) %")
+#: Spaces at which no line may end: those of "5 %" and of "η = 0.1".
+KEPT = re.compile(r"(?<=\d) (?=%)|(?<=\b[α-ωa-z]) (?== [\d.−])|(?<=\b[α-ωa-z] =) (?=[\d.−])")
 
 
 def _glue(app: Sphinx, doctree: nodes.document, _page: str) -> None:
@@ -29,13 +30,13 @@ def _glue(app: Sphinx, doctree: nodes.document, _page: str) -> None:
             parent[at - 1] = nodes.Text(before[: len(before) - len(left)])
 
 
-def _keep_percents(app: Sphinx, doctree: nodes.document, _page: str) -> None:
-    """Let no line end between a number and the sign, outside what is shown as it was typed."""
+def _keep(app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    """Let no line end at the spaces of `KEPT`, outside what is shown as it was typed."""
     if app.builder.format != "html":
         return
     for text in list(doctree.findall(nodes.Text)):
-        if PERCENT.search(text) and not isinstance(text.parent, (nodes.literal, nodes.FixedTextElement, nodes.raw)):
-            text.parent.replace(text, nodes.Text(PERCENT.sub("\N{NO-BREAK SPACE}%", text)))
+        if KEPT.search(text) and not isinstance(text.parent, (nodes.literal, nodes.FixedTextElement, nodes.raw)):
+            text.parent.replace(text, nodes.Text(KEPT.sub("\N{NO-BREAK SPACE}", text)))
 
 
 def _text(parent: nodes.Element, at: int) -> str:
@@ -46,5 +47,5 @@ def _text(parent: nodes.Element, at: int) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("doctree-resolved", _glue)
-    app.connect("doctree-resolved", _keep_percents, priority=600)  # to a formula the space is the end of a word
+    app.connect("doctree-resolved", _keep, priority=600)  # to a formula a space is the end of a word
     return {"parallel_read_safe": True, "parallel_write_safe": True}
