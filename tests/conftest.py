@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nadam_ref.book import faults
 
-#: A parameter for a book that is rendered for the tests, which takes minutes.
-RENDERED = re.compile(r"^(?:def |    ).*\b(?:built: Built|whole_book: Path|html: Path)\b", re.MULTILINE)
+#: What a test that looks at a rendered book has as a parameter. To render them takes minutes.
+BOOKS = {
+    "the whole book": re.compile(r"^(?:def |    ).*\b(?:whole_book|html): Path\b", re.MULTILINE),
+    "the small book": re.compile(r"^(?:def |    ).*\bbuilt: Built\b", re.MULTILINE),
+}
+
+
+@cache
+def book_of(path: Path) -> str | None:
+    """The book that a file's tests look at."""
+    text = path.read_text(encoding="utf-8")
+    return next((book for book, pattern in BOOKS.items() if pattern.search(text)), None)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -20,18 +32,27 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.fault(*numbers))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: the rendered books, then experiments."""
+    order = [*BOOKS, None]
+    items.sort(key=lambda item: (order.index(book_of(item.path)), "experiments" not in item.path.parts))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay in one process. Those of the rendered books stay in one too, so that no two render them."""
+    """A file's tests stay in one process, and all tests of a rendered book, so that it is rendered once."""
     from xdist.scheduler import LoadFileScheduling
-
-    @cache
-    def has_a_book(file: str) -> bool:
-        return RENDERED.search((config.rootpath / file).read_text(encoding="utf-8")) is not None
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "the rendered books" if has_a_book(file) else file
+            return book_of(config.rootpath / file) or file
 
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """One more than there are cores: many tests wait for a browser or for a worker."""
+    return (yield) + 1
