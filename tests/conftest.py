@@ -33,9 +33,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: the rendered books, then experiments."""
-    order = [*BOOKS, None]
-    items.sort(key=lambda item: (order.index(book_of(item.path)), "experiments" not in item.path.parts))
+    """The rendered books begin first, beside tests that need one processor; those that start processes come later."""
+    books, folders = [*BOOKS, None], ["core", "experiments", "book"]
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        folder = item.path.parent.name
+        return books.index(book_of(item.path)), folders.index(folder) if folder in folders else len(folders)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
