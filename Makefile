@@ -7,8 +7,8 @@ HELD := soupsieve<3
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip --quiet --disable-pip-version-check
 READY := .venv/ready
-# Tests run in as many processes as there are cores; a file's tests stay in one.
-SHARED_OUT := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Tests run in several processes; a file's tests stay in one.
+SHARED_OUT := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Two OpenMP threads beside any other work slow torch down 25 to 50 times.
 export OMP_NUM_THREADS = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +18,19 @@ QUIET = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Built:
     """Two chapters and the reference pages, built strictly, and built a second time with nothing changed."""
-    root = make_book(tmp_path_factory.mktemp("a small böok"), "01_first", "02_second")
-    seen: list[tuple[str, int, int]] = []
-    report = build(root=root, parameters={"seed": 7}, progress=lambda *event: seen.append(event))
-    return Built(root, report, build(root=root, parameters={"seed": 7}), seen)
+    base = tmp_path_factory.getbasetemp()
+    kept = (base.parent if hasattr(request.config, "workerinput") else base) / "small_book.pickle"
+    with FileLock(kept.with_suffix(".lock")):  # of several processes that test, one builds and the others find it
+        if not kept.exists():
+            root = make_book(tmp_path_factory.mktemp("a small böok"), "01_first", "02_second")
+            seen: list[tuple[str, int, int]] = []
+            report = build(root=root, parameters={"seed": 7}, progress=lambda *event: seen.append(event))
+            again = build(root=root, parameters={"seed": 7})
+            kept.write_bytes(pickle.dumps(Built(root, report, again, seen)))
+        found: Built = pickle.loads(kept.read_bytes())
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +38,7 @@ def whole_book() -> Path:
     """The pages of the project's own book, with its experiments at their smallest size; chapters are executed once."""
     output = ROOT / "_build" / "smoke"
     output.mkdir(parents=True, exist_ok=True)
-    with FileLock(output.with_suffix(".lock")):  # of several processes that test, one renders and the others find it
+    with FileLock(output.with_suffix(".lock")):
         index = build(root=ROOT, profile="smoke", output=output).index
     assert index is not None
     return index.parent
