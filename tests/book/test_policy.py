@@ -92,6 +92,7 @@ def test_fault_113_every_page_has_a_policy_before_anything_else(html: Path) -> N
         assert {word for word in rules["script-src"] if not word.startswith("'sha256-")} == own
 
 
+@pytest.mark.slow  # what is refused is in the console too, and `test_the_console_is_silent` looks there
 def test_fault_113_no_page_of_the_book_offends_its_policy(
     visit: Callable[[str], Any], address: str, whole_book: Path
 ) -> None:
