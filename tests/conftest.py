@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from nadam_ref.book import faults
 
-#: The tests that look at every page. To render the book and to look takes longest, so they begin.
+#: The tests that look at every page: to render the book and to look takes longest.
 FIRST = "test_browser.py"
-#: A parameter for a rendered book. Such tests come late, when it is there.
-RENDERED = re.compile(r"^(?:def |    ).*\b(?:whole_book: Path|html: Path|built: Built)\b", re.MULTILINE)
-
-
-@cache
-def place(path: Path) -> int:
-    """The place of a file's tests: beside the first render are those that need one processor."""
-    if path.name == FIRST:
-        return 0
-    if path.parent.name == "book":
-        return 4 if RENDERED.search(path.read_text(encoding="utf-8")) else 3
-    return {"core": 1, "experiments": 2}.get(path.parent.name, 5)
+#: Fixtures that are, or may be, a rendered book.
+BOOKS = {"built", "whole_book", "html"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -33,5 +21,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put them in order."""
+    """Render first, beside tests that need one processor; what looks at the books comes when they are there."""
+    rendered = {item.path for item in items if not BOOKS.isdisjoint(getattr(item, "fixturenames", ()))}
+
+    def place(path: Path) -> int:
+        if path.name == FIRST:
+            return 0
+        return 4 if path in rendered else {"core": 1, "experiments": 2, "book": 3}.get(path.parent.name, 5)
+
     items.sort(key=lambda item: place(item.path))

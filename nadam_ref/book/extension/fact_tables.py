@@ -562,6 +562,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "mutants": lambda: f"{_mutants('mutants'):,}",
     "mutants_killed": lambda: f"{_mutants('killed') / _mutants('mutants'):.1%}".replace("%", " %"),
     "mutants_equivalent": lambda: str(_mutants("equivalent")),
+    "mutants_left": lambda: str(_mutants("mutants") - _mutants("killed") - _mutants("equivalent")),
     "protocol_version": lambda: str(load().version),
     "protocol_sha256": lambda: sha256(Path(definition.__file__).with_name("protocol.yaml").read_bytes()),
     "claims_sha256": lambda: sha256(Path(claims.__file__).with_name("claims.yaml").read_bytes()),
