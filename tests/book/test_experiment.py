@@ -160,8 +160,8 @@ def test_a_value_changed_in_a_pack_changes_number_figure_and_sentence(results: P
         )
     assert all(before != after for before, after in zip(*shown, strict=True))
     mean = np.mean(np.log(1.5) * (np.arange(10) == 3)) - 0.1  # one of ten pairs, and the gap of all
-    assert experiment.percent(mean) in shown[1][3]
-    assert experiment.percent(-0.1) in shown[0][3]
+    assert percent(mean) in shown[1][3]
+    assert percent(-0.1) in shown[0][3]
 
 
 def test_the_chosen_rates_and_their_certainty_follow_the_pack(results: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_part_of_a_gain_is_the_mean_log_ratio_at_one_rate(evidence: Evidence
     assert sizes["memory"] == pytest.approx(np.log(0.94 / 0.98))
     assert sizes["length"] == pytest.approx(-0.1 - np.log(0.94))
     assert sum(sizes[part] for part in ("look-ahead", "memory", "length")) == pytest.approx(sizes["whole difference"])
-    assert f"look-ahead {experiment.percent(np.log(0.98), digits=2)}" in text(experiment.apart(evidence))
+    assert f"look-ahead {percent(np.log(0.98), digits=2)}" in text(experiment.apart(evidence))
 
 
 def test_what_is_larger_than_the_three_parts_is_named(evidence: Evidence) -> None:

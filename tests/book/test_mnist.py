@@ -19,6 +19,7 @@ from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.tasks import TASKS
 from nadam_ref.experiments.verdicts.arms import Evidence, gather
+from nadam_ref.experiments.verdicts.report import percent
 from nadam_ref.rules import schedule
 
 PACK = Path(__file__).parents[2] / "book" / "results" / "images-small"
@@ -42,7 +43,7 @@ def test_the_headline_has_the_verdict_of_each_claim(evidence: Evidence) -> None:
     said = experiment.headline(recorded.of("images", "small")).data
     for verdict in recorded.primary(evidence):
         assert verdict.comparison is not None and verdict.comparison.mean is not None
-        size = experiment.percent(verdict.comparison.mean)
+        size = percent(verdict.comparison.mean)
         line = next(line for line in said.splitlines() if f"**{verdict.side.first} against" in line)
         assert size in line and f"(*{verdict.kind.lower()}*)" in line
 
@@ -120,7 +121,7 @@ def test_equal_rates_decide_whether_there_are_two_effects() -> None:
     assert images.withdrawn(None) is None
     lines = experiment.at_one_rate(nadamax(0.2, -0.2, at=1), "NadaMax", "look-ahead")
     assert lines is not None
-    assert f"One rate: {experiment.percent(0.2)} (" in lines.data and "at η = 0.1." in lines.data
+    assert f"One rate: {percent(0.2)} (" in lines.data and "at η = 0.1." in lines.data
 
 
 def test_the_chapter_and_the_changelog_withdraw_it() -> None:

@@ -15,8 +15,11 @@ from nadam_ref.book.build import notebooks, pages
 TOC = ROOT / "book" / "_toc.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LINES = 30
-#: The modules that only draw, print and tabulate.
-CELLS = {path.stem for path in (ROOT / "nadam_ref" / "book" / "cells").rglob("*.py")}
+#: The modules and packages that only draw, print and tabulate.
+CELLS = {
+    path.parent.name if path.stem == "__init__" else path.stem
+    for path in (ROOT / "nadam_ref" / "book" / "cells").rglob("*.py")
+}
 #: What makes a notebook run where nothing but Jupyter is there, as on Colab.
 INSTALL = """
 import importlib.util

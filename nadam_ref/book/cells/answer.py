@@ -14,7 +14,8 @@ from ...experiments.verdicts.report import percent
 from ...experiments.verdicts.verdicts import Comparison, Effect, compare
 from ...tables import Column, Group, Table, to_markdown
 from . import recorded, show
-from .experiment import GREY, WIDTH, effects
+from .experiment.comparisons import effects
+from .experiment.plots import GREY, WIDTH
 from .figures import Picture, look
 from .recorded import Recorded
 

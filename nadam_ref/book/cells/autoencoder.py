@@ -30,7 +30,7 @@ from ...experiments.tasks.autoencoder import Autoencoder
 from ...experiments.verdicts.arms import Arm, Evidence, rows
 from ...experiments.verdicts.report import percent
 from . import recorded, show
-from .experiment import WIDTH
+from .experiment.plots import WIDTH
 from .figures import Array, Picture, look, plain
 from .recorded import Recorded
 

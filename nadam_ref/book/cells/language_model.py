@@ -31,7 +31,7 @@ from ...experiments.verdicts.arms import rows
 from ...experiments.verdicts.report import percent
 from ...rules import RULES
 from . import recorded, show
-from .experiment import WIDTH
+from .experiment.plots import WIDTH
 from .figures import Array, Picture, look, plain
 from .recorded import Recorded
 

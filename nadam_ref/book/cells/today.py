@@ -23,6 +23,7 @@ from ...experiments.verdicts.arms import Arm, Evidence, rows
 from ...experiments.verdicts.report import percent
 from ...experiments.verdicts.verdicts import Comparison, compare
 from . import experiment, recorded, show
+from .experiment.plots import GREY
 from .figures import Picture
 from .recorded import Recorded
 
@@ -270,7 +271,9 @@ def _titled(figure: Picture, it: Recorded) -> Picture:
     """The figure with what was run above it, and without one μ: the methods have several."""
     spec, (done, planned) = it.records[0].spec, it.seeds
     figure.suptitle(
-        f"{it.profile}: {spec.data}, {spec.steps:,} steps, {done} of {planned} seeds", fontsize=9, color=experiment.GREY
+        f"{it.profile}: {spec.data}, {spec.steps:,} steps, {done} of {planned} seeds",
+        fontsize=9,
+        color=GREY,
     )
     return figure
 

@@ -17,7 +17,8 @@ from ...experiments.verdicts.verdicts import Comparison
 from .. import find_root
 from ..cells import answer, dialects, recorded
 from ..cells.answer import Line, ran
-from ..cells.experiment import GREY, effects
+from ..cells.experiment.comparisons import effects
+from ..cells.experiment.plots import GREY
 from ..cells.figures import Picture, look, plain
 from . import citation
 from .numbers import number

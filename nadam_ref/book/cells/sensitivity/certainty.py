@@ -15,7 +15,7 @@ from ....experiments.verdicts.measures import rate_shares
 from ....experiments.verdicts.report import percent
 from ....experiments.verdicts.verdicts import compare
 from .. import recorded, show
-from ..experiment import WIDTH
+from ..experiment.plots import WIDTH
 from ..figures import Picture
 from .rates import PACKS
 from .words import titled

@@ -22,7 +22,7 @@ from ....experiments.verdicts.arms import Arm, gather
 from ....experiments.verdicts.report import percent
 from ....experiments.verdicts.verdicts import Comparison, compare
 from .. import recorded, show
-from ..experiment import GREY, WIDTH
+from ..experiment.plots import GREY, WIDTH
 from ..figures import Picture, look
 from .words import listed, text, titled
 

@@ -18,7 +18,7 @@ from ....experiments.protocol.definition import load
 from ....experiments.runs.record import Record
 from ....experiments.verdicts.report import percent
 from .. import show
-from ..experiment import GREY, WIDTH
+from ..experiment.plots import GREY, WIDTH
 from ..figures import Array, Picture
 from .map_runs import at_best, difference, losses, momentum, usual
 from .words import listed, text

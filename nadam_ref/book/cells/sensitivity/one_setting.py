@@ -18,7 +18,7 @@ from ....experiments.statistics.intervals import t_interval
 from ....experiments.statistics.significance import log_differences
 from ....experiments.verdicts.report import percent
 from .. import show
-from ..experiment import GREY, WIDTH
+from ..experiment.plots import GREY, WIDTH
 from ..figures import Array, Picture, look
 from .map_runs import at_best, difference, losses, momentum, ν
 from .words import listed, text
