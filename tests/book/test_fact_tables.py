@@ -26,6 +26,7 @@ from small_book import ROOT
 import nadam_ref
 from nadam_ref import cli, experiments
 from nadam_ref.book.extension import fact_tables
+from nadam_ref.book.extension.fact_tables.protocol import runs
 from nadam_ref.experiments import open_details
 from nadam_ref.experiments.protocol import planning as planned
 from nadam_ref.experiments.protocol.definition import load, profile_of
@@ -123,7 +124,7 @@ def test_the_sizes_are_the_protocols(protocol: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("task", "data"), [("images", "digits"), ("word2vec", "clusters"), ("autoencoder", "digits")])
 def test_the_runs_are_those_that_a_sweep_makes(task: str, data: str) -> None:
-    assert fact_tables.runs(task, "live") == len(planned.specs("live", data, task))
+    assert runs(task, "live") == len(planned.specs("live", data, task))
 
 
 def test_the_runs_of_small_images_are_arms_times_rates_times_seeds() -> None:
@@ -133,7 +134,7 @@ def test_the_runs_of_small_images_are_arms_times_rates_times_seeds() -> None:
 
 def test_the_runs_are_known_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planned, "dataset", None)
-    assert fact_tables.runs("autoencoder", "paper") == 8 * 10 + 8 * 7 * 2 + (7 * 3 + 1) * 10
+    assert runs("autoencoder", "paper") == 8 * 10 + 8 * 7 * 2 + (7 * 3 + 1) * 10
 
 
 def test_one_table_of_arms_speaks_for_the_three_tasks_of_the_report(protocol: dict[str, Any]) -> None:
