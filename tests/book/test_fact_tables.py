@@ -382,18 +382,35 @@ def test_symbols_can_be_linked_and_terms_are_in_order(names: dict[str, Any]) -> 
 # ---------------------------------------------------------------- commands
 
 
-def commands() -> Iterator[str]:
-    for block in re.findall(r"```bash\n(.*?)```", PAGES["run_it"], re.DOTALL):
-        yield from block.splitlines()
-    yield from re.findall(r"`(nadam-ref [^`]+)`", EVERYTHING)
+def texts() -> Iterator[str]:
+    """Everything that gives a command: pages, chapters, and what GitHub shows."""
+    yield EVERYTHING
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        yield "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"])
+    for name in ("README", "CONTRIBUTING"):
+        yield (ROOT / f"{name}.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", [line for line in commands() if line.startswith("nadam-ref")])
+def commands() -> list[str]:
+    """What is in a line of its own, as in a block of code, or between backticks."""
+    pattern = r"^[ !$]*(?:python -m nadam_ref|(?:\.venv/bin/)?nadam-ref) ([^`\n]+)$|`nadam-ref ([^`]+)`"
+    found = (a or b for text in texts() for a, b in re.findall(pattern, text, re.MULTILINE))
+    return sorted({" ".join(shlex.split(command, comments=True)) for command in found} - {"--help"})
+
+
+def test_commands_are_found_in_pages_chapters_and_beside_them() -> None:
+    assert {"report --partial", "data get results", "sweep small --task autoencoder"} < set(commands())
+    assert sum(command.startswith("verify --pack") for command in commands()) >= 2
+
+
+@pytest.mark.parametrize("command", commands())
 def test_a_command_that_a_page_gives_is_one(command: str) -> None:
-    parsed = vars(cli._parser().parse_args(shlex.split(command, comments=True)[1:]))
+    parsed = vars(cli._parser().parse_args(shlex.split(command)))
     tasks = parsed.get("task") or []
     assert {*([tasks] if isinstance(tasks, str) else tasks)} <= {*load().tasks}
     assert parsed.get("profile", "small") in ("live", "small", "paper")
+    for folder in re.findall(r"\bbook/results/\S+", command):
+        assert (ROOT / folder).is_dir()
 
 
 def test_the_targets_of_make_that_a_page_gives_are_there() -> None:
