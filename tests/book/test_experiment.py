@@ -352,7 +352,7 @@ def test_the_answer_is_that_of_the_records(results: Path) -> None:
         gap = GAPS["Adam", "Nadam"] + math.log(factor)
         assert figure.data["word vectors (small), own rates"][0] == pytest.approx(gap)
         assert percent(gap) in said and ends in said and words in said
-        assert said.startswith("In the one experiment run so far, ")
+        assert said.startswith("In the one experiment so far (a task at one size), ")
         assert "at the small size, handwritten digits, " in said.rpartition("Not run")[2]
 
 

@@ -145,7 +145,8 @@ def test_the_small_figure_has_each_line_that_was_run(lines: list[answer.Line]) -
 
 def test_the_status_counts_the_experiments(lines: list[answer.Line]) -> None:
     shown = BeautifulSoup(landing.status(lines), "html.parser").p
-    assert shown.text.strip().endswith(f" · {len(landing.ran(lines))} of {2 * len(answer.TASKS)} experiments run")
+    done = f"{len(landing.ran(lines))} of {2 * len(answer.TASKS)} experiments done (each task at two sizes)"
+    assert shown.text.strip().endswith(f" · {done}")
     assert f" · {len(landing.ran(lines[:1]))} of 1 experiments" in landing.status(lines[:1])
     marks = [float(mark["style"].split(":")[1].strip(" %")) for mark in shown.select("i")]
     assert marks == [pytest.approx(100 * done / planned, abs=0.5) for done, planned in (x.it.seeds for x in lines)]

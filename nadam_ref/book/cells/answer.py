@@ -48,6 +48,11 @@ class Line(NamedTuple):
     def title(self) -> str:
         return f"{TASKS[self.it.task][0]} ({self.it.profile})"
 
+    @property
+    def words(self) -> str:
+        """The title in a sentence: "word vectors at the small size"."""
+        return f"{TASKS[self.it.task][0]} {recorded.size(self.it.task, self.it.profile)}"
+
 
 def between(it: Recorded, first: str = "Nadam", second: str = "Adam") -> Line:
     """Two methods on a task at one size."""
@@ -91,8 +96,8 @@ def short(found: Sequence[Line]) -> Markdown:
     if not there:
         return Markdown(NOTHING)  # type: ignore[no-untyped-call]
     table = (
-        "Change in test loss from Adam to Nadam, each at its own best learning rate, with 95 % intervals; "
-        "negative means that Nadam is lower:\n"
+        "Change in the final loss, or perplexity, from Adam to Nadam, each at its own best learning rate, with 95 % "
+        "intervals; negative means that Nadam is lower:\n"
     )
     paragraphs = [
         f"{advice(found)}\n",
@@ -111,12 +116,12 @@ def advice(found: Sequence[Line]) -> str:
     lower, higher = ([line for line in there if _sign(line.own) == sign] for sign in (-1, 1))
     if not lower:
         worse = f", and higher in {_count(len(higher))} of them" if higher else ""
-        return f"In the {_experiments(len(there))} run so far, **Nadam is never clearly better than Adam**{worse}."
+        return f"In the {_experiments(len(there))}, **Nadam is never clearly better than Adam**{worse}."
     most = min(lower, key=_mean)
     done, planned = most.it.seeds
-    gain = f"{_percents(most.own)}**, on {most.title}" + ("" if done == planned else f" with {done} of {planned} seeds")
+    gain = f"{_percents(most.own)}**, on {most.words}" + ("" if done == planned else f" with {done} of {planned} seeds")
     text = (
-        f"In the {_experiments(len(there))} run so far, each method at its own best rate, "
+        f"In the {_experiments(len(there))}, each method at its own best rate, "
         f"**Nadam's largest clear gain over Adam is {gain}"
     )
     text += f"; it is clearly worse in {_count(len(higher))}." if higher else "."
@@ -129,7 +134,7 @@ def _at_one_rate(there: Sequence[Line]) -> str:
 
     def those(reverse: bool) -> str:
         found = [x for x in there if x.common is not None and _sign(x.common) and _reverses(x) == reverse]
-        return " and ".join(f"on {x.title} ({_size(x.common, False)})" for x in found)
+        return " and ".join(f"on {x.words} ({_size(x.common, False)})" for x in found)
 
     if not (turned := those(True)):
         return ""
@@ -143,9 +148,9 @@ def first(found: Sequence[Line]) -> str:
     if not there:
         return NOTHING
     kinds = {
-        -1: lambda line: f"Nadam ends {_percents(line.own)} below Adam on {line.title}",
-        1: lambda line: f"Nadam ends {_percents(line.own)} above Adam on {line.title}",
-        0: lambda line: f"on {line.title}, the difference is within seed-to-seed variation",
+        -1: lambda line: f"Nadam ends {_percents(line.own)} below Adam on {line.words}",
+        1: lambda line: f"Nadam ends {_percents(line.own)} above Adam on {line.words}",
+        0: lambda line: f"on {line.words}, the difference is within seed-to-seed variation",
     }
     said = [kinds[sign](line) for sign in kinds for line in there if _sign(line.own) == sign]
     text = "; ".join(said)
@@ -158,7 +163,9 @@ def in_words(line: Line) -> str:
 
 
 def _experiments(n: int) -> str:
-    return f"{_count(n)} experiment{'s' * (n > 1)}"
+    if n == 1:
+        return "one experiment so far (a task at one size)"
+    return f"{_count(n)} experiments so far (a task at one size each)"
 
 
 def _count(n: int) -> str:

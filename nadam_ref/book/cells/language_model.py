@@ -70,7 +70,7 @@ def baseline(record: Record) -> Markdown:
         f"Our repetition of it ends at {ours:.1f} ({percent(math.log(ours / his))}). "
         f"The report's nine numbers lie between {table[ranked[0]]:g} ({ranked[0]}) and {table[ranked[-1]]:g} "
         f"({ranked[-1]}): {below} of {len(table)} are below the tutorial's. "
-        f"For gradient descent it has {table['GD']:g}."
+        f"For gradient descent the report has {table['GD']:g}."
     )
 
 

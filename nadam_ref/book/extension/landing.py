@@ -62,7 +62,7 @@ def status(found: Sequence[Line]) -> str:
     parts = [
         ", ".join(citation.authors(about)),
         f"version {__version__}, {about['date-released']:%-d %B %Y}",
-        f"{len(ran(found))} of {len(found)} experiments run",
+        f"{len(ran(found))} of {len(found)} experiments done (each task at two sizes)",
     ]
     seeds = [(line.title, *line.it.seeds) for line in found]
     said = ", ".join(f"{title}: {done} of {planned} seeds" for title, done, planned in seeds)
@@ -105,7 +105,7 @@ def schedule_first(found: Sequence[Line], rows: Sequence[Sequence[str]]) -> str:
 
 def _elsewhere(found: Sequence[Line]) -> str:
     """What the schedule does where it was run with seeds and at one rate, clear or not; empty where it was not run."""
-    return "; ".join(f"on {line.title} it {_size(x)}" for line, x in _scheduled(found))
+    return "; ".join(f"on {line.words} it {_size(x)}" for line, x in _scheduled(found))
 
 
 def two_by_two(found: Sequence[Line], rows: Sequence[Sequence[str]], note: str) -> str:

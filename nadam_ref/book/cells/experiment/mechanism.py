@@ -22,7 +22,7 @@ def apart(evidence: Evidence) -> Markdown:
     text = _parts(evidence)
     if not text:
         return markdown(
-            f"{at_size(evidence)}, the arms that tell memory and length apart, at a common rate, are not run yet."
+            f"{at_size(evidence)}, the arms that separate memory from length have not been run at a common rate yet."
         )
     return markdown(text + _larger(evidence))
 

@@ -38,15 +38,15 @@ HEADINGS = (
 WORDS = {
     "Reproduced": "as the paper has it",
     "Reproduced with size": "as the paper has it, and of about that size",
-    "Reversed": "the other way round than the paper has it",
+    "Reversed": "the opposite of what the paper has",
     "No relevant difference": "too small to matter",
     "Inconclusive": "within the luck of the seeds",
 }
 
 #: What follows a verdict in its table.
 TERMS = {
-    "depends on the rate": "the verdict, or its sign, changes when one of the two methods takes the second-best of its "
-    "learning rates",
+    "depends on the rate": "the verdict, or its sign, changes when one of the two methods takes its runner-up, "
+    "the better of the two rates next to the chosen one",
     "edge": "a chosen rate is the smallest or the largest of those tried",
     "approximate set-up": "the runs are not of the paper's own size or not on its data; what is compared is the "
     "direction, and the size in percent",
@@ -225,8 +225,9 @@ def order(evidence: Evidence) -> Markdown:
     means = {name: arm.mean(metric) for name, arm in arms.items()}
     ranked = sorted(means, key=lambda name: means[name])
     nine = [name for name in ranked if name in RULES]
-    best = f"{ranked[0]} has the lowest mean of all {len(ranked)} arms ({means[ranked[0]]:.4g})"
-    first = "" if nine[0] == ranked[0] else f", and {nine[0]} that of the paper's {len(nine)} methods"
+    one_of_them = f", one of the paper's {len(nine)} methods," if nine[0] == ranked[0] else ""
+    best = f"{ranked[0]}{one_of_them} has the lowest mean of all {len(ranked)} arms ({means[ranked[0]]:.4g})"
+    if not one_of_them:
+        best += f", and {nine[0]} that of the paper's {len(nine)} methods ({means[nine[0]]:.4g})"
     places = " and ".join(f"{name} is number {nine.index(name) + 1}" for name in ("Nadam", "Adam") if name in nine)
-    value = f" ({means[nine[0]]:.4g})" if first else f", one of the paper's {len(nine)} methods"
-    return markdown(f"{at_size(evidence)}, {best}{first}{value}. Among these methods {places}.")
+    return markdown(f"{at_size(evidence)}, {best}. Among these methods {places}.")

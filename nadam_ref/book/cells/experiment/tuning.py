@@ -68,7 +68,8 @@ def price(evidence: Evidence) -> Markdown:
     first, second, *_ = sorted(arms[name].mean(metric) for name in costs)
     gain = math.log(second / first)
     dearer = sum(cost > gain for cost in costs.values())
+    above = percent(gain).removeprefix("+")
     return markdown(
-        f"On the development set the second-best of the {len(costs)} methods ends {percent(gain)} above the best. For "
-        f"{dearer} of the {len(costs)}, the better neighbour of the chosen rate costs more than that."
+        f"On the development set the second-best of the {len(costs)} methods ends {above} above the best. For {dearer} of "
+        f"the {len(costs)}, the better neighbour of the chosen rate costs more than that."
     )

@@ -157,7 +157,7 @@ def where(records: Sequence[Record], curvature: Mapping[str, float]) -> Markdown
                 sizes[field.x[j] * own[i] * λ >= TENTH].append(abs(float(field.mean[i, j])))
         typical = {large: percent(float(np.median(found)) if found else 0.0) for large, found in sizes.items()}
         lines.append(
-            f"- **{title}**: the median difference, whichever way, is {typical[True].lstrip('+')} where a look-ahead "
+            f"- **{title}**: the median size of the difference is {typical[True].lstrip('+')} where a look-ahead "
             f"changes $\\mu$ by a tenth or more ({len(sizes[True])} cells), and {typical[False].lstrip('+')} elsewhere "
             f"({len(sizes[False])}). Over all, the first is clearly lower in {len(lower)} cells and clearly higher in "
             f"{len(higher)}."

@@ -121,5 +121,5 @@ def settled(records: Sequence[Record]) -> Markdown | None:
         gaps += [name] * (interval is not None and interval[0] * interval[1] > 0)
     count = len([name for name in found if name != BASE and "Adam" in found[name]])
     said = f"Of {count} settings, {len(clear)} clearly change Adam's test loss{': ' * bool(clear)}{listed(clear)}. "
-    said += f"The difference between Nadam and Adam is clearly another one under {len(gaps)} of them"
+    said += f"The difference between Nadam and Adam is clearly different under {len(gaps)} of them"
     return text(said + (f": {listed(gaps)}." if gaps else "."))
