@@ -33,10 +33,10 @@ def changed(line: answer.Line, gap: float, spread: float = 0.01) -> answer.Line:
 def test_the_answer_is_about_what_is_recorded(lines: list[answer.Line]) -> None:
     there = [line._replace(common=None) for line in landing.ran(lines)]
     better = answer.first([changed(line, math.log(0.8)) for line in there])
-    assert [better.count(f"Nadam ends 20.0 % below Adam on {line.title}") for line in there] == [1] * len(there)
+    assert [better.count(f"Nadam ends 20.0 % below Adam on {line.words}") for line in there] == [1] * len(there)
     assert "above" not in better and "variation" not in better
     worse = answer.first([changed(line, math.log(1.2)) for line in there])
-    assert worse.startswith(f"Nadam ends 20.0 % above Adam on {there[0].title}")
+    assert worse.startswith(f"Nadam ends 20.0 % above Adam on {there[0].words}")
     unclear = answer.first([changed(line, 0.1, spread=1) for line in there])
     assert unclear.startswith("On ") and unclear.count("within seed-to-seed variation") == len(there)
     assert answer.first([line._replace(own=None) for line in lines]) == "Nothing has been run yet."
@@ -45,10 +45,10 @@ def test_the_answer_is_about_what_is_recorded(lines: list[answer.Line]) -> None:
 def test_a_sign_that_reverses_at_one_rate_is_said(lines: list[answer.Line]) -> None:
     line = changed(landing.ran(lines)[0], -0.2)
     higher = line._replace(common=changed(line, math.log(1.3)).own)
-    reverses = f"At one learning rate for both, the sign reverses on {line.title} (+30.0 %)"
+    reverses = f"At one learning rate for both, the sign reverses on {line.words} (+30.0 %)"
     assert answer.first([higher]).endswith(f"{reverses}.")
     kept = line._replace(common=changed(line, math.log(0.9)).own)
-    assert answer.first([higher, kept]).endswith(f"{reverses}, and stays on {line.title} (−10.0 %).")
+    assert answer.first([higher, kept]).endswith(f"{reverses}, and stays on {line.words} (−10.0 %).")
     assert "reverses" not in answer.first([kept])
 
 
@@ -56,7 +56,7 @@ def test_the_advice_follows_from_the_runs(lines: list[answer.Line]) -> None:
     line = landing.ran(lines)[0]._replace(common=None)
     lower, higher, unclear = (changed(line, math.log(x), s) for x, s in ((0.8, 0.01), (1.2, 0.01), (0.9, 1)))
     turned = lower._replace(common=higher.own)
-    said = f"largest clear gain over Adam is 20.0 %**, on {line.title}"
+    said = f"largest clear gain over Adam is 20.0 %**, on {line.words}"
     assert said in answer.advice([lower, unclear])
     most = changed(line, math.log(0.88))  # 12.0 %, which as text would be the smaller
     assert "is 12.0 %**" in answer.advice([changed(line, math.log(0.95)), most])
@@ -105,7 +105,7 @@ def test_the_schedule_s_effect_elsewhere_is_that_of_the_runs(lines: list[answer.
     arms = words.it.evidence["word2vec"]
     means = [np.mean(np.log(arms[name].common.values("test_loss"))) for name in ("Nadam-iclr", "Nadam-constant")]
     size = f"{100 * math.expm1(means[0] - means[1]):+.1f} %".replace("-", "−")
-    said = f"n {words.title} it changes the loss by {size}"
+    said = f"n {words.words} it changes the loss by {size}"
     assert f"at one rate for both: o{said}." in landing.two_by_two([words], ROWS, "5 seeds")
     assert landing.schedule_first([words], ROWS).endswith(f" O{said}.")
 
@@ -115,7 +115,7 @@ def test_a_schedule_without_a_clear_effect_is_not_left_out(monkeypatch: pytest.M
     unclear = Comparison(np.linspace(-1, 1, 10), diverged=(0, 0))
     (effect,) = (e for e in landing.effects(line.it.evidence).values() if e.part.part == "no schedule")
     monkeypatch.setattr(landing, "effects", lambda _: {"no schedule": dataclasses.replace(effect, common=unclear)})
-    assert landing.schedule_first([line], ROWS).endswith(f"On {line.title} it has no measurable effect.")
+    assert landing.schedule_first([line], ROWS).endswith(f"On {line.words} it has no measurable effect.")
 
 
 def test_other_runs_give_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

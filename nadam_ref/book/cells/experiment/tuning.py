@@ -70,6 +70,6 @@ def price(evidence: Evidence) -> Markdown:
     dearer = sum(cost > gain for cost in costs.values())
     above = percent(gain).removeprefix("+")
     return markdown(
-        f"On the development set the second-best of the {len(costs)} methods ends {above} above the best. For {dearer} of "
-        f"the {len(costs)}, the better neighbour of the chosen rate costs more than that."
+        f"On the development set the second-best of the {len(costs)} methods ends {above} above the best. For "
+        f"{dearer} of the {len(costs)}, the better neighbour of the chosen rate costs more than that."
     )
