@@ -20,7 +20,7 @@ PACKAGE = Path(nadam_ref.__file__).parent
 INHERITED = ("PATH", "USER", "LOGNAME", "SYSTEMROOT")
 LOADED = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES")
 #: Their version can change a number or a picture in an executed notebook.
-LIBRARIES = ("torch", "numpy", "matplotlib", "scikit-learn", "sympy")
+LIBRARIES = ("torch", "numpy", "scipy", "matplotlib", "scour", "scikit-learn", "sympy")
 
 
 def sha256(content: bytes | str) -> str:

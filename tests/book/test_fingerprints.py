@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +104,24 @@ def test_surroundings_see_every_source_of_the_package(tmp_path: Path, monkeypatc
         (package / name).write_text("x", encoding="utf-8")
         found.append(fingerprints.surroundings(tmp_path)["package"])
     assert len(set(found)) == 6
+
+
+#: What reads, fetches, shows and spreads work, and changes no number and no picture.
+CARRIERS = {"IPython", "yaml", "tqdm", "dask", "distributed", "platformdirs", "pooch", "requests"}
+
+
+def imports(path: Path) -> set[str]:
+    """The libraries that a module imports anywhere, without the standard one and its own package."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"nadam_ref"}
+
+
+def test_every_library_that_computes_or_draws_is_in_the_key() -> None:
+    """What the package imports that chapters use: all of it but its commands and what makes pages of them."""
+    others = {"commands", "build", "extension", "directive.py"}
+    modules = [path for path in fingerprints.PACKAGE.rglob("*.py") if not others & set(path.parts)]
+    used = set().union(*map(imports, modules)) - CARRIERS
+    assert {"torch", "scipy"} < used
+    assert {packages_distributions()[name][0] for name in used} <= set(fingerprints.LIBRARIES)

@@ -91,22 +91,35 @@ def tost(differences: Values, delta: float) -> float:
     return float(stats.t.cdf(-room / error, n - 1))
 
 
-def deciding_runs(differences: Values, delta: float, family: int = 1, alpha: float = 0.05) -> int | None:
+def deciding_runs(
+    differences: Values, delta: float, family: int = 1, alpha: float = 0.05, comparisons: int = 1
+) -> int | None:
     """How many pairs would decide, were the mean and the spread as seen: with a probability of .8 or nearly so
 
     either the difference is significant at `alpha` / `family` (Holm's first and hardest step) or it is shown to be
-    less than `delta` from 0 at `alpha`. A plan, not a promise: the mean and the spread are themselves estimates.
-    None where there is nothing to plan from (fewer than 3 differences, an infinite one) or 1000 pairs would not do.
+    less than `delta` from 0 at `alpha` / `comparisons`, on both sides. A plan, not a promise: the mean and the spread
+    are themselves estimates. None where there is nothing to plan from (fewer than 3 differences, an infinite one) or
+    1000 pairs would not do.
     """
     if (d := usable(differences)) is None:
         return None
     mean, spread = abs(float(d.mean())), float(d.std(ddof=1))
     possible = math.log2(2 * family / alpha)  # with fewer pairs the exact test cannot be significant
 
+    def different(n: int, error: float) -> bool:
+        power = t_quantile(2 * POWER - 1, n - 1)
+        return n >= possible and mean > (t_quantile(1 - alpha / family, n - 1) + power) * error
+
+    def alike(n: int, error: float) -> bool:
+        if error == 0.0:
+            return mean < delta
+        least = t_quantile(1 - 2 * alpha / comparisons, n - 1)
+        near, far = (stats.t.cdf((delta + x) / error - least, n - 1) for x in (-mean, mean))
+        return bool(near + far - 1 > POWER)
+
     def enough(n: int) -> bool:
-        power, error = t_quantile(2 * POWER - 1, n - 1), spread / math.sqrt(n)
-        different = n >= possible and mean > (t_quantile(1 - alpha / family, n - 1) + power) * error
-        return different or delta - mean > (t_quantile(1 - 2 * alpha, n - 1) + power) * error
+        error = spread / math.sqrt(n)
+        return different(n, error) or alike(n, error)
 
     low, high = len(d) + 1, MOST_RUNS
     if not enough(high):

@@ -81,9 +81,9 @@ class Comparison:
         """The p of the test that the mean difference is less than `delta` away from 0."""
         return tost(self.differences, delta) if self.finite else 1.0
 
-    def needed(self, delta: float, family: int, alpha: float) -> int | None:
+    def needed(self, delta: float, family: int, alpha: float, comparisons: int = 1) -> int | None:
         """How many pairs would decide, as `deciding_runs`."""
-        return deciding_runs(self.differences, delta, family, alpha) if self.finite else None
+        return deciding_runs(self.differences, delta, family, alpha, comparisons) if self.finite else None
 
 
 @dataclass(frozen=True)
@@ -253,8 +253,9 @@ def _verdict(claim: Claim, pairs: Pairs | None, family: Mapping[Claim, float]) -
     for name, arms in _at_runner_up(pairs).items():
         other, j, there, _ = decided(arms)
         elsewhere[name] = (other, there[j])
-    tests = len(family) if claim.primary else len(claim.sides)
-    needed = comparisons[i].needed(deltas[i], tests, rules.alpha) if kind == "Inconclusive" else None
+    sides = len(claim.sides)
+    tests = len(family) if claim.primary else sides
+    needed = comparisons[i].needed(deltas[i], tests, rules.alpha, sides) if kind == "Inconclusive" else None
     suffixes = _suffixes(claim, claim.sides[i], [arm for pair in pairs for arm in pair], rules)
     if _depends_on_rate(kind, comparisons[i], elsewhere):
         suffixes = ("depends on the rate", *suffixes)
