@@ -15,6 +15,7 @@ from chapters import change_known
 
 from nadam_ref.book.cells import autoencoder, recorded
 from nadam_ref.book.cells.recorded import Recorded
+from nadam_ref.experiments.datasets import registry
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.reproductions import REPRODUCTIONS
 from nadam_ref.experiments.runs.record import Record
@@ -195,3 +196,40 @@ def test_the_recorded_spread_is_that_of_the_arm_at_the_printed_rate() -> None:
     assert said is not None and "10 recorded runs of NAG at the size `paper`, η = 0.5" in said.data
     assert "between 0.022 and 0.0222. The highest is 1 % above" in said.data  # as constructed: .1 % a seed
     assert autoencoder.spread(Recorded("autoencoder", "paper", [], None)) is None
+
+
+def losses(evidence: Any) -> dict[str, list[float]]:
+    return {name: list(arm.values("dev_loss")) for name, arm in evidence["autoencoder"].items()}
+
+
+def test_runs_that_draw_nothing_are_counted() -> None:
+    evidence = recorded.of("autoencoder", "small").evidence
+    said = autoencoder.dead(evidence).data
+    found = losses(evidence)
+    (loss,) = {x for x in found["GD"] if x in found["NAG"]}
+    for name, values in found.items():
+        assert (f"{values.count(loss)} of {len(values)} of {name} (" in said) == (loss in values)
+    assert f" {loss:.4f}," in said and "The search could not know" in said
+
+
+@pytest.mark.skipif(registry.state("mnist") == "absent", reason="needs MNIST in NADAM_REF_DATA or the cache")
+def test_runs_that_draw_nothing_end_at_the_loss_of_an_empty_picture() -> None:
+    found = losses(recorded.of("autoencoder", "small").evidence)
+    images = autoencoder.NETWORK.load("mnist")
+    (loss,) = {x for x in found["GD"] if x in found["NAG"]}
+    assert loss == pytest.approx(np.square(images.dev_images / images.white).mean(), rel=1e-6)
+
+
+def test_where_no_two_runs_end_alike_nothing_is_said_of_empty_pictures() -> None:
+    assert autoencoder.dead(None) is None
+    assert autoencoder.dead(autoencoder.at_printed_rates(printed())) is None
+
+
+def test_tuning_runs_that_draw_nothing_are_not_denied() -> None:
+    ((task, arms),) = recorded.of("autoencoder", "small").evidence.items()
+    seed, run = next(iter(arms["GD"].chosen.runs.items()))
+    empty = dataclasses.replace(run, metrics={**run.metrics, "dev_loss": max(losses({task: arms})["GD"])})
+    chosen = dataclasses.replace(arms["GD"].chosen, runs={**arms["GD"].chosen.runs, seed: empty})
+    tuning = [chosen if row is arms["GD"].chosen else row for row in arms["GD"].tuning]
+    changed = {task: {**arms, "GD": dataclasses.replace(arms["GD"], tuning=tuning, chosen=chosen)}}
+    assert "The search could not know" not in autoencoder.dead(changed).data

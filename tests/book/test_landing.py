@@ -32,24 +32,46 @@ def changed(line: answer.Line, gap: float, spread: float = 0.01) -> answer.Line:
 
 def test_the_answer_is_about_what_is_recorded(lines: list[answer.Line]) -> None:
     there = [line._replace(common=None) for line in landing.ran(lines)]
+    sizes = [recorded.size(line.it.task, line.it.profile) for line in there]
     better = answer.first([changed(line, math.log(0.8)) for line in there])
-    assert [better.count(f"Nadam ends 20.0 % below Adam on {line.words}") for line in there] == [1] * len(there)
+    assert better.startswith("Nadam ends below Adam on ") and better.count("20.0 % at the ") == len(there)
+    assert all(better.count(f"20.0 % {size}") == sizes.count(size) for size in sizes)
     assert "above" not in better and "variation" not in better
     worse = answer.first([changed(line, math.log(1.2)) for line in there])
-    assert worse.startswith(f"Nadam ends 20.0 % above Adam on {there[0].words}")
+    assert worse.startswith("Nadam ends above Adam on ") and worse.count("20.0 % at the ") == len(there)
     unclear = answer.first([changed(line, 0.1, spread=1) for line in there])
-    assert unclear.startswith("On ") and unclear.count("within seed-to-seed variation") == len(there)
+    assert unclear.startswith("The difference is within seed-to-seed variation on ")
+    assert unclear.count(" at the ") + unclear.count("(at the ") == len(there)
     assert answer.first([line._replace(own=None) for line in lines]) == "Nothing has been run yet."
+
+
+def test_the_answer_puts_each_task_on_its_side(lines: list[answer.Line]) -> None:
+    first, second, *_ = ({line.it.task: line._replace(common=None) for line in landing.ran(lines)}).values()
+    said = answer.first([changed(first, math.log(0.8)), changed(second, math.log(1.2))])
+    below, above = said.split(", and above Adam ")
+    assert below == f"Nadam ends below Adam {answer.places([(first, '20.0 %')])}"
+    assert above == f"{answer.places([(second, '20.0 %')])}."
 
 
 def test_a_sign_that_reverses_at_one_rate_is_said(lines: list[answer.Line]) -> None:
     line = changed(landing.ran(lines)[0], -0.2)
     higher = line._replace(common=changed(line, math.log(1.3)).own)
-    reverses = f"At one learning rate for both, the sign reverses on {line.words} (+30.0 %)"
+    reverses = f"At one learning rate for both, the sign reverses {answer.places([(line, '+30.0 %')])}"
     assert answer.first([higher]).endswith(f"{reverses}.")
     kept = line._replace(common=changed(line, math.log(0.9)).own)
-    assert answer.first([higher, kept]).endswith(f"{reverses}, and stays on {line.words} (−10.0 %).")
+    assert answer.first([higher, kept]).endswith(f"{reverses}, and stays {answer.places([(line, '−10.0 %')])}.")
     assert "reverses" not in answer.first([kept])
+
+
+def test_a_task_is_named_once_with_all_its_sizes(lines: list[answer.Line]) -> None:
+    small, paper = (line for line in sorted(lines, key=lambda x: x.it.profile == "paper") if line.it.task == "word2vec")
+    assert (
+        answer.places([(small, "1 %"), (paper, "")]) == "on word vectors (1 % at the small size, at the report's size)"
+    )
+    (model,) = (line for line in lines if (line.it.task, line.it.profile) == ("language_model", "small"))
+    assert answer.places([(small, "1 %"), (model, "2 %")]) == (
+        "on word vectors (1 % at the small size) and on the language model (2 % at the small size)"
+    )
 
 
 def test_the_advice_follows_from_the_runs(lines: list[answer.Line]) -> None:
@@ -105,9 +127,9 @@ def test_the_schedule_s_effect_elsewhere_is_that_of_the_runs(lines: list[answer.
     arms = words.it.evidence["word2vec"]
     means = [np.mean(np.log(arms[name].common.values("test_loss"))) for name in ("Nadam-iclr", "Nadam-constant")]
     size = f"{100 * math.expm1(means[0] - means[1]):+.1f} %".replace("-", "−")
-    said = f"n {words.words} it changes the loss by {size}"
-    assert f"at one rate for both: o{said}." in landing.two_by_two([words], ROWS, "5 seeds")
-    assert landing.schedule_first([words], ROWS).endswith(f" O{said}.")
+    said = f"t changes the loss {answer.places([(words, size)])}"
+    assert f"at one rate for both: i{said}." in landing.two_by_two([words], ROWS, "5 seeds")
+    assert landing.schedule_first([words], ROWS).endswith(f" I{said}.")
 
 
 def test_a_schedule_without_a_clear_effect_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +137,7 @@ def test_a_schedule_without_a_clear_effect_is_not_left_out(monkeypatch: pytest.M
     unclear = Comparison(np.linspace(-1, 1, 10), diverged=(0, 0))
     (effect,) = (e for e in landing.effects(line.it.evidence).values() if e.part.part == "no schedule")
     monkeypatch.setattr(landing, "effects", lambda _: {"no schedule": dataclasses.replace(effect, common=unclear)})
-    assert landing.schedule_first([line], ROWS).endswith(f"On {line.words} it has no measurable effect.")
+    assert landing.schedule_first([line], ROWS).endswith(f" It has no measurable effect {answer.places([(line, '')])}.")
 
 
 def test_other_runs_give_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,10 @@ from ...tables import Column, Group, Table, to_markdown
 from . import recorded, show
 from .experiment.comparisons import effects
 from .experiment.plots import GREY, WIDTH
+from .experiment.wording import listed
 from .figures import Picture, look
 from .recorded import Recorded
+from .show import markdown
 
 __all__ = ["Line", "advice", "between", "factors", "first", "in_words", "lines", "picture", "ran", "short"]
 
@@ -51,7 +53,7 @@ class Line(NamedTuple):
     @property
     def words(self) -> str:
         """The title in a sentence: "word vectors at the small size"."""
-        return f"{TASKS[self.it.task][0]} {recorded.size(self.it.task, self.it.profile)}"
+        return f"{_named(self.it.task)} {recorded.size(self.it.task, self.it.profile)}"
 
 
 def between(it: Recorded, first: str = "Nadam", second: str = "Adam") -> Line:
@@ -94,7 +96,7 @@ def short(found: Sequence[Line]) -> Markdown:
     """The answer in a few sentences: where Nadam was lower than Adam, by how much, why, and what is still to be run."""
     there = ran(found)
     if not there:
-        return Markdown(NOTHING)  # type: ignore[no-untyped-call]
+        return markdown(NOTHING)
     table = (
         "Change in the final loss, or perplexity, from Adam to Nadam, each at its own best learning rate, with 95 % "
         "intervals; negative means that Nadam is lower:\n"
@@ -107,7 +109,7 @@ def short(found: Sequence[Line]) -> Markdown:
         *_why(there),
         _lacking(found),
     ]
-    return Markdown("\n".join(paragraphs))  # type: ignore[no-untyped-call]
+    return markdown("\n".join(paragraphs))
 
 
 def advice(found: Sequence[Line]) -> str:
@@ -133,8 +135,9 @@ def _at_one_rate(there: Sequence[Line]) -> str:
     """Where one rate for both reverses the sign, and where it does not; empty where it reverses none."""
 
     def those(reverse: bool) -> str:
-        found = [x for x in there if x.common is not None and _sign(x.common) and _reverses(x) == reverse]
-        return " and ".join(f"on {x.words} ({_size(x.common, False)})" for x in found)
+        return places(
+            (x, _size(x.common, False)) for x in there if x.common and _sign(x.common) and _reverses(x) == reverse
+        )
 
     if not (turned := those(True)):
         return ""
@@ -143,18 +146,34 @@ def _at_one_rate(there: Sequence[Line]) -> str:
 
 
 def first(found: Sequence[Line]) -> str:
-    """The answer in two sentences: what the runs of each task show, and whether one rate for both reverses it."""
+    """The answer in a few sentences: what the runs of each task show, and whether one rate for both reverses it."""
     there = ran(found)
     if not there:
         return NOTHING
-    kinds = {
-        -1: lambda line: f"Nadam ends {_percents(line.own)} below Adam on {line.words}",
-        1: lambda line: f"Nadam ends {_percents(line.own)} above Adam on {line.words}",
-        0: lambda line: f"on {line.words}, the difference is within seed-to-seed variation",
-    }
-    said = [kinds[sign](line) for sign in kinds for line in there if _sign(line.own) == sign]
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}.{_at_one_rate(there)}"
+    where = {sign: [line for line in there if _sign(line.own) == sign] for sign in (-1, 0, 1)}
+    ends = [
+        f"{word} {places((line, _percents(line.own)) for line in where[sign])}"
+        for sign, word in ((-1, "below Adam"), (1, "above Adam"))
+        if where[sign]
+    ]
+    said = [f"Nadam ends {', and '.join(ends)}."] * bool(ends)
+    if where[0]:
+        said.append(f"The difference is within seed-to-seed variation {places((x, '') for x in where[0])}.")
+    return " ".join(said) + _at_one_rate(there)
+
+
+def places(found: Iterable[tuple[Line, str]]) -> str:
+    """Where something was found, and what, each task once: "on word vectors (5.6 % at the report's size)"."""
+    sizes: dict[str, list[str]] = {}
+    for line, what in found:
+        size = recorded.size(line.it.task, line.it.profile)
+        sizes.setdefault(line.it.task, []).append(f"{what} {size}".strip())
+    return listed([f"on {_named(task)} ({', '.join(of_task)})" for task, of_task in sizes.items()])
+
+
+def _named(task: str) -> str:
+    name, _ = TASKS[task]
+    return name if name.endswith("s") else f"the {name}"
 
 
 def in_words(line: Line) -> str:

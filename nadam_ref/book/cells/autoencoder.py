@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,11 +32,13 @@ from ...experiments.verdicts.arms import Arm, Evidence, rows
 from ...experiments.verdicts.report import percent
 from . import recorded, show
 from .experiment.plots import WIDTH
+from .experiment.wording import listed
 from .figures import Array, Picture, look, plain
 from .recorded import Recorded
+from .show import markdown
 
 __all__ = [
-    *("Film", "at_printed_rates", "film", "jones", "known", "losses", "luck", "named", "network", "orders"),
+    *("Film", "at_printed_rates", "dead", "film", "jones", "known", "losses", "luck", "named", "network", "orders"),
     *("printed_only", "printed_rates", "rates_beside", "search", "sizes", "spread", "strip", "undercut"),
 ]
 
@@ -244,7 +247,7 @@ def orders(**films: Film) -> Markdown:
     found = [sorted(one.losses, key=lambda name: one.losses[name][-1]) for one in films.values()]
     each = "; ".join(f"at the {title} rates {', '.join(order)}" for title, order in zip(films, found, strict=True))
     same = "The order is the same." if all(order == found[0] for order in found) else "The order is not the same."
-    return Markdown(f"From the lowest loss to the highest: {each}. {same}")  # type: ignore[no-untyped-call]
+    return markdown(f"From the lowest loss to the highest: {each}. {same}")
 
 
 # ---------------------------------------------------------------- Jones's own run
@@ -293,7 +296,7 @@ def undercut(record: Record) -> Markdown:
         f"a {_spoken(name)} of {ours[name]:.5f} where his prints {value:g} ({percent(math.log(ours[name] / value))})"
         for name, value in x.published.items()
     ]
-    return Markdown(f"Our repetition ends with {' and '.join(sizes)}.")  # type: ignore[no-untyped-call]
+    return markdown(f"Our repetition ends with {' and '.join(sizes)}.")
 
 
 def luck(seeds: int = 6, steps: int = 200, *, workers: int) -> Markdown:
@@ -326,7 +329,33 @@ def spread(it: Recorded, name: str = "NAG") -> Markdown | None:
 def _apart(which: str, losses: Sequence[float]) -> Markdown:
     low, high = min(losses), max(losses)
     text = f"{which}: they differ in their seed alone, and end between {low:.4g} and {high:.4g}"
-    return Markdown(f"- {text}. The highest is {100 * (high / low - 1):.0f} % above the lowest.")  # type: ignore[no-untyped-call]
+    return markdown(f"- {text}. The highest is {100 * (high / low - 1):.0f} % above the lowest.")
+
+
+def dead(evidence: Evidence | None) -> Markdown | None:
+    """The runs whose network draws nothing, and whether the tuning seeds had such; nothing where there are none.
+
+    They end at one and the same loss, that of an empty picture, whatever the method and the seed.
+    """
+    if evidence is None:
+        return None
+    arms = evidence[TASK]
+    losses = {name: arm.values("dev_loss") for name, arm in arms.items()}
+    loss, often = Counter(x for values in losses.values() for x in values if math.isfinite(x)).most_common(1)[0]
+    if often == 1:
+        return None
+    found = {name: values.count(loss) for name, values in losses.items() if loss in values}
+    tuned = sum(value(run, "dev_loss") == loss for name in found for run in arms[name].chosen.runs.values())
+    runs = listed([f"{n} of {len(losses[name])} of {name} (η = {arms[name].lr:g})" for name, n in found.items()])
+    text = (
+        f"Of these runs, {runs} end at exactly the same loss, {loss:.4f}, whatever their seed. It is the loss of an "
+        "empty picture: the output's ReLU is 0 in every pixel, so no gradient is left, and the network stays as it is. "
+        "One step that was too long is enough. These runs count as they are, and make the intervals of their methods "
+        "wide."
+    )
+    if not tuned:
+        text += " The search could not know: with the tuning seeds no run at these rates ends so."
+    return markdown(text)
 
 
 # ---------------------------------------------------------------- the printed rates

@@ -14,6 +14,7 @@ from ... import Nadam, rules
 from ...rules import DIALECTS, RULES
 from . import show
 from .figures import Array, Picture
+from .show import markdown
 
 __all__ = ["KEPT", "Numerator", "fits", "installed", "numerators", "shrinking", "shrunk"]
 
@@ -131,7 +132,7 @@ def installed() -> Markdown:
     if kind := getattr(torch.optim, "Muon", None):
         text += f"; `Muon` has `nesterov={inspect.signature(kind).parameters['nesterov'].default}` by default"
     text += "."
-    return Markdown(text)  # type: ignore[no-untyped-call]
+    return markdown(text)
 
 
 # ---------------------------------------------------------------- where weight decay acts

@@ -16,6 +16,7 @@ from ...experiments.verdicts.report import percent
 from ...rules import DIALECTS, RULES, scalars
 from . import show
 from .figures import Array, Picture, look, plain
+from .show import markdown
 
 __all__ = [
     *("BOXES", "dips", "effects", "first_weights", "four_curves", "helps", "history", "meanings"),
@@ -44,7 +45,7 @@ def meanings(*names: str, mu: float) -> Markdown:
         f"- `{name}`: {DIALECTS[name].summary}, with {which.STEPS[name]} ({_measured(step_lengths(name, mu, 1000))})."
         for name in names
     )
-    return Markdown("\n".join((*lines, "", f"The lengths are those at $\\mu$ = {mu:g}.")))  # type: ignore[no-untyped-call]
+    return markdown("\n".join((*lines, "", f"The lengths are those at $\\mu$ = {mu:g}.")))
 
 
 def _measured(lengths: Array) -> str:
@@ -61,7 +62,7 @@ def dips(*momenta: float, steps: int = 2000, near: float = 0.01) -> Markdown:
         last = int(np.flatnonzero(lengths < 1 - near)[-1]) + 1
         said.append(f"to {lengths.min():.0%} of $\\eta$ at $\\mu$ = {mu:g}, where the dip is over after {last} steps")
     text = f"The report's steps fall {'; '.join(said)}. ICLR's are never shorter than $\\eta$."
-    return Markdown(text.replace("%", " %"))  # type: ignore[no-untyped-call]
+    return markdown(text.replace("%", " %"))
 
 
 def first_weights() -> Markdown:
@@ -69,7 +70,7 @@ def first_weights() -> Markdown:
     defaults = torch.optim.NAdam([torch.zeros(1)]).defaults
     (mu, _), decay = defaults["betas"], defaults["momentum_decay"]
     half = next(t for t in count(1) if paper.schedule(mu, t, decay) >= 0.75 * mu)
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         "So with PyTorch's defaults the weight of the momentum, $\\mu_t$, begins at "
         f"{paper.schedule(mu, 1, decay):.2f} and not at {mu:g}. Only at step {half:,} has it risen half of the way."
     )
@@ -189,7 +190,7 @@ def helps(losses: Mapping[tuple[bool, bool], Array]) -> Markdown:
         f"at a constant $\\mu$ and by {size['look-ahead, μ scheduled']} with the schedule. "
         f"Beyond the luck of the seeds both times: {' and '.join(clear) or 'neither'}."
     )
-    return Markdown(text)  # type: ignore[no-untyped-call]
+    return markdown(text)
 
 
 def _clear(logs: Array) -> bool:

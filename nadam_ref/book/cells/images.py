@@ -9,6 +9,7 @@ from ...experiments.tasks import TASKS
 from ...experiments.verdicts.arms import Evidence
 from ...experiments.verdicts.verdicts import confound
 from .figures import Picture
+from .show import markdown
 
 __all__ = ["network", "withdrawn"]
 
@@ -62,4 +63,4 @@ def withdrawn(evidence: Evidence | None) -> Markdown | None:
         )
     else:
         text = "At equal rates there are no two opposite effects that are clear of zero. So the claim has no support."
-    return Markdown(text)  # type: ignore[no-untyped-call]
+    return markdown(text)

@@ -34,6 +34,7 @@ from . import recorded, show
 from .experiment.plots import WIDTH
 from .figures import Array, Picture, look, plain
 from .recorded import Recorded
+from .show import markdown
 
 __all__ = [
     *("baseline", "clipping", "demonstration", "epochs", "indifference", "known", "limits", "mismatch", "network"),
@@ -44,10 +45,6 @@ TASK = "language_model"
 #: The embedded text.
 CHAIN = "chain"
 INK, GREY, BLUE, YES = "#24292f", "#57606a", "#0072B2", "#00795A"
-
-
-def _text(text: str) -> Markdown:
-    return Markdown(text)  # type: ignore[no-untyped-call]
 
 
 def known() -> Record:
@@ -65,7 +62,7 @@ def baseline(record: Record) -> Markdown:
     ours = record.metrics["test_perplexity"]
     below = sum(value < his for value in table.values())
     ranked = sorted(table, key=lambda name: table[name])
-    return _text(
+    return markdown(
         f"The tutorial that the report's model comes from ends at a test perplexity of {his:g}, with gradient descent. "
         f"Our repetition of it ends at {ours:.1f} ({percent(math.log(ours / his))}). "
         f"The report's nine numbers lie between {table[ranked[0]]:g} ({ranked[0]}) and {table[ranked[-1]]:g} "
@@ -149,9 +146,9 @@ def epochs(it: Recorded, record: Record) -> Markdown:
     passed = steps / length
     text = f"At the size `{it.profile}` a run has {steps:,} steps, {passed:.2g} epochs of {length:,}"
     if passed <= full:
-        return _text(f"{text}: it ends before the rate would be lowered for the first time, after {full} epochs.")
+        return markdown(f"{text}: it ends before the rate would be lowered for the first time, after {full} epochs.")
     halved = math.ceil(passed) - full
-    return _text(f"{text}: the first {full} at the full rate, the last at {factor**halved:.2g} of it.")
+    return markdown(f"{text}: the first {full} at the full rate, the last at {factor**halved:.2g} of it.")
 
 
 def recipe(record: Record, it: Recorded, names: Sequence[str] = ("GD", "Momentum", "Adam", "Nadam")) -> Picture:
@@ -316,7 +313,7 @@ def shares(spec: RunSpec, found: Mapping[str, Array]) -> Markdown:
     limit = spec.clip_norm or math.inf
     share = {name: float((x > limit).mean()) for name, x in found.items()}
     most, least = max(share, key=lambda name: share[name]), min(share, key=lambda name: share[name])
-    return _text(
+    return markdown(
         f"In these first {len(found[most]):,} steps {most} has {share[most]:.0%} of its steps clipped, {least} "
         f"{share[least]:.0%}; the median over the methods is {np.median(list(share.values())):.0%}.".replace("%", " %")
     )
@@ -369,7 +366,7 @@ def indifference(ends: Ends) -> Markdown:
     for name, of in ends.items():
         (before, _), *_, (after, _) = of.values()
         changes.append(f"{name} goes from {before:.1f} to {after:.1f} ({percent(math.log(after / before))})")
-    return _text(f"From no limit to the tightest, {', '.join(changes)}.")
+    return markdown(f"From no limit to the tightest, {', '.join(changes)}.")
 
 
 # ---------------------------------------------------------------- runs

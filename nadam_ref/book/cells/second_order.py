@@ -27,6 +27,7 @@ from ...rules import RULES
 from ..widgets import presets, surfaces
 from . import recorded, show
 from .figures import OFF_DIAGONAL, PENS, RAVINE, SECOND_ORDER, Picture, look, plain
+from .show import markdown
 
 __all__ = [
     *("clocks", "costs", "ended", "judged", "notice", "ravine"),
@@ -141,7 +142,7 @@ def turned_said() -> Markdown:
     x = found[steepest]
     free = min(found[name].min() for name, rule in RULES.items() if rule.norm == "none")
     second = ", ".join(f"{name} {_span(found[name])}" for name in SECOND_ORDER)
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         f"Turn a ravine under an optimizer, and each of the {len(normed)} methods that divide coordinate by coordinate "
         f"takes a different number of steps: {steepest}, at its best rate for each angle, from {x.min():.0f} to "
         f"{x.max():.0f}. The {len(RULES) - len(normed)} without a norm do not notice the turn, and take at least "
@@ -178,7 +179,7 @@ def notice() -> Markdown | None:
     """What to do where the runs are not recorded."""
     if _reported():
         return None
-    return Markdown("The runs of this section are not recorded yet; `nadam-ref curvature` makes them.")  # type: ignore[no-untyped-call]
+    return markdown("The runs of this section are not recorded yet; `nadam-ref curvature` makes them.")
 
 
 def _look(name: str) -> dict[str, Any]:
@@ -260,7 +261,7 @@ def setting() -> Markdown | None:
     if not _reported():
         return None
     size = TASKS[study.TASK].SIZES[study.PROFILE]
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         f"The network is {{doc}}`24_autoencoder`'s at its size `{study.PROFILE}`: {size.code} numbers in the code. "
         f"It is trained on the first {study.IMAGES} training images of MNIST alone, so that a step on all of them is "
         f"affordable. Mini-batches have {study.BATCH} images. The rates were chosen by the search of the protocol, "
@@ -310,9 +311,7 @@ def judged() -> Markdown | None:
     lowest = f"The lowest loss is that of {best}"
     if best != "Hessian-free":
         lowest += f", {mine / _mean(best):.1f} times lower than that of Hessian-free optimization"
-    return Markdown(  # type: ignore[no-untyped-call]
-        f"At {_budget():g} passes Hessian-free optimization has reached {' and '.join(said)}. {lowest}."
-    )
+    return markdown(f"At {_budget():g} passes Hessian-free optimization has reached {' and '.join(said)}. {lowest}.")
 
 
 # ---------------------------------------------------------------- n̂ and the Hessian
@@ -374,7 +373,7 @@ def scatter_said() -> Markdown:
     seen = (root > 0) & (H > 0)
     ρ = float(spearmanr(root[seen], H[seen]).statistic)
     low, high = np.quantile(root[seen] / H[seen], [0.05, 0.95])
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         f"Of {len(root):,} parameters, {seen.sum():,} have both numbers above zero. Their rank correlation is {ρ:.2f}. "
         f"But the two are not proportional: leaving out 5 % on either side, the largest ratio √n̂ / |H| is "
         f"{high / low:,.0f} times the smallest. Where |H| is ten times as large, √n̂ is {10 ** growth(root, H):.1f} "

@@ -16,16 +16,20 @@ from ..cargo import CARGO
 if TYPE_CHECKING:
     from ...experiments.runs.record import Record
 
-__all__ = ["NUMBERS", "provenance_note", "source", "table"]
+__all__ = ["NUMBERS", "markdown", "provenance_note", "source", "table"]
 
 #: Small whole numbers as words.
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
+def markdown(*lines: str) -> Markdown:
+    return Markdown("\n".join(lines))  # type: ignore[no-untyped-call]
+
+
 def source(*objects: Callable[..., Any] | type) -> Markdown:
     """The source of functions or classes of the package as a code block: shown, never retyped."""
     code = "\n\n".join(textwrap.dedent(inspect.getsource(x)).strip() for x in objects)
-    return Markdown(f"```python\n{code}\n```")  # type: ignore[no-untyped-call]
+    return markdown(f"```python\n{code}\n```")
 
 
 def table(
@@ -51,7 +55,7 @@ def table(
     columns = [Column(*column) for column in zip(cells[0], letters, strict=True)]
     text = to_markdown(Table(columns, [Group(cells[1:])])).rstrip()
     if name is None:
-        return Markdown(text)  # type: ignore[no-untyped-call]
+        return markdown(text)
     if not caption or not re.fullmatch(r"tab-[a-z0-9-]+", name):
         raise ValueError(f"a table needs a name like `tab-nadam-dialects` and a caption, not {name!r} and {caption!r}")
     caption = " ".join(caption.split())

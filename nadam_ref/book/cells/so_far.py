@@ -19,6 +19,7 @@ from ...experiments.verdicts.verdicts import compare
 from ...rules import RULES
 from . import recorded
 from .figures import Picture, look, plain
+from .show import markdown
 
 __all__ = ["ended", "network", "trained"]
 
@@ -84,7 +85,7 @@ def network() -> Markdown:
     size, plan = TASKS["digits"].SIZES["small"], load().task("digits")
     steps, seeds = plan.profile("small").data["digits"].steps, planning.seeds("small", "digits")
     side = datasets.load("digits").train_images.shape[1]
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         f"It reads handwritten digits of {side} × {side} pixels through {size.layers} layers of {size.units} units "
         f"with ReLU, and is trained for {steps} steps with {plan.batch} digits each. "
         f"We choose each method's learning rate on {len(seeds[0])} random seeds, by the same search for all, and show "
@@ -98,7 +99,7 @@ def network() -> Markdown:
 def ended(**beside: str | None) -> Markdown:
     """Where new methods end, each beside an earlier one; a method beside None is the first."""
     arms = _arms()
-    return Markdown("\n".join(_ended(arms, name, other) for name, other in beside.items()))  # type: ignore[no-untyped-call]
+    return markdown("\n".join(_ended(arms, name, other) for name, other in beside.items()))
 
 
 def _ended(arms: Mapping[str, Arm], name: str, other: str | None) -> str:

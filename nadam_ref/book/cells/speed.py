@@ -19,6 +19,7 @@ from ...kernels import Prelude
 from ...rules import RULES
 from . import show
 from .figures import PENS, Picture, look
+from .show import markdown
 
 __all__ = [
     "Recorded",
@@ -213,7 +214,7 @@ def lists_said(run: Recorded) -> Markdown:
             f"- **{title(what)}.** A fused step takes {low:.2f} to {high:.2f} times the bound. {' '.join(torchs)} "
             f"Without a flag on either side, {default}"
         )
-    return Markdown("\n".join(items))  # type: ignore[no-untyped-call]
+    return markdown("\n".join(items))
 
 
 def _ratios(found: Mapping[str, Mapping[str, Result]], path: str, to: str) -> dict[str, float]:
@@ -241,12 +242,12 @@ def bandwidth_said(run: Recorded) -> Markdown:
     text = (
         f"The kernels of the bound move {min(bounds):.0f} to {max(bounds):.0f} GB/s; STREAM's best counts {stream:.0f}."
     )
-    return Markdown(text)  # type: ignore[no-untyped-call]
+    return markdown(text)
 
 
 def roof_said(run: Recorded, what: str = "resnet50") -> Markdown:
     """How much of the roof the rules reach."""
-    return Markdown(_roof_reached(run, what))  # type: ignore[no-untyped-call]
+    return markdown(_roof_reached(run, what))
 
 
 def _roof_reached(run: Recorded, what: str) -> str:
@@ -270,7 +271,7 @@ def cost_said(run: Recorded) -> Markdown:
     items = [f"- One tensor of {n:,} parameters: {_listed(run.of(sizes[n]))}." for n in (min(sizes), max(sizes))] + [
         f"- A million parameters in {n:,} tensors: {_listed(run.of(numbers[n]))}." for n in (max(numbers),)
     ]
-    return Markdown("\n".join(items))  # type: ignore[no-untyped-call]
+    return markdown("\n".join(items))
 
 
 def _listed(found: Mapping[str, Result]) -> str:
@@ -293,7 +294,7 @@ def cases_said(sparse: Recorded, replicas: Recorded) -> Markdown:
         f"A step of torch's NAdam for each of the 16 runs takes {nadam:.1f} times as long as one step of all, "
         f"a step of torch's fused Adam for each {fused:.1f} times."
     )
-    return Markdown(text)  # type: ignore[no-untyped-call]
+    return markdown(text)
 
 
 # ---------------------------------------------------------------- figures

@@ -26,6 +26,7 @@ from . import experiment, recorded, show
 from .experiment.plots import GREY
 from .figures import Picture
 from .recorded import Recorded
+from .show import markdown
 
 __all__ = [
     *("PAIRS", "PANELS", "advice", "curves", "decays", "demonstration", "dots", "forest", "methods", "order"),
@@ -124,7 +125,7 @@ def verdict(it: Recorded) -> Markdown:
     """The pairs as sentences; before there is any result, what is lacking and the command."""
     evidence = methods(it)
     if evidence is None:
-        return experiment.awaited(it) or Markdown(NOTHING)  # type: ignore[no-untyped-call]
+        return experiment.awaited(it) or markdown(NOTHING)
     spec, (done, planned) = next(iter(evidence[TASK].values())).spec, it.seeds
     sofar = "" if done == planned else f" So far with {done} of {planned} seeds: {experiment.lacking(it)}."
     found = compared(evidence)
@@ -134,7 +135,7 @@ def verdict(it: Recorded) -> Markdown:
     first = found.get(("NAdamW-constant", "AdamW"))
     head = "" if first is None else f"**On a small transformer, the look-ahead {HEADS[_sign(first)]}.** "
     text = f"{head}{spec.steps:,} steps on {spec.data}, each method at its own rate and weight decay.{sofar}"
-    return Markdown("\n".join([text, "", *lines]))  # type: ignore[no-untyped-call]
+    return markdown("\n".join([text, "", *lines]))
 
 
 #: What the first sentence says, by the sign of the look-ahead's difference.
@@ -156,7 +157,7 @@ def order(it: Recorded) -> Markdown | None:
     tied = [name for name in others if _sign(compare(arms[first], arms[name], METRIC)) == 0]
     means = ", ".join(f"{name} {arms[name].mean(METRIC):.4g}" for name in ranked)
     end = f"{first} is clearly lower than all others" if not tied else f"Not clearly above the first: {', '.join(tied)}"
-    return Markdown(f"Mean test loss, lowest first: {means}. {end}.")  # type: ignore[no-untyped-call]
+    return markdown(f"Mean test loss, lowest first: {means}. {end}.")
 
 
 # ---------------------------------------------------------------- tables

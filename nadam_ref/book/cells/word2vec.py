@@ -23,6 +23,7 @@ from ...experiments.verdicts.verdicts import compare
 from ...rules import RULES, schedule
 from . import show
 from .figures import PENS, Array, Picture, look, plain
+from .show import markdown
 
 __all__ = ["by_frequency", "counted", "famous", "neighbours", "objective", "reading", "results", "said", "train"]
 
@@ -38,7 +39,7 @@ def famous() -> Markdown:
     table = reported("cs229", "word2vec")
     nadam, adam, rmsprop = (table[name].value for name in ("Nadam", "Adam", "RMSProp"))
     less = 100 * (1 - float(nadam) / float(adam))
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         f"In the report's table Nadam ends at a test loss of **{nadam}**. Adam ends at {adam}, RMSProp at {rmsprop}. "
         f"So Nadam's loss is {less:.0f} % lower than Adam's. No other gap between the two in the report is as large."
     )
@@ -88,7 +89,7 @@ def counted(evidence: Evidence | None) -> Markdown | None:
         if x.mean is not None and x.interval is not None
     )
     profile = next(iter(arms.values())).spec.profile
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         f"At the size `{profile}`, Nadam against Adam, each at its own rate: {told}. The count itself moves Adam from "
         f"{own:.3f} to {common:.3f}."
     )
@@ -184,7 +185,7 @@ def said(figure: Picture, rates: Mapping[str, float]) -> Markdown:
     steps, mu = data["steps of the row"], data["μ"]
     ends = [{name.removesuffix(" loss"): y[at] for name, y in data.items() if name.endswith(" loss")} for at in (0, -1)]
     ranked = [", ".join(f"{name} {end[name]:.3g}" for name in sorted(end, key=lambda name: end[name])) for end in ends]
-    return Markdown(  # type: ignore[no-untyped-call]
+    return markdown(
         f"A row of the commonest words has had {steps[0]:,.0f} steps, and $\\mu_t$ has come to {mu[0]:.2f} there. A "
         f"row of the rarest has had {steps[-1]:,.0f}, and $\\mu_t$ is {mu[-1]:.2f}. "
         f"Losses of the commonest, lowest first: {ranked[0]}. Of the rarest: {ranked[1]}.{_crossed(ends, rates)}"
@@ -216,7 +217,7 @@ def reading(data: str, steps: int) -> Markdown:
     else:
         longer = load().task("word2vec").profile("paper").data["text8"].steps / steps
         text = f"Do not look for sense in them: this run is short, and the report trained {longer:.0f} times as long."
-    return Markdown(text)  # type: ignore[no-untyped-call]
+    return markdown(text)
 
 
 @torch.no_grad()

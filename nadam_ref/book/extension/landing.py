@@ -105,7 +105,12 @@ def schedule_first(found: Sequence[Line], rows: Sequence[Sequence[str]]) -> str:
 
 def _elsewhere(found: Sequence[Line]) -> str:
     """What the schedule does where it was run with seeds and at one rate, clear or not; empty where it was not run."""
-    return "; ".join(f"on {line.words} it {_size(x)}" for line, x in _scheduled(found))
+    sizes = _scheduled(found)
+    clear = [(line, _size(x)) for line, x in sizes if _clear(x)]
+    unclear = [(line, "") for line, x in sizes if not _clear(x)]
+    said = [f"it changes the loss {answer.places(clear)}"] * bool(clear)
+    said += [f"it has no measurable effect {answer.places(unclear)}"] * bool(unclear)
+    return "; ".join(said)
 
 
 def two_by_two(found: Sequence[Line], rows: Sequence[Sequence[str]], note: str) -> str:
@@ -133,11 +138,16 @@ def _scheduled(found: Sequence[Line]) -> list[tuple[Line, Comparison]]:
     ]
 
 
-def _size(x: Comparison) -> str:
-    """What the schedule does to the loss, where `x` is what its absence does."""
-    assert x.mean is not None and x.interval is not None
+def _clear(x: Comparison) -> bool:
+    assert x.interval is not None
     low, high = x.interval
-    return f"changes the loss by {percent(-x.mean)}" if low > 0 or high < 0 else "has no measurable effect"
+    return low > 0 or high < 0
+
+
+def _size(x: Comparison) -> str:
+    """How much the schedule changes the loss, where `x` is what its absence does."""
+    assert x.mean is not None
+    return percent(-x.mean)
 
 
 def _changes(rows: Sequence[Sequence[str]], part: str) -> list[tuple[float, float, float]]:

@@ -8,8 +8,9 @@ from ....experiments.verdicts.arms import Evidence
 from ....experiments.verdicts.verdicts import Effect, confound
 from .. import recorded
 from ..recorded import Recorded
+from ..show import markdown
 from .comparisons import effects, where_run
-from .wording import at_size, markdown, rate_words, short
+from .wording import at_size, rate_words, short
 
 #: The parts whose factors multiply to the whole, and what is made of several of them.
 THREE = ("look-ahead", "memory", "length")

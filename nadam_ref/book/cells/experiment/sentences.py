@@ -15,8 +15,9 @@ from ....experiments.verdicts.verdicts import Comparison, Verdict, judge
 from ....rules import DIALECTS, RULES, schedule
 from .. import recorded
 from ..recorded import Recorded
+from ..show import markdown
 from .comparisons import compared, where_run
-from .wording import at_size, markdown, percents
+from .wording import at_size, percents
 
 #: The headings of every such chapter, in this order; others may come between them.
 HEADINGS = (

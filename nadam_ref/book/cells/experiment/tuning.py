@@ -12,8 +12,9 @@ from ....experiments.verdicts.arms import Evidence
 from ....experiments.verdicts.measures import rate_shares
 from ....experiments.verdicts.report import percent
 from ....rules import RULES
+from ..show import markdown
 from .comparisons import compared, sides, where_run
-from .wording import at_size, markdown
+from .wording import at_size
 
 
 @where_run

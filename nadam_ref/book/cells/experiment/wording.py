@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from IPython.display import Markdown
+from collections.abc import Sequence
 
 from ....experiments.verdicts.arms import Evidence
 from ....experiments.verdicts.report import percent
@@ -10,8 +10,9 @@ from ....experiments.verdicts.verdicts import Comparison
 from .. import recorded
 
 
-def markdown(*lines: str) -> Markdown:
-    return Markdown("\n".join(lines))  # type: ignore[no-untyped-call]
+def listed(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def at_size(evidence: Evidence) -> str:

@@ -23,8 +23,10 @@ from ....experiments.verdicts.report import percent
 from ....experiments.verdicts.verdicts import Comparison, compare
 from .. import recorded, show
 from ..experiment.plots import GREY, WIDTH
+from ..experiment.wording import listed
 from ..figures import Picture, look
-from .words import listed, text, titled
+from ..show import markdown
+from .words import titled
 
 __all__ = ["Beside", "Row", "answered", "beside", "changed", "forest", "under"]
 
@@ -128,13 +130,13 @@ def answered(found: Sequence[Beside]) -> Markdown:
     rows = [row for task in found for row in task.ran]
     optimizers, others = ([row for row in rows if row.kind == kind] for kind in ("optimizer", "choice"))
     if not optimizers or not others:
-        return text("**Not run yet:** what other choices change beside the optimizer. " + _lacking(found))
+        return markdown("**Not run yet:** what other choices change beside the optimizer. " + _lacking(found))
     sizes = {row.task: _size(row.x) for row in optimizers if row.x}
     more = [row for row in others if row.x and _size(row.x) > sizes.get(row.task, math.inf)]
     largest = max(others, key=lambda row: _size(row.x) if row.x else 0.0)
     typical = [math.exp(float(np.median([_size(row.x) for row in part if row.x]))) - 1 for part in (optimizers, others)]
     tasks = [titled(row.task) for row in optimizers]
-    return text(
+    return markdown(
         f"**Of {len(others)} other choices on {listed(tasks)}, {len(more)} change the test result by more than Nadam "
         f"in place of Adam does.** The median change is {_percent(typical[0])} for the optimizer and "
         f"{_percent(typical[1])} for the others; the largest is that of {largest.what}, on "
@@ -223,4 +225,4 @@ def changed(found: Sequence[Beside]) -> Markdown:
             same = sum(x * means[0] > 0 for x in means[1:])
             lines.append(f"on {titled(task.task)} under {same} of the {len(means) - 1}")
     said = f"The sign is that under the paper's own choices {listed(lines)} others."
-    return text(said if lines else "That is not run yet.")
+    return markdown(said if lines else "That is not run yet.")

@@ -19,9 +19,10 @@ from ....experiments.runs.record import Record
 from ....experiments.verdicts.report import percent
 from .. import show
 from ..experiment.plots import GREY, WIDTH
+from ..experiment.wording import listed
 from ..figures import Array, Picture
+from ..show import markdown
 from .map_runs import at_best, difference, losses, momentum, usual
-from .words import listed, text
 
 __all__ = ["batches", "maps", "noise", "where"]
 
@@ -162,7 +163,7 @@ def where(records: Sequence[Record], curvature: Mapping[str, float]) -> Markdown
             f"({len(sizes[False])}). Over all, the first is clearly lower in {len(lower)} cells and clearly higher in "
             f"{len(higher)}."
         )
-    return text(*lines)
+    return markdown(*lines)
 
 
 def batches(records: Sequence[Record]) -> Picture | None:
@@ -204,4 +205,4 @@ def noise(records: Sequence[Record]) -> Markdown | None:
             f"{field.mean.size} cells and clearly higher in {len(higher)}."
         )
     said = f"larger with the least noise than with the most for {listed(more)}" if more else "no larger with less noise"
-    return text(*lines, "", f"The median difference is {said}.")
+    return markdown(*lines, "", f"The median difference is {said}.")

@@ -19,9 +19,10 @@ from ....experiments.statistics.significance import log_differences
 from ....experiments.verdicts.report import percent
 from .. import show
 from ..experiment.plots import GREY, WIDTH
+from ..experiment.wording import listed
 from ..figures import Array, Picture, look
+from ..show import markdown
 from .map_runs import at_best, difference, losses, momentum, ν
-from .words import listed, text
 
 __all__ = ["settings", "settled"]
 
@@ -122,4 +123,4 @@ def settled(records: Sequence[Record]) -> Markdown | None:
     count = len([name for name in found if name != BASE and "Adam" in found[name]])
     said = f"Of {count} settings, {len(clear)} clearly change Adam's test loss{': ' * bool(clear)}{listed(clear)}. "
     said += f"The difference between Nadam and Adam is clearly different under {len(gaps)} of them"
-    return text(said + (f": {listed(gaps)}." if gaps else "."))
+    return markdown(said + (f": {listed(gaps)}." if gaps else "."))

@@ -16,7 +16,8 @@ from ....experiments.verdicts.measures import median_best
 from ....rules import RULES
 from .. import recorded, show
 from ..figures import Array, Picture, look
-from .words import text, titled
+from ..show import markdown
+from .words import titled
 
 __all__ = ["PACKS", "Contest", "budget", "contest", "ordered", "places"]
 
@@ -137,4 +138,4 @@ def ordered(found: Sequence[Contest]) -> Markdown:
             f"pairs of methods change places, and {most} moves most, from place {first.index(most) + 1} to "
             f"{end.index(most) + 1}."
         )
-    return text(*lines)
+    return markdown(*lines)

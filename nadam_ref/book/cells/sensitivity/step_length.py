@@ -23,8 +23,8 @@ from ....experiments.statistics.summary import value
 from ....experiments.verdicts.report import percent
 from .. import show
 from ..figures import Array
+from ..show import markdown
 from .map_runs import momentum, usual
-from .words import text
 
 __all__ = ["Against", "against", "compared", "explained", "lengthened"]
 
@@ -116,7 +116,7 @@ def explained(found: Sequence[Against]) -> Markdown | None:
     left = sum((interval := t_interval(x.longer)) is not None and interval[1] < 0 for x in found)
     rates = f"{'all' if left == len(found) else f'{show.NUMBERS[left]} of the'} {show.NUMBERS[len(found)]} rates"
     first, last = (f"{100 * x.explained:.0f} %" for x in (found[0], found[-1]))
-    return text(
+    return markdown(
         f"The longer steps explain {first} of the difference at the smallest of these rates and {last} at the largest. "
         f"At {rates} Nadam is clearly lower all the same."
     )
