@@ -20,7 +20,7 @@ import pytest
 
 from nadam_ref import machine
 from nadam_ref.experiments.runs.record import Record, RecordError, provenance
-from nadam_ref.experiments.runs.spec import RunSpec
+from nadam_ref.experiments.runs.spec import RunSpec, digest
 from nadam_ref.experiments.runs.store import Store
 
 
@@ -229,13 +229,24 @@ def test_fault_56_newer_schema_is_refused_and_left_in_place(make_record: Any, tm
     assert path.exists()
 
 
-def test_fault_57_unknown_key_in_a_files_config(make_record: Any, tmp_path: Path) -> None:
+def test_fault_56_57_a_key_of_a_newer_package_in_a_files_config_is_refused_and_left_in_place(
+    make_record: Any, tmp_path: Path
+) -> None:
+    """As an older package finds it: under the name that the newer one gave it, with a hash that is right."""
+    payload = json.loads(make_record().to_json())
+    config = {**payload["config"], "surprise": 1}
+    path = tmp_path / f"{digest(config)}.json"
+    path.write_text(resigned({**payload, "config": config}))
+    with pytest.raises(RecordError, match=rf"{path.name}: .*does not know \('surprise'\); install a newer one"):
+        list(Store(tmp_path))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("config", ["surprise", ["surprise"], None])
+def test_fault_57_a_config_that_is_none_is_set_aside(make_record: Any, tmp_path: Path, config: Any) -> None:
     store, record = Store(tmp_path), make_record()
-    store.put(record)
-    path = store.path(record.spec)
-    payload = json.loads(path.read_text())
-    path.write_text(resigned({**payload, "config": {**payload["config"], "surprise": 1}}))
-    with pytest.warns(UserWarning, match="unknown keys: surprise"):
+    store.path(record.spec).write_text(resigned({**json.loads(record.to_json()), "config": config}))
+    with pytest.warns(UserWarning, match="is damaged"):
         assert store.get(record.spec) is None
 
 

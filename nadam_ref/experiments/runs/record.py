@@ -82,7 +82,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Read `to_json`'s line. Raises `ValueError` where it is damaged, `RecordError` for a newer schema."""
+        """Read `to_json`'s line. Raises `ValueError` where it is damaged, `RecordError` for that of a newer package."""
         payload = json.loads(text)
         if not isinstance(payload, dict) or payload.pop("sha256", None) != digest(payload):
             raise ValueError("the content does not match its sha256")
@@ -91,9 +91,11 @@ class Record:
                 f"the record has schema {payload['schema']}, this nadam_ref reads up to {SCHEMA}; install a newer one"
             )
         config = payload["config"]
-        unknown = set(config) - set(CONFIG)
-        if unknown:
-            raise ValueError(f"the config has unknown keys: {', '.join(sorted(unknown))}")
+        if unknown := config.keys() - set(CONFIG):  # the hash is right, so nothing is damaged
+            names = ", ".join(sorted(unknown))[:80]
+            raise RecordError(
+                f"the record's config has keys that this nadam_ref does not know ({names!a}); install a newer one"
+            )
         return checked(
             spec=RunSpec(**config, protocol_sha256=payload["provenance"].get("protocol_sha256", "")),
             status=payload["status"],
