@@ -11,17 +11,21 @@ import math
 import os
 import pickle
 import shutil
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nadam_ref import machine
+from nadam_ref.experiments.runs import store as store_
 from nadam_ref.experiments.runs.record import Record, RecordError, provenance
 from nadam_ref.experiments.runs.spec import RunSpec, digest
 from nadam_ref.experiments.runs.store import Store
+from nadam_ref.files import fcntl
 
 
 @pytest.fixture
@@ -178,6 +182,60 @@ def test_fault_52_a_second_write_must_agree(make_record: Any, tmp_path: Path) ->
     for record in (make_record(), make_record(loss=math.nextafter(0.5, 1))):
         assert record.outcome_sha256[:16] in str(error.value)
     assert store.path(make_record().spec).read_bytes() == before
+
+
+def put_at_once(folder: Path, *records: Any) -> list[str]:
+    """What a writer of each record is told: nothing, or the kind of its error."""
+
+    def put(record: Any) -> str:
+        try:
+            Store(folder).put(record)
+        except RecordError as error:
+            assert "two runs of one spec differ" in str(error)
+            return "error"
+        return ""
+
+    with ThreadPoolExecutor() as threads:
+        return sorted(threads.map(put, records))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_fault_52_of_two_writers_at_once_the_second_must_agree(
+    make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Both have seen that there is no record. Where there are no hard links, one of them is a little later."""
+    both, real = threading.Barrier(2), store_.write_new
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def together(*args: Any) -> bool:
+        time.sleep(0.2 * both.wait() * (not links))
+        return real(*args)
+
+    monkeypatch.setattr(store_, "write_new", together)
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    records = make_record(), make_record(loss=math.nextafter(0.5, 1))
+    assert put_at_once(tmp_path, *records) == ["", "error"]
+    (kept,) = Store(tmp_path)
+    assert kept in records and list(tmp_path.iterdir()) == [Store(tmp_path).path(kept.spec)]
+    assert put_at_once(tmp_path, kept, kept) == ["", ""]
+
+
+@pytest.mark.skipif(fcntl is None, reason="files are not locked here")
+def test_fault_52_so_must_the_second_where_both_replace_a_run_that_failed(
+    make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path).put(make_record(status="crashed", reason="why", metrics={}))
+    real = store_.write_whole
+
+    def slow(*args: Any) -> None:
+        time.sleep(0.2)
+        real(*args)
+
+    monkeypatch.setattr(store_, "write_whole", slow)
+    assert put_at_once(tmp_path, make_record(), make_record(loss=math.nextafter(0.5, 1))) == ["", "error"]
 
 
 def flip(content: Any) -> Any:

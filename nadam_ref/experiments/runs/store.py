@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...files import read_plain, write_whole
+from ...files import held, read_plain, write_new, write_whole
 from .record import FAILED, Record, RecordError
 from .spec import RunSpec
 
@@ -47,19 +47,32 @@ class Store:
         Raises `RecordError` where two results on a CPU differ, a free audit of determinism, and where the record cannot
         be written.
         """
-        kept = self.get(record.spec)
-        if kept is None or kept.status in FAILED:
-            try:
-                write_whole(self.path(record.spec), record.to_json())
-            except OSError as error:
-                raise RecordError(
-                    f"cannot write to the store {self.folder}: {error.strerror}; fix that and give the same command "
-                    "again, what is finished is kept"
-                ) from error
-        elif record.status in FAILED or record.spec.device != "cpu":
+        kept = self._keep(record)
+        if kept is None or record.status in FAILED or record.spec.device != "cpu":
             return
-        elif kept.outcome_sha256 != record.outcome_sha256:
+        if kept.outcome_sha256 != record.outcome_sha256:
             raise RecordError(_contradiction(self.path(record.spec), kept, record))
+
+    def _keep(self, record: Record) -> Record | None:
+        """Write a record unless there is a result; that result.
+
+        Of two writers at once the second sees what the first has written.
+        """
+        path, text = self.path(record.spec), record.to_json()
+        try:
+            if self.get(record.spec) is None and write_new(path, text):
+                return None
+            with held(path):
+                kept = self.get(record.spec)
+                if kept is None or kept.status in FAILED:
+                    write_whole(path, text)
+                    return None
+                return kept
+        except OSError as error:
+            raise RecordError(
+                f"cannot write to the store {self.folder}: {error.strerror}; fix that and give the same command "
+                "again, what is finished is kept"
+            ) from error
 
     def __iter__(self) -> Iterator[Record]:
         """All whole records, in the order of their names."""
