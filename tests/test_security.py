@@ -251,7 +251,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("field", ["task", "profile", "data", "optimizer"])
+@pytest.mark.parametrize("field", ["task", "profile", "data", "data_sha256", "optimizer"])
 def test_fault_76_a_name_is_a_name(field: str, name: str) -> None:
     with pytest.raises(
         ValueError, match=f"{field} must be a name of letters, digits and _ . \\+ -, not ['\"]"

@@ -27,6 +27,8 @@ from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.train import run
 
+RESULTS = Path(__file__).parents[2] / "book" / "results"
+
 
 @pytest.fixture(scope="module")
 def made() -> Any:
@@ -175,8 +177,8 @@ def test_fault_56_a_newer_pack_and_no_pack(records: Any, tmp_path: Path) -> None
         pack.read(tmp_path)
     pack.write(tmp_path, records)
     manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema": 2}))
-    with pytest.raises(PackError, match="schema 2, this nadam_ref reads up to 1"):
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema": 3}))
+    with pytest.raises(PackError, match="schema 3, this nadam_ref reads up to 2"):
         pack.read(tmp_path)
 
 
@@ -206,6 +208,26 @@ def test_fault_53_a_pack_that_cannot_be_written_whole_has_no_manifest(
     with pytest.raises(PackError, match=r"cannot write .*No space left"):
         pack.write(tmp_path, records)
     assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
+
+
+@pytest.mark.parametrize("reason", ["a\rb", "a\r\nb", "\r", "nul\0x", "\udcff", "\ud83d, \udca9", '"\r', "é\u2028\r"])
+def test_a_reason_is_any_text(records: Any, tmp_path: Path, reason: str) -> None:
+    """Beside one that has a comma, quotes and a line break, and one that looks like JSON."""
+    texts = [reason, records[2].reason, '"no"', ""]
+    crashed = [unfinished(dataclasses.replace(records[2].spec, seed=i), "crashed", x) for i, x in enumerate(texts)]
+    crashed[0] = dataclasses.replace(crashed[0], provenance={**crashed[0].provenance, "traceback": f"in {reason}"})
+    files = pack.write(tmp_path / "a", crashed)
+    found = pack.read(tmp_path / "a")
+    assert sorted(x.to_json() for x in found) == sorted(x.to_json() for x in crashed)
+    assert json.loads((tmp_path / "a" / "manifest.json").read_text(encoding="utf-8"))["schema"] == 2
+    again = pack.write(tmp_path / "b", found)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
+
+
+@pytest.mark.parametrize("name", [path.parent.name for path in sorted(RESULTS.glob("*/manifest.json"))])
+def test_the_book_s_packs_are_made_again_to_the_byte(name: str, tmp_path: Path) -> None:
+    for path in pack.write(tmp_path, pack.read(RESULTS / name)):
+        assert path.read_bytes() == (RESULTS / name / path.name).read_bytes()
 
 
 def test_a_sweep_goes_on_from_a_pack(records: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,9 @@
 `runs.csv`: a line for each run: its specification, how it ended, its metrics.
 `curves.npz`: every curve, end to end in the order of the lines: NAME has the values, NAME.length how many a run has.
 `manifest.json`: what the pack holds, where the runs were made, and the sha256 of the other two.
+
+In a pack of schema 1 reasons are text as it is. One of schema 2 has them as JSON, because there is one that a table
+cannot hold: csv leaves a carriage return without quotes, and surrogates have no UTF-8.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -26,7 +30,7 @@ from ...files import read_plain, write_whole
 from .record import Record, checked
 from .spec import CONFIG, RunSpec, canonical
 
-SCHEMA = 1
+PLAIN, SCHEMA = 1, 2
 RUNS, CURVES, MANIFEST = "runs.csv", "curves.npz", "manifest.json"
 ENDING = ("status", "reason", "step")
 OWN = ("time", "wall_seconds")  # of a run's provenance; all else is common to many runs
@@ -36,6 +40,8 @@ Array = npt.NDArray[Any]
 #: Fields of a spec that are text; all others are in the table as JSON.
 TEXTS = frozenset(name for name, kind in get_type_hints(RunSpec).items() if kind is str)
 
+#: What a reason may have in it that a table cannot hold as it is.
+UNTABLED = re.compile(r"[\x00\r\ud800-\udfff]")
 
 #: What reading content that somebody else made up can end in.
 MALFORMED = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError)
@@ -62,17 +68,7 @@ def write(folder: Path, records: Iterable[Record]) -> list[Path]:
     if not ordered:
         raise PackError("there are no records to pack")
     _check_protocols(ordered)
-    by_text = {canonical(_place(record)): _place(record) for record in ordered}
-    places = [by_text[text] for text in sorted(by_text)]
-    contents = {RUNS: _table(ordered, places), CURVES: _npz(_arrays(ordered))}
-    manifest = {
-        "schema": SCHEMA,
-        "runs": dict(sorted(Counter(record.spec.kind for record in ordered).items())),
-        "statuses": dict(sorted(Counter(record.status for record in ordered).items())),
-        "made": places,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
-    }
-    contents[MANIFEST] = (json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    contents = _contents(ordered)
     return [_write(folder / name, content) for name, content in contents.items()]
 
 
@@ -82,6 +78,24 @@ def _write(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise PackError(f"cannot write {path}: {error.strerror}") from error
     return path
+
+
+def _contents(records: Sequence[Record]) -> dict[str, bytes]:
+    """The files of a pack by name."""
+    by_text = {canonical(_place(record)): _place(record) for record in records}
+    places = [by_text[text] for text in sorted(by_text)]
+    schema = SCHEMA if any(UNTABLED.search(record.reason) for record in records) else PLAIN
+    contents = {RUNS: _table(records, places, schema), CURVES: _npz(_arrays(records))}
+    manifest = {
+        "schema": schema,
+        "runs": dict(sorted(Counter(record.spec.kind for record in records).items())),
+        "statuses": dict(sorted(Counter(record.status for record in records).items())),
+        "made": places,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    contents[MANIFEST] = text.encode(errors="backslashreplace")  # a surrogate of a traceback as JSON spells it
+    return contents
 
 
 def _check_protocols(records: Sequence[Record]) -> None:
@@ -100,7 +114,7 @@ def _place(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.provenance.items() if name not in (*OWN, CPU)}
 
 
-def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> bytes:
+def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]], schema: int) -> bytes:
     metrics = sorted({name for record in records for name in record.metrics})
     number = {canonical(place): index for index, place in enumerate(places)}
     text = io.StringIO(newline="")
@@ -113,8 +127,10 @@ def _table(records: Sequence[Record], places: Sequence[Mapping[str, Any]]) -> by
             [
                 record.spec.id,
                 *(value if name in TEXTS else canonical(value) for name, value in config.items()),
-                *(getattr(record, name) for name in ENDING),
-                *(repr(record.metrics[name]) if name in record.metrics else "" for name in metrics),
+                record.status,
+                record.reason if schema == PLAIN else canonical(record.reason),
+                record.step,
+                *(repr(float(record.metrics[name])) if name in record.metrics else "" for name in metrics),
                 *(canonical(record.provenance[name]) if name in record.provenance else "" for name in own),
                 number[canonical(_place(record))],
             ]
@@ -175,6 +191,8 @@ def read(folder: Path) -> list[Record]:
     try:
         table = list(csv.DictReader(io.StringIO(contents[RUNS].decode(), newline="")))
         split = _split(curves, len(table))
+        if schema > PLAIN:
+            table = [{**line, "reason": json.loads(line["reason"])} for line in table]
         return [_record(line, curve, places) for line, curve in zip(table, split, strict=True)]
     except (*MALFORMED, csv.Error) as error:
         raise PackError(f"{folder} holds what is no record: {type(error).__name__}: {error}") from error

@@ -101,7 +101,7 @@ class RunSpec:
         for name, choices in (("dtype", ("float32", "float64")), ("device", ("cpu", "cuda")), ("row_lazy", (0, 1))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be {choices[0]} or {choices[1]}, not {getattr(self, name)!r}")
-        for name in ("task", "profile", "data", "optimizer"):
+        for name in ("task", "profile", "data", "data_sha256", "optimizer"):
             check_names(name, [getattr(self, name)])
         for name in ("model", "hyperparameters"):
             values = getattr(self, name)
