@@ -194,20 +194,35 @@ def test_fault_72_runs_of_two_protocols_are_not_mixed(records: Any, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fault_53_a_pack_that_cannot_be_written_whole_has_no_manifest(
-    records: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_fault_53_a_pack_that_cannot_be_written_whole_leaves_the_one_that_was_there(
+    records: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
+    before = {path: path.read_bytes() for path in pack.write(tmp_path, records[:1])}
     synced = []
 
     def full(_: Any) -> None:
         synced.append(1)
-        if len(synced) == 2:
+        if len(synced) == nth:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(PackError, match=r"cannot write .*No space left"):
         pack.write(tmp_path, records)
-    assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_pack_that_would_not_be_read_back_is_not_written(
+    records: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in pack.write(tmp_path, records[:1])}
+    hostile = dataclasses.replace(records[0], provenance={**records[0].provenance, "cpu": "<script>"})
+    with pytest.raises(PackError, match=r"a pack that cannot be read: .*the provenance has as cpu what is no plain"):
+        pack.write(tmp_path, [hostile])
+    with monkeypatch.context() as patch, pytest.raises(PackError, match="would not be read back from a pack as they"):
+        patch.setattr(pack, "read", lambda _: records[1:2])
+        pack.write(tmp_path, records[:1])
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("reason", ["a\rb", "a\r\nb", "\r", "nul\0x", "\udcff", "\ud83d, \udca9", '"\r', "é\u2028\r"])

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import re
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -61,23 +62,25 @@ class PackError(NadamRefError):
 def write(folder: Path, records: Iterable[Record]) -> list[Path]:
     """Write the pack of `records` into `folder` and return its files. The manifest comes last.
 
-    Raises `PackError` for no records, where runs of one task and profile were made under different protocols, and where
-    a file cannot be written.
+    It is read back before it takes the place of an older one, which is lost only then.
+
+    Raises `PackError` for no records, where runs of one task and profile were made under different protocols, where a
+    file cannot be written, and where the pack would not be read back as these records.
     """
     ordered = sorted(records, key=lambda record: record.spec.id)
     if not ordered:
         raise PackError("there are no records to pack")
     _check_protocols(ordered)
     contents = _contents(ordered)
-    return [_write(folder / name, content) for name, content in contents.items()]
-
-
-def _write(path: Path, content: bytes) -> Path:
     try:
-        write_whole(path, lambda file: file.write(content))
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".part") as made:
+            for name, content in contents.items():
+                write_whole(Path(made) / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            _check_reading(Path(made), contents)
+            return [(Path(made) / name).replace(folder / name) for name in contents]
     except OSError as error:
-        raise PackError(f"cannot write {path}: {error.strerror}") from error
-    return path
+        raise PackError(f"cannot write the pack {folder}: {error.strerror}") from error
 
 
 def _contents(records: Sequence[Record]) -> dict[str, bytes]:
@@ -96,6 +99,16 @@ def _contents(records: Sequence[Record]) -> dict[str, bytes]:
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     contents[MANIFEST] = text.encode(errors="backslashreplace")  # a surrogate of a traceback as JSON spells it
     return contents
+
+
+def _check_reading(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Raise `PackError` where what is read from a folder is not what these files were made of."""
+    try:
+        same = _contents(read(folder)) == contents
+    except PackError as error:
+        raise PackError(f"these records would make a pack that cannot be read: {error}") from error
+    if not same:
+        raise PackError("these records would not be read back from a pack as they are; report it, with their store")
 
 
 def _check_protocols(records: Sequence[Record]) -> None:
