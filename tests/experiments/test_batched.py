@@ -14,6 +14,7 @@ from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs import batched, checkpoints, worker
 from nadam_ref.experiments.runs.batched import group, identity, run_together
+from nadam_ref.experiments.runs.log import unfinished
 from nadam_ref.experiments.runs.train import run
 
 
@@ -139,7 +140,37 @@ def test_a_batch_that_is_asked_to_stop_leaves_a_checkpoint_and_its_worker_goes_o
     (left,) = tmp_path.iterdir()
     assert checkpoints.load(left, identity(specs))["done"] == 2
     again = worker.work(specs, "second", path, None)
-    assert [x.outcome_sha256 for x in again] == [x.outcome_sha256 for x in whole] and not list(tmp_path.iterdir())
+    assert [x.outcome_sha256 for x in again] == [x.outcome_sha256 for x in whole]
+    assert list(tmp_path.iterdir()) == [left]  # until the records are stored
+    worker.forget(specs, path, again)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fault_49_a_batch_whose_end_was_saved_comes_to_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "APART", 0)
+    specs = tuple(of("images", "Nadam"))
+    first, second = (worker.work(specs, "sweep", tmp_path / "saved.pt", None) for _ in range(2))
+    assert checkpoints.load(tmp_path / f"{identity(specs)}.pt", identity(specs))["done"] == specs[0].steps
+    assert [x.outcome_sha256 for x in second] == [x.outcome_sha256 for x in first]
+
+
+def test_the_checkpoints_that_a_batch_and_its_halves_have_left_go_with_their_results(tmp_path: Path) -> None:
+    specs = tuple(of("images", "GD"))
+    first, *rest = specs
+    parts = {part: tmp_path / f"{identity(part)}.pt" for part in (specs, (first,), tuple(rest), *((x,) for x in rest))}
+
+    def left(*records: Any) -> set[Any]:
+        for path in parts.values():
+            path.touch()
+        worker.forget(specs, tmp_path / f"{first.id}.pt", records)
+        return {part for part, path in parts.items() if path.exists()}
+
+    failed = [unfinished(spec, "timeout", "longer than 1 s") for spec in specs]
+    assert left(*failed) == set(parts) and left(*run_together(specs)) == set()
+    assert left(unfinished(first, "diverged", "nan"), *failed[1:]) == {tuple(rest), *((x,) for x in rest)}
 
 
 def test_fault_102_a_damaged_checkpoint_of_a_batch_is_set_aside(tmp_path: Path) -> None:

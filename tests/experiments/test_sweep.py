@@ -650,6 +650,61 @@ def test_fault_59_stop_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_sam
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+def saved_after(steps: int, spec: Any, store: Any) -> Path:
+    """The checkpoint that a sweep has left of a run after so many steps."""
+    path, training = store.folder / "checkpoints" / f"{spec.id}.pt", Training(spec)
+    for _ in range(steps):
+        training.advance()
+    checkpoints.save(training, path)
+    return path
+
+
+@pytest.mark.parametrize("steps", [5, 8])
+def test_fault_49_53_a_checkpoint_stays_until_the_record_is_stored(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """Saved in mid-run and at its end. The worker has finished the run, and the driver's disk is full."""
+    spec, store = make_spec(steps=7), Store(tmp_path)
+    path = saved_after(steps, spec, store)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(RecordError, match="No space left on device"):
+        patch.setattr(os, "fsync", full)
+        sweep([spec], store, client=client)
+    assert path.exists()
+    (record,) = sweep([spec], store, client=client)
+    assert record.outcome_sha256 == run(spec).outcome_sha256
+    assert not path.exists()
+
+
+def test_fault_36_a_run_that_took_too_long_goes_on_from_its_checkpoint(
+    client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    spec, store = make_spec(steps=7), Store(tmp_path)
+    path = saved_after(5, spec, store)
+    (late,) = sweep([spec], store, client=client, limit_seconds=1e-9)
+    assert (late.status, late.step) == ("timeout", 6) and path.exists()
+    (record,) = sweep([spec], store, client=client)
+    assert record.outcome_sha256 == run(spec).outcome_sha256 and not path.exists()
+
+
+def test_fault_49_a_sweep_that_is_killed_as_it_stores_a_record_leaves_no_checkpoint_for_good(
+    make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    spec, other, store = make_spec(), make_spec(seed=1), Store(tmp_path / "store")
+    store.put(run(spec))
+    gone, stays = saved_after(1, spec, store), saved_after(1, other, store)
+    sweep([spec], store)
+    assert not gone.exists() and stays.exists()
+    elsewhere = (store.folder / "checkpoints").rename(tmp_path / "elsewhere")
+    (store.folder / "checkpoints").symlink_to(elsewhere)
+    left = saved_after(1, spec, store)
+    sweep([spec], store)
+    assert left.exists()
+
+
 def test_a_deadline_stops_the_running_ones(client: Any, make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
     started = time.monotonic()
     assert sweep([make_spec(steps=LONG)], Store(tmp_path), client=client, control=Control(deadline=started + 1)) == []

@@ -15,7 +15,7 @@ import time
 import uuid
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -29,6 +29,7 @@ from .log import unfinished
 from .record import FAILED, Record
 from .spec import RunSpec
 from .store import Store
+from .worker import Job
 
 
 class SweepError(NadamRefError):
@@ -198,8 +199,6 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
             yield where, value
 
 
-Job = tuple[RunSpec, ...]
-
 _AGAIN = "then give the same command again: what is finished is kept"
 
 
@@ -238,6 +237,21 @@ class _Clock:
         ahead = time.time() - time.monotonic()
         self._ahead = max(self._ahead, ahead)
         return self._ahead - ahead
+
+
+def _checkpoint(store: Store, job: Job) -> Path:
+    return (store.folder / "checkpoints" / f"{job[0].id}.pt").absolute()
+
+
+def _forget_finished(store: Store, finished: Container[str]) -> None:
+    """Remove the checkpoints of runs that have a result, which a sweep leaves that is killed as it stores one."""
+    folder = store.folder / "checkpoints"
+    if folder.is_symlink():  # what lies there is not the store's
+        return
+    for path in folder.glob("*.pt"):
+        if path.stem in finished:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 class _Driver:
@@ -362,7 +376,7 @@ class _Driver:
                 free -= 1
 
     def _begin(self, job: Job) -> None:
-        checkpoint = (self.store.folder / "checkpoints" / f"{job[0].id}.pt").absolute()
+        checkpoint = _checkpoint(self.store, job)
         key = f"{job[0].id}-{self.name}"
         future = self.client.submit(worker.work, job, self.name, checkpoint, self.limit, key=key, pure=False)
         self.running[future] = job
@@ -385,7 +399,8 @@ class _Driver:
         job = self.running.pop(future)
         for record in answer:
             self.store.put(record)
-            yield record
+        worker.forget(job, _checkpoint(self.store, job), answer)
+        yield from answer
         for spec in job:
             self.claims.drop(spec)
 
@@ -481,6 +496,7 @@ def sweep(
     distinct = {spec.id: spec for spec in ordered}
     stored = {name: kept for name, spec in distinct.items() if (kept := store.get(spec)) is not None}
     records = {name: kept for name, kept in stored.items() if kept.status not in FAILED}
+    _forget_finished(store, records)
     for done, kept in enumerate(list(records.values()), start=1):
         if progress:
             progress(done, len(distinct), kept)

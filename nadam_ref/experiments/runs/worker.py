@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from .batched import identity, run_together
 from .checkpoints import Saver, load
 from .log import unfinished
-from .record import Record
+from .record import FAILED, Record
 from .resources import is_out_of_memory
 from .spec import RunSpec
 from .train import run
@@ -26,6 +26,9 @@ from .training import InProgress
 
 #: Environment variable with the niceness of a worker process.
 NICENESS = "NADAM_REF_NICENESS"
+
+#: What a worker makes at a time.
+Job = tuple[RunSpec, ...]
 
 _stopped: set[str] = set()
 
@@ -58,17 +61,17 @@ def stop(sweep: str) -> None:
     _stopped.add(sweep)
 
 
-def work(job: tuple[RunSpec, ...], sweep: str, checkpoint: Path, limit_seconds: float | None) -> list[Record]:
+def work(job: Job, sweep: str, checkpoint: Path, limit_seconds: float | None) -> list[Record]:
     """Make a run, or several together. What is not returned was stopped, and has left a checkpoint.
 
-    `checkpoint`: the file of a single run; that of runs together lies beside it.
+    `checkpoint`: the file of a single run; that of runs together lies beside it. `forget` removes it.
 
     What goes wrong in a run costs that run only: its record has status `crashed`, the reason and the traceback.
     """
     try:
-        if len(job) > 1 or job[0].device != "cpu":
-            return _together(job, sweep, checkpoint.parent, limit_seconds)
-        return [_alone(job[0], sweep, checkpoint, limit_seconds)]
+        if _is_alone(job):
+            return [_alone(job[0], sweep, checkpoint, limit_seconds)]
+        return _together(job, sweep, checkpoint.parent, limit_seconds)
     except _StoppedError:
         return []
     except Exception as error:
@@ -77,12 +80,14 @@ def work(job: tuple[RunSpec, ...], sweep: str, checkpoint: Path, limit_seconds: 
         return [dataclasses.replace(x, provenance={**x.provenance, **trace}) for x in crashed]
 
 
+def _is_alone(job: Job) -> bool:
+    return len(job) == 1 and job[0].device == "cpu"
+
+
 def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | None) -> Record:
     """A run, from its checkpoint where there is one."""
     progress, resume = _saving(sweep, checkpoint), load(checkpoint, spec.id)
-    record = run(spec, progress=progress, resume=resume, limit_seconds=limit_seconds)
-    _remove(checkpoint)
-    return record
+    return run(spec, progress=progress, resume=resume, limit_seconds=limit_seconds)
 
 
 def _saving(sweep: str, checkpoint: Path) -> Callable[[InProgress], None]:
@@ -98,25 +103,45 @@ def _saving(sweep: str, checkpoint: Path) -> Callable[[InProgress], None]:
     return progress
 
 
-def _remove(checkpoint: Path) -> None:
-    with contextlib.suppress(OSError):
-        checkpoint.unlink(missing_ok=True)
-
-
-def _together(job: tuple[RunSpec, ...], sweep: str, folder: Path, limit_seconds: float | None) -> list[Record]:
+def _together(job: Job, sweep: str, folder: Path, limit_seconds: float | None) -> list[Record]:
     """Replicas, from their checkpoint where there is one; where memory runs out, in halves."""
-    checkpoint = folder / f"{identity(job)}.pt"
+    checkpoint = _file(job, folder)
     progress, resume = _saving(sweep, checkpoint), load(checkpoint, identity(job))
     try:
-        records = run_together(job, progress=progress, resume=resume, limit_seconds=limit_seconds)
-        _remove(checkpoint)
-        return records
+        return run_together(job, progress=progress, resume=resume, limit_seconds=limit_seconds)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         if len(job) == 1:
             return [unfinished(job[0], "out_of_memory", str(error).split("\n")[0])]
     torch.cuda.empty_cache()
+    return [x for half in _halves(job) for x in _together(half, sweep, folder, limit_seconds)]
+
+
+def _file(job: Job, folder: Path) -> Path:
+    return folder / f"{identity(job)}.pt"
+
+
+def _halves(job: Job) -> tuple[Job, Job]:
     half = len(job) // 2
-    _remove(checkpoint)
-    return [x for part in (job[:half], job[half:]) for x in _together(part, sweep, folder, limit_seconds)]
+    return job[:half], job[half:]
+
+
+def forget(job: Job, checkpoint: Path, records: Sequence[Record]) -> None:
+    """Remove the checkpoints of a job whose records are stored. For the driver: until then they are all there is.
+
+    That of runs which all failed stays: the next sweep tries them again, and goes on from there.
+    """
+    results = {record.spec.id for record in records if record.status not in FAILED}
+    for part, path in [(job, checkpoint)] if _is_alone(job) else _parts(job, checkpoint.parent):
+        if any(spec.id in results for spec in part):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _parts(job: Job, folder: Path) -> Iterator[tuple[Job, Path]]:
+    """The runs that may have been saved together, with their file: all of a job's, and those of its halves."""
+    yield job, _file(job, folder)
+    if len(job) > 1:
+        for half in _halves(job):
+            yield from _parts(half, folder)
