@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .runs.checkpoints import Saver, load
+from .runs.checkpoints import Saver, resumed
 from .runs.optimizers import OPTIMIZER_VERSION, hyperparameters
 from .runs.record import FAILED, Record
 from .runs.spec import REPRODUCTION, RunSpec
@@ -124,7 +124,7 @@ def reproduce(name: str, store: Store, *, progress: Callable[[Training], None] |
         if saver(training) and progress:
             progress(training)
 
-    record = run(spec, progress=now_and_then, resume=load(checkpoint, spec.id))
+    record = resumed(checkpoint, spec.id, lambda saved: run(spec, progress=now_and_then, resume=saved))
     if record.status not in FAILED:
         store.put(record)
         checkpoint.unlink(missing_ok=True)

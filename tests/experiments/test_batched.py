@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,18 @@ def test_fault_102_a_damaged_checkpoint_of_a_batch_is_set_aside(tmp_path: Path) 
     specs = tuple(of("images", "GD"))
     (tmp_path / f"{identity(specs)}.pt").write_bytes(b"hello world\n" * 50)
     with pytest.warns(UserWarning, match="is damaged; moved to"):
+        records = worker.work(specs, "sweep", tmp_path / f"{specs[0].id}.pt", None)
+    assert [x.outcome_sha256 for x in records] == [x.outcome_sha256 for x in run_together(specs)]
+
+
+def test_fault_102_a_whole_checkpoint_of_a_batch_that_cannot_be_loaded_is_set_aside(tmp_path: Path) -> None:
+    specs = tuple(of("images", "GD"))
+    path = tmp_path / f"{identity(specs)}.pt"
+    saved = stopped_at(specs[0].evaluate_every, specs, path)
+    del saved["done"]
+    torch.save(saved, body := io.BytesIO())
+    path.write_bytes(checkpoints._digest(body.getbuffer()) + body.getvalue())
+    with pytest.warns(UserWarning, match=r"cannot be loaded \(KeyError: .*done.*; moved to"):
         records = worker.work(specs, "sweep", tmp_path / f"{specs[0].id}.pt", None)
     assert [x.outcome_sha256 for x in records] == [x.outcome_sha256 for x in run_together(specs)]
 

@@ -217,6 +217,17 @@ def test_a_run_gives_the_same_bits_again_and_from_a_checkpoint(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", methods.SECOND_ORDER)
+def test_fault_102_a_state_with_an_entry_missing_is_not_loaded(name: str) -> None:
+    """It would go on from there with a fresh one, to other bits."""
+    states = []
+    run(spec(name, 2), progress=lambda training: states.append(training.state_dict()))
+    for entry in states[0]["optimizer"]:
+        less = {key: x for key, x in states[0]["optimizer"].items() if key != entry}
+        with pytest.raises(ValueError, match="the checkpoint cannot be loaded"):
+            run(spec(name, 2), resume={**states[0], "optimizer": less})
+
+
+@pytest.mark.parametrize("name", methods.SECOND_ORDER)
 def test_the_first_loss_is_that_of_gradient_descent(name: str) -> None:
     """Weights and images are those of any other run with the seed."""
     first = run(spec(name, 1)).curves["train_loss"][0]

@@ -744,6 +744,58 @@ def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
     assert (tmp_path / "saved.damaged").read_bytes() == damaged
 
 
+class Saved:
+    """What is saved as it is, with a digest that is right."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def state_dict(self) -> Any:
+        return self.state
+
+
+STRUCTURES = {
+    "no state": lambda saved: {name: x for name, x in saved.items() if name != "state"},
+    "more state": lambda saved: {**saved, "state": [torch.zeros(1)]},
+    "other parameters": lambda saved: {**saved, "params": {"w": torch.zeros(1)}},
+    "a number for a matrix": lambda saved: {**saved, "params": {x: torch.zeros(1) for x in saved["params"]}},
+    "no optimizer": lambda saved: {**saved, "optimizer": {}},
+    "another optimizer": lambda saved: {**saved, "optimizer": {"state": {0: {"x": 1}}, "param_groups": []}},
+    "text for a time": lambda saved: {**saved, "seconds": "9\n9"},
+    "no curves": lambda saved: {name: x for name, x in saved.items() if name != "curves"},
+}
+
+
+@pytest.mark.parametrize("change", STRUCTURES.values(), ids=STRUCTURES)
+def test_fault_102_a_whole_checkpoint_that_cannot_be_loaded_is_set_aside_and_the_run_begins_again(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, change: Any
+) -> None:
+    """As another version of the package may have left it."""
+    spec, path = make_spec(), tmp_path / "saved.pt"
+    training = Training(spec)
+    training.advance()
+    checkpoints.save(Saved(change(training.state_dict())), path)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match=r"^the checkpoint saved\.pt .*; moved to .*, the run begins again$") as seen:
+        (record,) = worker.work((spec,), "sweep", path, None)
+    assert len(seen) == 1 and "\n" not in str(seen[0].message)
+    assert record.outcome_sha256 == run(spec).outcome_sha256
+    assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
+
+
+def test_fault_35_memory_that_runs_out_as_a_checkpoint_is_loaded_leaves_it(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, store = make_spec(), Store(tmp_path)
+    path = saved_after(3, spec, store)
+
+    def load(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Training, "_load", load)
+    (record,) = worker.work((spec,), "sweep", path, None)
+    assert record.status == "out_of_memory" and list(path.parent.iterdir()) == [path]
+
+
 def test_fault_100_a_slow_disk_does_not_take_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint that takes 30 s, and steps of 1 s: saved after a minute, then after every ten."""
     now, saved = [0.0], []

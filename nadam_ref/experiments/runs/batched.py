@@ -223,8 +223,8 @@ class Batch(InProgress):
         """As the base class, once the losses have been read."""
         return {**super().state_dict(), "done": self.done, "logs": [log.state_dict() for log in self.logs]}
 
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        super().load_state_dict(saved)
+    def _load(self, saved: Mapping[str, Any]) -> None:
+        super()._load(saved)
         self.done, self.logs = saved["done"], [Log.of(log) for log in saved["logs"]]
         for batches in self.batches:
             for _ in range(self.done):  # every draw of the generators, so that the next one is the next

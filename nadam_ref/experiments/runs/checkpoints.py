@@ -8,13 +8,16 @@ import io
 import pickle
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from ...files import read_plain, write_whole
-from .training import InProgress
+from .training import CheckpointError, InProgress
+
+Made = TypeVar("Made")
 
 #: A run that takes longer than this is saved again and again, so that it can go on after a crash.
 CHECKPOINT_SECONDS = 60.0
@@ -85,8 +88,24 @@ def load(path: Path, run: str) -> dict[str, Any] | None:
             fault = f"is of run {whose[:12]!a}"
     else:
         fault = "is damaged"
+    _set_aside(path, fault)
+    return None
+
+
+def resumed(path: Path, run: str, make: Callable[[Mapping[str, Any] | None], Made]) -> Made:
+    """What `make` gives of the state that was saved at `path`, as `load`; of None, where it cannot go on from there.
+
+    Such a file is set aside as a damaged one is.
+    """
+    try:
+        return make(load(path, run))
+    except CheckpointError as error:
+        _set_aside(path, error.fault)
+    return make(None)
+
+
+def _set_aside(path: Path, fault: str) -> None:
     aside = path.with_suffix(".damaged")
     with contextlib.suppress(OSError):
         path.replace(aside)
-    warnings.warn(f"the checkpoint {path.name} {fault}; moved to {aside}, the run begins again", stacklevel=2)
-    return None
+    warnings.warn(f"the checkpoint {path.name} {fault}; moved to {aside}, the run begins again", stacklevel=3)

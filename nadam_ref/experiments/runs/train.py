@@ -38,8 +38,8 @@ def run(
     once, at the end of a run that finished.
 
     Raises `ValueError` for an unknown task, optimizer or hyperparameter, or a task or optimizer version that is not
-    this package's, `DataError` where the data are absent or are not those of the spec, and `DeviceError` where CUDA is
-    asked for and absent.
+    this package's, `DataError` where the data are absent or are not those of the spec, `DeviceError` where CUDA is
+    asked for and absent, and `CheckpointError` where `resume` cannot be loaded.
     """
     log, started = Log(), time.perf_counter()
     keep_freed_memory()

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
 from .log import Log
 from .optimizers import OPTIMIZER_VERSION, build, hyperparameters
-from .resources import check_device
+from .resources import check_device, is_out_of_memory
 from .spec import REPRODUCTION, RunSpec
 
 #: Metrics of a finished row-lazy run: how many steps a row of the largest table took, at most and in the median.
@@ -27,6 +27,14 @@ def stream(seed: int, name: str, device: str = "cpu") -> torch.Generator:
     """The random generator of one purpose ("init", "order", "dropout"): streams of one seed do not touch each other."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class CheckpointError(ValueError):
+    """The state of a run cannot be loaded. `fault`: why, as it follows the words "the checkpoint"."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"the checkpoint {fault}")
+        self.fault = fault
 
 
 class InProgress(ABC):
@@ -109,15 +117,38 @@ class InProgress(ABC):
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken, bit for bit on a CPU. Raises `ValueError` for the state of other runs."""
+        """Go on where `state_dict` was taken, bit for bit on a CPU.
+
+        Raises `CheckpointError` for the state of other runs, and whatever else cannot be loaded; what has been loaded
+        of it is then of no use.
+        """
+        try:
+            self._check(saved)
+            self._load(saved)
+        except CheckpointError:
+            raise
+        except Exception as error:  # what a file of another structure ends in may be anything
+            if is_out_of_memory(error):
+                raise
+            raise CheckpointError(f"cannot be loaded ({type(error).__name__}: {str(error)[:200]!a})") from error
+
+    def _check(self, saved: Mapping[str, Any]) -> None:
         if saved["run"] != self.name:
-            raise ValueError(f"the checkpoint is of run {saved['run'][:12]}, not of {self.name[:12]}")
+            raise CheckpointError(f"is of run {saved['run'][:12]}, not of {self.name[:12]}")
+        if _shapes(saved) != _shapes({"params": self.params, "state": self.state}):  # some shapes would be broadcast
+            raise CheckpointError("has tensors of other names or shapes")
+
+    def _load(self, saved: Mapping[str, Any]) -> None:
         with torch.no_grad():
             for name, x in self.params.items():
                 x.copy_(saved["params"][name])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.state = tuple(x.to(self.device, copy=True) for x in saved["state"])
         self.started -= saved["seconds"]
+
+
+def _shapes(saved: Mapping[str, Any]) -> tuple[dict[str, torch.Size], list[torch.Size]]:
+    return {name: x.shape for name, x in saved["params"].items()}, [x.shape for x in saved["state"]]
 
 
 class Training(InProgress):
@@ -193,8 +224,8 @@ class Training(InProgress):
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), **self.log.state_dict()}
 
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        super().load_state_dict(saved)
+    def _load(self, saved: Mapping[str, Any]) -> None:
+        super()._load(saved)
         self.log = Log.of(saved)
         for _ in range(self.log.step):  # every draw of the generators, so that the next one is the next
             next(self.batches)

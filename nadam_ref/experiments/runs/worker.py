@@ -9,14 +9,14 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .batched import identity, run_together
-from .checkpoints import Saver, load
+from .checkpoints import Saver, resumed
 from .log import unfinished
 from .record import FAILED, Record
 from .resources import is_out_of_memory
@@ -86,8 +86,11 @@ def _is_alone(job: Job) -> bool:
 
 def _alone(spec: RunSpec, sweep: str, checkpoint: Path, limit_seconds: float | None) -> Record:
     """A run, from its checkpoint where there is one."""
-    progress, resume = _saving(sweep, checkpoint), load(checkpoint, spec.id)
-    return run(spec, progress=progress, resume=resume, limit_seconds=limit_seconds)
+
+    def make(saved: Mapping[str, Any] | None) -> Record:
+        return run(spec, progress=_saving(sweep, checkpoint), resume=saved, limit_seconds=limit_seconds)
+
+    return resumed(checkpoint, spec.id, make)
 
 
 def _saving(sweep: str, checkpoint: Path) -> Callable[[InProgress], None]:
@@ -106,9 +109,12 @@ def _saving(sweep: str, checkpoint: Path) -> Callable[[InProgress], None]:
 def _together(job: Job, sweep: str, folder: Path, limit_seconds: float | None) -> list[Record]:
     """Replicas, from their checkpoint where there is one; where memory runs out, in halves."""
     checkpoint = _file(job, folder)
-    progress, resume = _saving(sweep, checkpoint), load(checkpoint, identity(job))
+
+    def make(saved: Mapping[str, Any] | None) -> list[Record]:
+        return run_together(job, progress=_saving(sweep, checkpoint), resume=saved, limit_seconds=limit_seconds)
+
     try:
-        return run_together(job, progress=progress, resume=resume, limit_seconds=limit_seconds)
+        return resumed(checkpoint, identity(job), make)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

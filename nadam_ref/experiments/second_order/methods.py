@@ -108,7 +108,9 @@ class HessianFree:
         return dict(vars(self))
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Go on where `state_dict` was taken. Raises `ValueError` where it has other entries."""
+        if saved.keys() != vars(self).keys():
+            raise ValueError(f"the state has entries {sorted(saved)}, not {sorted(vars(self))}")
         vars(self).update(saved)
 
     def _iterates(self, f: Objective, g: Tensor) -> list[tuple[Tensor, float]]:
