@@ -23,9 +23,11 @@ import pytest
 import torch
 from distributed import LocalCluster
 
+from nadam_ref import fused
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.runs import checkpoints, locks, worker
+from nadam_ref.experiments.runs import record as record_
 from nadam_ref.experiments.runs import sweep as engine
 from nadam_ref.experiments.runs.locks import Claims
 from nadam_ref.experiments.runs.record import RecordError
@@ -34,6 +36,7 @@ from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
 from nadam_ref.experiments.runs.train import run
 from nadam_ref.experiments.runs.training import Training
+from nadam_ref.fused import NoKernelError
 
 LONG = 1_000_000  # steps: hours
 
@@ -780,6 +783,56 @@ def test_fault_102_a_whole_checkpoint_that_cannot_be_loaded_is_set_aside_and_the
     assert len(seen) == 1 and "\n" not in str(seen[0].message)
     assert record.outcome_sha256 == run(spec).outcome_sha256
     assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
+
+
+@pytest.mark.parametrize(("name", "other"), [("nadam_ref", "0.0.1"), ("torch", "1.0"), ("cpu_capability", "DEFAULT?")])
+def test_fault_117_a_checkpoint_that_was_made_with_something_else_is_set_aside(
+    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, other: str
+) -> None:
+    spec, store, known = make_spec(), Store(tmp_path), record_._surroundings()
+    with monkeypatch.context() as patch:
+        patch.setattr(record_, "_surroundings", lambda: {**known, name: other})
+        path = saved_after(3, spec, store)
+    said = re.escape(f"was made with {name} {other!r}, here {known[name]!r}; moved to")
+    with pytest.warns(UserWarning, match=rf"^the checkpoint \w+\.pt {said} .*, the run begins again$") as seen:
+        (record,) = worker.work((spec,), "sweep", path, None)
+    assert len(seen) == 1 and record.outcome_sha256 == run(spec).outcome_sha256
+    assert list(path.parent.iterdir()) == [path.with_suffix(".damaged")]
+
+
+def test_fault_117_so_is_one_that_does_not_say_what_it_was_made_with(
+    make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    spec, path = make_spec(), tmp_path / "saved.pt"
+    saved = Training(spec).state_dict()
+    del saved["made_with"]
+    checkpoints.save(Saved(saved), path)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="was made with nadam_ref 'unknown', here '.*'; torch 'unknown', here"):
+        worker.work((spec,), "sweep", path, None)
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_fault_117_whether_rows_have_a_compiled_kernel_is_tried_before_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: bool
+) -> None:
+    """The checkpoint is of a machine without a compiler, and goes on in a new process of one with, or without."""
+
+    def fails(*_: Any) -> None:
+        raise NoKernelError("no compiler")
+
+    (name, *_) = profile_of("word2vec", "smoke").data
+    spec = next(x for x in planning.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
+        path = saved_after(3, spec, Store(tmp_path))
+    monkeypatch.setattr(fused, "_WITHOUT_COMPILER", set())
+    if not compiler:
+        monkeypatch.setattr(fused.sparse, "kernel", fails)
+    said = "was made with row_kernel 'none', here 'compiled'" if compiler else "no kernel could be compiled"
+    with pytest.warns(UserWarning, match=said) as seen:
+        (record,) = worker.work((spec,), "sweep", path, None)
+    assert len(seen) == 1 and record.provenance["row_kernel"] == ("compiled" if compiler else "none")
+    assert path.exists() is not compiler
 
 
 def test_fault_35_memory_that_runs_out_as_a_checkpoint_is_loaded_leaves_it(

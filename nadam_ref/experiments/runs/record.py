@@ -19,8 +19,10 @@ import torch
 import nadam_ref
 
 from ...errors import NadamRefError
-from ...fused import compiles
+from ...fused import compiles, rows_kernel
+from ...kernels import Prelude
 from ...machine import checkout, processor
+from ...rules import RULES
 from .spec import CONFIG, RunSpec, canonical, check_names, digest
 
 SCHEMA = 1
@@ -32,6 +34,9 @@ MARKUP = re.compile(r"[^\w ()@.,:;+/'=®™~-]")
 
 #: Ways to end without a result. Such a run is a row too, and the next sweep tries it again.
 FAILED = frozenset({"crashed", "timeout", "out_of_memory"})
+
+#: Of a run's provenance, what decides its bits. On a GPU they are the same to rounding only.
+DECISIVE = ("nadam_ref", "torch", "cpu_capability", "row_kernel", "gpu")
 
 
 class RecordError(NadamRefError):
@@ -166,3 +171,11 @@ def provenance(spec: RunSpec, wall_seconds: float) -> dict[str, Any]:
         more["row_kernel"] = "compiled" if compiles("cpu") else "none"
     made = {"protocol_sha256": spec.protocol_sha256, "time": now, "wall_seconds": round(wall_seconds, 6)}
     return {**_surroundings(), **more, **made}
+
+
+def made_with(spec: RunSpec) -> dict[str, str]:
+    """What decides the bits of a run that is made here, beside its specification, as its provenance has it."""
+    if spec.row_lazy and spec.device == "cpu":
+        rows_kernel(RULES["GD"], Prelude(), torch.float32)  # any one: whether a kernel can be compiled has to be tried
+    known = provenance(spec, 0.0)
+    return {name: str(known[name]) for name in DECISIVE if name in known}

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
 from .log import Log
 from .optimizers import OPTIMIZER_VERSION, build, hyperparameters
+from .record import made_with
 from .resources import check_device, is_out_of_memory
 from .spec import REPRODUCTION, RunSpec
 
@@ -110,6 +111,7 @@ class InProgress(ABC):
         """All that the rest depends on, for `load_state_dict`; batches and noise are drawn again there."""
         return {
             "run": self.name,
+            "made_with": made_with(self.spec),
             "params": {name: x.detach().clone() for name, x in self.params.items()},
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "state": [x.clone() for x in self.state],
@@ -119,8 +121,8 @@ class InProgress(ABC):
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken, bit for bit on a CPU.
 
-        Raises `CheckpointError` for the state of other runs, and whatever else cannot be loaded; what has been loaded
-        of it is then of no use.
+        Raises `CheckpointError` for the state of other runs, for one that was made with what gives other bits, and for
+        whatever else cannot be loaded; this run is then of no use.
         """
         try:
             self._check(saved)
@@ -135,6 +137,10 @@ class InProgress(ABC):
     def _check(self, saved: Mapping[str, Any]) -> None:
         if saved["run"] != self.name:
             raise CheckpointError(f"is of run {saved['run'][:12]}, not of {self.name[:12]}")
+        there, here = saved.get("made_with", {}), made_with(self.spec)
+        if other := [name for name in here if there.get(name) != here[name]]:
+            words = (f"{name} {str(there.get(name, 'unknown'))[:80]!a}, here {here[name]!r}" for name in other)
+            raise CheckpointError(f"was made with {'; '.join(words)}")
         if _shapes(saved) != _shapes({"params": self.params, "state": self.state}):  # some shapes would be broadcast
             raise CheckpointError("has tensors of other names or shapes")
 
