@@ -57,7 +57,7 @@ def write_whole(path: Path, content: str | Callable[[BinaryIO], object]) -> None
 def write_new(path: Path, content: str | Callable[[BinaryIO], object]) -> bool:
     """As `write_whole` where there is no such file, and else not at all; whether there was none.
 
-    Of two writers at once one has the file and the other is told so.
+    Of two writers at once one has the file, and for the other this is False.
     """
     with _part_of(path) as part:
         _write(part, content)
