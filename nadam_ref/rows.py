@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .checks import check_rows
 from .cohort import Cohort
+from .compat import untraced
 from .fused import rows_kernel
 from .fused.sparse import BY_COUNT, BY_ENTRY, COMMON, Kernel, Occurring, Tables, occurring
 from .rules import Real
@@ -186,6 +187,7 @@ def number_sets(settings: Settings, dtype: torch.dtype, t: Real, product: Real) 
     return torch.stack([torch.as_tensor(x, dtype=torch.float64, device="cpu").expand(len(t)) for x in columns], dim=1)
 
 
+@untraced  # no compiler of torch's makes sparse tensors
 def _advance_alone(settings: Settings, p: Tensor, grad: Tensor, state: State) -> None:
     """The step of one parameter's rows without a kernel for them."""
     grad = by_rows(grad).coalesce()

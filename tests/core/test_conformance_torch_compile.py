@@ -74,6 +74,42 @@ def test_a_compiled_step_is_compiled_once_whatever_the_rate(name: str, path: str
     same(fast, truth, 1e-12)
 
 
+@pytest.mark.parametrize("path", ["for-loop", "fused", "capturable"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("GD", "Nadam"))) for name in OPTIMIZERS]
+)
+def test_fault_15_a_compiled_step_takes_sparse_gradients(name: str, path: str) -> None:
+    """Rows of an embedding beside a dense parameter, with counts of their own and in common; also as a first step."""
+    for counts in [{}] if name == "GD" else [{"row_counts": "own"}, {"row_counts": "common"}]:
+        torch.compiler.reset()
+        made = []
+        for compiled in (True, False):
+            table = torch.nn.Embedding.from_pretrained(*parameters((6, 2)), freeze=False, sparse=True)
+            weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+            optimizer = make(name, [table.weight, weight], counts, {"lr": 0.1, "weight_decay": 0.1, **PATHS[path]})
+            step = torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step
+            for rows in ([1, 2], [4, 1, 1], [0, 2]):
+                optimizer.zero_grad()
+                (table(torch.tensor(rows)) * weight).square().sum().backward()
+                assert table.weight.grad is not None and table.weight.grad.is_sparse
+                step()
+            made.append(optimizer)
+        same(*made, rtol=1e-12)
+
+
+def test_fault_15_a_compiled_step_takes_gradients_that_are_sparse_in_two_dimensions() -> None:
+    made = []
+    for compiled in (True, False):
+        p = torch.nn.Parameter(torch.ones(4, 3, dtype=torch.float64))
+        optimizer = Nadam([p])
+        step = torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step
+        for i in range(3):
+            p.grad = torch.zeros_like(p).fill_diagonal_(i + 1.0).to_sparse()
+            step()
+        made.append(optimizer)
+    same(*made, rtol=1e-12)
+
+
 @pytest.mark.slow
 @every_optimizer
 def test_a_step_compiled_by_inductor_is_the_step(name: str) -> None:
