@@ -230,9 +230,16 @@ def _check_as_torchs_adam(group: Group) -> None:
 
 
 def check_parameter(p: Tensor) -> None:
-    """Raise TypeError or ValueError for what cannot be updated: integers, tensors whose elements overlap."""
+    """Raise TypeError or ValueError for what cannot be updated: integers, overlapping elements, conjugate views."""
     _check_dtype(p)
-    if not is_lazy(p) and internal_overlap(p) == 1:
+    if is_lazy(p):
+        return
+    if p.is_conj():
+        raise ValueError(
+            f"can't optimize a parameter of shape {tuple(p.shape)} that is a conjugate view of another tensor: "
+            "optimize that tensor, or this one's .resolve_conj()"
+        )
+    if internal_overlap(p) == 1:
         raise ValueError(
             f"can't optimize a parameter of shape {tuple(p.shape)} whose elements overlap in memory: it is an expanded "
             "tensor; optimize the tensor it was expanded from, or its .clone()"

@@ -138,6 +138,8 @@ class Cohort(NamedTuple):
         if self.columns is None and not torch.is_grad_enabled():  # autograd sees the whole
             lists = local_parts(lists)
         if self.params[0].is_complex():
+            params, grads, ms, ns = lists
+            lists = params, [g.resolve_conj() for g in grads], ms, ns  # a view that conjugates is no pairs
             return tuple([torch.view_as_real(x) for x in tensors] for tensors in lists)  # type: ignore[return-value]
         return lists
 

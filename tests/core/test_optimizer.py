@@ -164,6 +164,35 @@ def test_fault_11_complex_parameters_are_pairs_of_reals(variant: Variant) -> Non
     assert torch.equal(torch.view_as_real(z.detach()), x)
 
 
+@ten
+@every_path_of_leaves
+def test_fault_11_a_gradient_may_be_a_conjugate_view(variant: Variant, path: str) -> None:
+    """As that of a parameter used as `w.mH`; also before and after a step with another kind of gradient."""
+    w, v = parameter(2, 3, dtype=torch.complex128), parameter(2, 3, dtype=torch.complex128)
+    a, b = variant.optimizer([w], **PATHS[path]), variant.optimizer([v], **PATHS[path])
+    for conjugate in (True, True, False, True):
+        a.zero_grad()
+        (w.mH if conjugate else w).abs().square().sum().backward()
+        assert w.grad.is_conj() == conjugate
+        step(b, w.grad.resolve_conj())
+        a.step()
+    assert torch.equal(w, v)
+
+
+def test_fault_11_a_compiled_step_takes_a_gradient_that_is_a_conjugate_view() -> None:
+    w, v = parameter(2, 3, dtype=torch.complex128), parameter(2, 3, dtype=torch.complex128)
+    g = parameter(2, 3, dtype=torch.complex128, seed=1).detach().conj()
+    w.grad = g
+    torch.compile(Nadam([w]).step, backend="eager")()
+    step(Nadam([v]), g.resolve_conj())
+    torch.testing.assert_close(w, v, rtol=1e-13, atol=0)
+
+
+def test_fault_11_a_parameter_that_is_a_conjugate_view_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"shape \(3,\) that is a conjugate view .* \.resolve_conj\(\)"):
+        Nadam([parameter(3, dtype=torch.complex128).detach().conj()])
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool], ids=str)
 def test_fault_12_integers_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=str(dtype)):
