@@ -230,7 +230,7 @@ def _check_as_torchs_adam(group: Group) -> None:
 
 
 def check_parameter(p: Tensor) -> None:
-    """Raise TypeError or ValueError for what cannot be updated: integers, overlapping elements, conjugate views."""
+    """Raise TypeError or ValueError for what cannot be updated: its dtype, overlapping elements, a conjugate view."""
     _check_dtype(p)
     if is_lazy(p):
         return
@@ -249,6 +249,8 @@ def check_parameter(p: Tensor) -> None:
 def _check_dtype(p: Tensor) -> None:
     if not (p.is_floating_point() or p.is_complex()):
         raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: floating point or complex is needed")
+    if p.dtype == torch.complex32:
+        raise TypeError(f"can't optimize a parameter of dtype {p.dtype}: torch lacks its arithmetic; use complex64")
 
 
 def fitting(grads: list[Tensor], p: Tensor) -> list[Tensor]:

@@ -8,6 +8,7 @@ import io
 import pickle
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -226,6 +227,29 @@ def test_fault_14_half_precision_is_float32_arithmetic(variant: Variant, dtype: 
         else []
     )
     assert all(x.dtype == torch.float32 for x in tensors)
+
+
+@ten
+def test_fault_14_complex_numbers_in_half_precision_are_refused(variant: Variant) -> None:
+    p = torch.view_as_complex(torch.ones(3, 2, dtype=torch.float16))
+    with pytest.raises(TypeError, match=r"dtype torch\.complex32: torch lacks its arithmetic; use complex64"):
+        variant.optimizer([p])
+
+
+@every_path_of_leaves
+def test_fault_14_110_a_parameter_that_became_complex_in_half_precision_is_refused_unchanged(path: str) -> None:
+    p, z = parameter(2, 3), parameter(3, dtype=torch.complex64)
+    optimizer = Nadam([p, z], **PATHS[path])
+    step(optimizer, torch.ones_like(p), torch.ones_like(z))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch: ComplexHalf is experimental
+        z.data = z.detach().to(torch.complex32)
+        before = values(p), values(z), copy.deepcopy(optimizer.state_dict())
+        p.grad, z.grad = torch.ones_like(p), torch.ones(3, dtype=torch.complex64).to(torch.complex32)
+    with pytest.raises(TypeError, match=r"dtype torch\.complex32"):
+        optimizer.step()
+    assert torch.equal(p, before[0]) and torch.equal(torch.view_as_real(z.detach()), torch.view_as_real(before[1]))
+    assert str(optimizer.state_dict()) == str(before[2])
 
 
 @ten
