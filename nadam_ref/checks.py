@@ -84,15 +84,21 @@ def check_keywords(cls: type, counterpart: Counterpart | None, given: Iterable[s
 
 def renamed(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords, those of an old record or checkpoint included, with the dialect by its name of today."""
-    old = keywords.get("dialect")
-    return {**keywords, "dialect": OLD_NAMES[old]} if old in list(OLD_NAMES) else dict(keywords)
+    new = _new_name(keywords)
+    return {**keywords, "dialect": new} if new else dict(keywords)
 
 
 def warn_of_old_names(keywords: Mapping[str, Any], stacklevel: int) -> None:
     """Warn of a dialect's former name; `stacklevel` counts from the caller."""
-    if new := OLD_NAMES.get(old := keywords.get("dialect", "")):
-        text = f"dialect {old!r} is now called {new!r}; the next version will not know the old name"
+    if new := _new_name(keywords):
+        text = f"dialect {keywords['dialect']!r} is now called {new!r}; the next version will not know the old name"
         warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
+
+
+def _new_name(keywords: Mapping[str, Any]) -> str | None:
+    """Today's name of a dialect that is given by its former one; None for anything else that is given."""
+    given = keywords.get("dialect")
+    return OLD_NAMES.get(given) if isinstance(given, str) else None
 
 
 # -- hyperparameters ---------------------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ class PaperOptimizer(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """As torch's; every value is checked, and so is every parameter: floating point or complex, no overlap."""
         if isinstance(param_group, dict):
-            warn_of_old_names(param_group, stacklevel=2)
+            if "dialect" in self.defaults:  # else it is a key like any other that is not read
+                warn_of_old_names(param_group, stacklevel=2)
             self._checked({**self.defaults, **param_group})
         super().add_param_group(param_group)
         try:

@@ -6,6 +6,7 @@ import copy
 import inspect
 import io
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -445,6 +446,34 @@ def test_fault_28_unknown_choices_list_the_known_ones() -> None:
             Nadam(p, dialect=dialect, momentum_decay=0.01)
     with pytest.raises(TypeError):
         Nadam(p, 1e-3, (0.9, 0.999), 1e-8, 0, 4e-3, False, "iclr")  # our own keywords are keyword-only
+
+
+@pytest.mark.parametrize("given", [["cs229"], {"cs229"}, {}, None, 1], ids=str)
+def test_fault_28_a_dialect_that_is_no_word_lists_the_choices(given: Any) -> None:
+    p, q = parameter(3), parameter(3)
+    wrong = rf"unknown dialect {re.escape(repr(given))}: choose one of cs229, iclr, constant"
+    with pytest.raises(ValueError, match=wrong):
+        Nadam([p], dialect=given)
+    with pytest.raises(ValueError, match=wrong):
+        Nadam([{"params": [p], "dialect": given}])
+    optimizer = Nadam([p])
+    with pytest.raises(ValueError, match=wrong):
+        optimizer.add_param_group({"params": [q], "dialect": given})
+    optimizer.param_groups[0]["dialect"] = given
+    with pytest.raises(ValueError, match=wrong):
+        step(optimizer, torch.ones_like(p))
+
+
+@pytest.mark.parametrize("given", [["a"], "radam", "another", None], ids=str)
+def test_fault_109_a_class_without_dialects_does_not_read_one(given: Any) -> None:
+    p, q = parameter(3), parameter(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer = Adam([{"params": [p], "dialect": given}])
+        step(optimizer, torch.ones_like(p))
+    step(Adam([q]), torch.ones_like(q))
+    assert optimizer.param_groups[0]["dialect"] == given
+    assert torch.equal(p, q)
 
 
 def test_the_old_name_of_a_dialect_works_with_a_warning() -> None:
