@@ -74,9 +74,12 @@ class PaperOptimizer(Optimizer):
         return checked(group, self.defaults, self.counterpart, type(self).__name__)
 
     def _settings(self, group: Group) -> Settings:
-        """A group as its step takes it; checked where something is new."""
+        """A group as its step takes it; checked where something is new, but while a compiler traces the step.
+
+        A check would fix the values it sees, and have the step compiled again for others.
+        """
         if torch.compiler.is_compiling():
-            own = {name: group[name] for name in self.defaults}
+            own = renamed({name: group[name] for name in self.defaults})
             return Settings(self.rule, hyperparameters(own), group["params"])
         given, plan = self._read_from(group), self._plans[id(group)]
         settings = plan.settings

@@ -46,7 +46,7 @@ may also have keys that the class does not have: as in torch, they are not read.
 Each constructor raises ValueError for a value outside its range, TypeError for a keyword it does not have and for
 parameters that are neither floating point nor complex. So does `step` for a value that a group was given since, and
 RuntimeError for a gradient or a state that does not fit its parameter; it has then changed nothing. Where a parameter
-was cast or moved, its state follows it.
+was cast or moved, its state follows it. A step compiled by `torch.compile` checks no value of a group.
 
 Some values that torch takes are refused. Infinity is no rate or decay. RMSProp's `alpha` is below 1: at 1 its n stays
 0, above 1 it is negative. GD and RMSProp have no `momentum` that OneCycleLR or CyclicLR could cycle, where

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 from variants import PATHS
 
-from nadam_ref import OPTIMIZERS, Nadam
+from nadam_ref import OPTIMIZERS, Nadam, NadaMax
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +123,19 @@ def test_a_step_compiled_by_inductor_is_the_step(name: str) -> None:
             step()
             truth.step()
         same(fast, truth, 1e-12)
+
+
+@pytest.mark.parametrize("cls", [Nadam, NadaMax])
+def test_a_compiled_step_knows_the_old_name_of_a_dialect(cls: Any) -> None:
+    p, q = (torch.nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2))
+    old, new = cls([p], dialect="interpolated"), cls([q], dialect="interpolated")
+    old.param_groups[0]["dialect"] = "radam"
+    step = torch.compile(old.step, backend="eager")
+    for i in range(2):
+        p.grad, q.grad = torch.cos(p.detach() + i), torch.cos(q.detach() + i)
+        step()
+        new.step()
+    same(old, new, 1e-13)
 
 
 def made(cls: Any, p: Tensor, **kwargs: Any) -> Any:
