@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import traceback
 import warnings
 from collections.abc import Iterable, Mapping
-from itertools import chain
+from itertools import chain, takewhile
 from numbers import Real
 from operator import attrgetter
 from typing import Any
@@ -88,17 +89,24 @@ def renamed(keywords: Mapping[str, Any]) -> dict[str, Any]:
     return {**keywords, "dialect": new} if new else dict(keywords)
 
 
-def warn_of_old_names(keywords: Mapping[str, Any], stacklevel: int) -> None:
-    """Warn of a dialect's former name; `stacklevel` counts from the caller."""
+def warn_of_old_names(keywords: Mapping[str, Any]) -> None:
+    """Warn of a dialect's former name, on the user's own line: by default Python shows no other such warning."""
     if new := _new_name(keywords):
         text = f"dialect {keywords['dialect']!r} is now called {new!r}; the next version will not know the old name"
-        warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
+        warnings.warn(text, DeprecationWarning, stacklevel=_level_of_the_user())
 
 
 def _new_name(keywords: Mapping[str, Any]) -> str | None:
     """Today's name of a dialect that is given by its former one; None for anything else that is given."""
     given = keywords.get("dialect")
     return OLD_NAMES.get(given) if isinstance(given, str) else None
+
+
+def _level_of_the_user() -> int:
+    """The `stacklevel`, for a warning of the caller, of the first line that is neither of this package nor of torch."""
+    frames = traceback.walk_stack(inspect.currentframe())  # of which this one is level 0
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in frames)
+    return len(list(takewhile(lambda name: name.partition(".")[0] in ("nadam_ref", "torch"), modules)))
 
 
 # -- hyperparameters ---------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ class PaperOptimizer(Optimizer):
     def __new__(cls, *args: Any, **kwargs: Any) -> PaperOptimizer:
         """Refuse unknown keywords: with torch's class where that has them, with the known ones otherwise."""
         check_keywords(cls, cls.counterpart, kwargs)
-        warn_of_old_names(kwargs, stacklevel=2)
+        warn_of_old_names(kwargs)
         return super().__new__(cls)
 
     @untraced
@@ -56,7 +56,7 @@ class PaperOptimizer(Optimizer):
         """As torch's; every value is checked, and so is every parameter: floating point or complex, no overlap."""
         if isinstance(param_group, dict):
             if "dialect" in self.defaults:  # else it is a key like any other that is not read
-                warn_of_old_names(param_group, stacklevel=2)
+                warn_of_old_names(param_group)
             self._checked({**self.defaults, **param_group})
         super().add_param_group(param_group)
         try:

@@ -490,6 +490,25 @@ def test_the_old_name_of_a_dialect_works_with_a_warning() -> None:
     assert torch.equal(p, q)
 
 
+def test_the_warning_of_an_old_name_is_on_the_users_line() -> None:
+    """Else Python's default filter hides it."""
+
+    class Mine(Nadam):
+        def __init__(self, params: Any, **keywords: Any) -> None:
+            super().__init__(params, **keywords)
+
+    optimizer = Nadam([parameter(3)])
+    for make in (
+        lambda: Nadam([parameter(3)], dialect="radam"),
+        lambda: Nadam([{"params": [parameter(3)], "dialect": "radam"}]),
+        lambda: optimizer.add_param_group({"params": [parameter(3)], "dialect": "radam"}),
+        lambda: Mine([parameter(3)], dialect="radam"),
+    ):
+        with pytest.warns(DeprecationWarning, match="dialect 'radam'") as seen:
+            make()
+        assert [(x.filename, x.lineno) for x in seen] == [(__file__, make.__code__.co_firstlineno)]
+
+
 def test_a_checkpoint_with_the_old_name_of_a_dialect_loads_in_silence() -> None:
     p, q = parameter(3), parameter(3)
     first = Nadam([p], dialect="interpolated")
