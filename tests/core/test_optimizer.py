@@ -19,7 +19,7 @@ from torch import Tensor
 from variants import PATHS, TEN, Variant, ten
 
 import nadam_ref
-from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, scalars
+from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, portions, scalars
 
 NAMES = list(OPTIMIZERS)
 
@@ -599,20 +599,32 @@ def test_one_default_dialect() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)
 @pytest.mark.parametrize("name", ["AdaGrad", "RMSProp", "MaxProp", "Adam", "AdaMax", "Nadam", "NadaMax"])
-def test_a_large_tensor_in_parts_is_updated_as_in_one_piece(name: str, dtype: torch.dtype) -> None:
-    """By default a tensor of more than 2^19 elements is cut; foreach=True takes it whole: the same bits."""
+def test_a_large_tensor_in_parts_is_updated_as_in_one_piece(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default a contiguous tensor of `portions.LARGE` elements is cut, with foreach=True not: the same bits."""
+    parts_of, counts = portions._parts, []
+
+    def counted(lists: Any) -> Any:
+        counts.append(len(parts := parts_of(lists)))
+        return parts
+
+    monkeypatch.setattr(portions, "_parts", counted)
+    torch.manual_seed(0)
+    large, image = torch.randn(9, portions.LARGE // 9 + 1), torch.randn(2, 3, 512, portions.LARGE // 3072 + 1)
+    start = [torch.randn(5), large, image.to(memory_format=torch.channels_last), torch.randn(7)]
+    grads = [[torch.randn_like(x).to(dtype) for x in start] for _ in range(2)]
 
     def trained(**keywords: Any) -> Any:
-        torch.manual_seed(0)
-        large, image = torch.randn(9, 70_001), torch.randn(2, 3, 320, 320)
-        of = [torch.randn(5), large, image.to(memory_format=torch.channels_last), torch.randn(7)]
-        of = [p.to(dtype).requires_grad_() for p in of]
-        optimizer = nadam_ref.OPTIMIZERS[name](of, **keywords)
-        for _ in range(2):
-            for p in of:
-                p.grad = torch.randn_like(p)
-            optimizer.step()
-        return of
+        params = [x.to(dtype, copy=True).requires_grad_() for x in start]
+        optimizer = OPTIMIZERS[name](params, **keywords)
+        for now in grads:
+            step(optimizer, *now)
+        return params
 
-    for whole, parts in zip(trained(foreach=True), trained(), strict=True):
-        assert torch.equal(whole, parts)
+    whole = trained(foreach=True)
+    assert not counts
+    parts = trained()
+    elements = large.numel() * (2 if dtype.is_complex else 1)
+    assert counts == 2 * [1 + elements // portions.PORTION, 1]  # with the small one before it; the image stays whole
+    assert all(map(torch.equal, whole, parts))
