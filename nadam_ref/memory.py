@@ -12,8 +12,8 @@ from torch.utils.dlpack import from_dlpack
 
 from .kernels import Lists
 
-#: Torch's own tensors. A subclass may keep its numbers anywhere, or nowhere.
-TYPES = {Tensor, nn.Parameter, nn.Buffer}
+#: Torch's own tensors; a buffer is a tensor. A subclass may keep its numbers anywhere, or nowhere.
+TYPES = {Tensor, nn.Parameter}
 STRIDED = {torch.strided}
 LAYOUT, ITEMSIZE, NBYTES, IS_CPU, IS_CUDA = map(attrgetter, ("layout", "itemsize", "nbytes", "is_cpu", "is_cuda"))
 

@@ -81,7 +81,7 @@ def agree(a: Any, b: Any) -> None:
 
 def test_what_is_memory() -> None:
     x = torch.arange(12.0)
-    assert all(map(is_memory, (x, x[3:5], x.view(3, 4).t(), nn.Parameter(x), torch.empty(0))))
+    assert all(map(is_memory, (x, x[3:5], x.view(3, 4).t(), nn.Parameter(x), nn.Buffer(x), torch.empty(0))))
     freed = torch.ones(3)
     freed.untyped_storage().resize_(8)
     imaginary = torch.ones(3, dtype=torch.complex64).conj().imag
