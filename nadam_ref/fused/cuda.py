@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import linecache
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,9 +14,8 @@ import torch
 from ..kernels import Coefficients, Prelude
 from ..rules import Rule
 from .codegen import Spelling, spell
+from .cpu import Kernel
 from .pointers import NoKernelError, Table
-
-Kernel = Callable[[Table, Sequence[Coefficients], torch.device], None]
 
 #: Elements of one program of the grid.
 BLOCK = 1024
