@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from .checks import Counterpart, check_keywords, check_parameter, checked, renamed, warn_of_old_names
+from .checks import Counterpart, Group, check_keywords, check_parameter, checked, renamed, warn_of_old_names
 from .compat import check_graph_capture, untraced, use_grad_for_differentiable, watched
 from .plan import Advance, Plan
 from .rules import Rule
@@ -20,8 +20,6 @@ from .settings import Settings, hyperparameters
 from .state import Begun, admitted, restored
 
 __all__ = ["PaperOptimizer"]
-
-Group = dict[str, Any]
 
 
 class PaperOptimizer(Optimizer):
