@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain, takewhile
 from numbers import Real
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -31,12 +31,14 @@ LABELS = {"lr": "learning rate", "eps": "epsilon value"}
 #: Those that may be None.
 OPTIONAL = {"gamma", "momentum_decay"}
 
+Form = Literal["sum", "mean"]
+RowCounts = Literal["own", "common"]
 #: Hyperparameters that are one of several words.
 CHOICES = {
-    "form": ("sum", "mean"),
+    "form": get_args(Form),
     "dialect": tuple(DIALECTS),
     "length": LENGTHS,
-    "row_counts": ("own", "common"),
+    "row_counts": get_args(RowCounts),
 }
 #: Dialects by the names that they had in version 0.1.
 OLD_NAMES = {"radam": "interpolated"}

@@ -60,19 +60,16 @@ from typing import Literal
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from .checks import Counterpart, Default
+from .checks import Counterpart, Default, Form, RowCounts
 from .optimizer import PaperOptimizer
-from .rules import RULES
+from .rules import MOMENTUM_DECAY, RULES, Length
 from .state import Begun
 
 __all__ = ["GD", "NAG", "AdaGrad", "AdaMax", "Adam", "MaxProp", "Momentum", "NadaMax", "Nadam", "RMSProp"]
 
-Form = Literal["sum", "mean"]
 DialectName = Literal["cs229", "iclr", "constant", "keras3", "choi", "interpolated"]
-Length = Literal["own", "unit", "report"]
-RowCounts = Literal["own", "common"]
 #: ψ of the report, which the other dialects replace by their own.
-SCHEDULE = Default(4e-3)
+SCHEDULE = Default(MOMENTUM_DECAY)
 
 
 class GD(PaperOptimizer):

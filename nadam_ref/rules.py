@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 __all__ = ["DIALECTS", "LENGTHS", "RULES", "Dialect", "Rule", "Scalars", "scalars", "schedule"]
 
@@ -77,6 +77,9 @@ class Dialect:
     interpolation: float | None = None
 
 
+#: ψ of the report's schedule.
+MOMENTUM_DECAY = 0.004
+
 #: The five Nadams that are shipped or printed under one name, and the author's later test of what makes them good.
 DIALECTS: dict[str, Dialect] = {
     "cs229": Dialect(
@@ -84,7 +87,7 @@ DIALECTS: dict[str, Dialect] = {
         "torch.optim.NAdam",
         "the report; torch",
         free_schedule=True,
-        momentum_decay=0.004,
+        momentum_decay=MOMENTUM_DECAY,
     ),
     "iclr": Dialect(
         "the 2016 workshop paper's Algorithm 2 with the report's schedule",
@@ -92,7 +95,7 @@ DIALECTS: dict[str, Dialect] = {
         "ICLR",
         scheduled_recursion=True,
         free_schedule=True,
-        momentum_decay=0.004,
+        momentum_decay=MOMENTUM_DECAY,
     ),
     "constant": Dialect("the workshop paper's Algorithm 2 without a schedule", "Optax", "optax: no schedule"),
     "keras3": Dialect("the report's schedule 250 times as fast", "Keras since 2.11", "Keras 3", momentum_decay=1.0),
@@ -108,7 +111,8 @@ DIALECTS: dict[str, Dialect] = {
 }
 
 #: How long a step is on a constant gradient: as the rule has it, 1, or as the report's Nadam has it.
-LENGTHS = ("own", "unit", "report")
+Length = Literal["own", "unit", "report"]
+LENGTHS = get_args(Length)
 
 
 class Scalars(NamedTuple):

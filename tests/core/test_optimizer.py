@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import warnings
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from variants import PATHS, TEN, Variant, ten
 
 import nadam_ref
 from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam, NadaMax, portions, scalars
+from nadam_ref.checks import CHOICES
 
 NAMES = list(OPTIMIZERS)
 
@@ -597,6 +598,17 @@ def test_one_default_dialect() -> None:
     assert defaults == {"cs229"}
     k, product = scalars(Nadam.rule, 1, lr=1.0, mu=0.9, momentum_decay=0.004)
     assert k.mu == 0.9 != product
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_signature_has_the_words_that_are_checked_and_the_reports_schedule(cls: Any) -> None:
+    signature, hints = inspect.signature(cls).parameters, get_type_hints(cls.__init__)
+    for name in CHOICES.keys() & signature.keys():
+        assert get_args(hints[name]) == CHOICES[name]
+        assert signature[name].default in CHOICES[name]
+    if "dialect" in signature:
+        reports = nadam_ref.DIALECTS[signature["dialect"].default]
+        assert signature["momentum_decay"].default == reports.momentum_decay == 1 / 250
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)
