@@ -398,6 +398,15 @@ def test_fault_68_diverged_runs_are_counted_in_the_open() -> None:
     assert (row["ours_first"], row["ours_log_gap"], row["diverged_second"]) == (None, None, 0)
 
 
+@pytest.mark.parametrize("last", [math.nan, math.inf])
+def test_fault_68_a_run_that_ends_at_no_number_is_counted_as_diverged(last: float) -> None:
+    records = constructed.arm("images", "Momentum", list(SEEDS)) + constructed.arm("images", "NAG", list(SEEDS))
+    bad = next(i for i, r in enumerate(records) if r.spec.optimizer == "NAG" and r.spec.seed == 2)
+    records[bad] = dataclasses.replace(records[bad], metrics={**records[bad].metrics, "test_loss": last})
+    assert "diverged: 1 and 0 of 10" in report.report(records)
+    assert "1 of 10" in report.report(records, table="methods")
+
+
 def test_fault_71_a_report_of_nothing_but_divergence() -> None:
     records = constructed.arm("images", "Adam", [math.inf] * 10, diverges=True)
     for table in report.TABLES:

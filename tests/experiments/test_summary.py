@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -42,6 +43,27 @@ def test_fault_68_infinity_among_values() -> None:
 def test_a_metric_that_was_not_measured() -> None:
     with pytest.raises(summary.RunsError, match="no test_perplexity; it has: dev_loss"):
         summary.value(seven_steps("Adam", 0.1, 0, 1.0), "test_perplexity")
+
+
+@pytest.mark.parametrize("last", [math.nan, math.inf, -math.inf])
+def test_fault_68_a_run_that_ends_at_no_number_counts_as_diverged(last: float) -> None:
+    run = seven_steps("Adam", 0.1, 0, 1.0)
+    assert not summary.diverged(run) and summary.value(run, "dev_loss") == 1.0
+    bad = dataclasses.replace(run, metrics={**run.metrics, "test_loss": last})
+    assert summary.diverged(bad)
+    assert [summary.value(bad, name) for name in ("dev_loss", "test_loss")] == [math.inf, math.inf]
+    assert summary.value(bad, "test_accuracy") == -math.inf and summary.criterion([run, bad]) == math.inf
+
+
+@pytest.mark.parametrize("last", [0.0, -0.5])
+def test_a_loss_without_a_logarithm_names_its_run(last: float) -> None:
+    run = seven_steps("Adam", 0.1, 3, 1.0)
+    bad = dataclasses.replace(run, metrics={**run.metrics, "dev_loss": last, "test_accuracy": 0.0})
+    named = rf"Adam lr 0\.1 seed 3 \({bad.spec.id[:12]}\) on images has a dev_loss of {last:g}, .* must be positive"
+    for ask in (lambda: summary.value(bad, "dev_loss"), lambda: summary.criterion([bad])):
+        with pytest.raises(summary.RunsError, match=named):
+            ask()
+    assert summary.value(bad, "test_accuracy") == 0.0
 
 
 def test_a_rate_is_chosen_by_the_mean_logarithm_of_the_tasks_metric() -> None:

@@ -66,14 +66,27 @@ def summarize(values: Sequence[float]) -> Summary:
 # ---------------------------------------------------------------- the results of a run
 
 
+def diverged(record: Record) -> bool:
+    """Whether a run counts as diverged: it did, or what it measured at its last step is not finite."""
+    return record.status == "diverged" or not all(map(math.isfinite, record.metrics.values()))
+
+
 def value(record: Record, metric: str) -> float:
-    """A run's metric at the last step; where it diverged +inf, −inf for an accuracy."""
-    if record.status == "diverged":
-        return -math.inf if metric.endswith("accuracy") else math.inf
+    """A run's metric at the last step; where it diverged +inf, −inf for an accuracy.
+
+    Raises `RunsError` for a metric that the run does not have, and for a loss or perplexity that is not positive.
+    """
+    accuracy, run = metric.endswith("accuracy"), f"the run of {_describe(record.spec)} on {record.spec.task}"
+    if diverged(record):
+        return -math.inf if accuracy else math.inf
     if metric not in record.metrics:
-        there = ", ".join(record.metrics)
-        raise RunsError(f"the run of {_describe(record.spec)} on {record.spec.task} has no {metric}; it has: {there}")
-    return record.metrics[metric]
+        raise RunsError(f"{run} has no {metric}; it has: {', '.join(record.metrics)}")
+    if (found := record.metrics[metric]) <= 0 and not accuracy:
+        raise RunsError(
+            f"{run} has a {metric} of {found:g}, and results are compared by their logarithms: it must be positive; "
+            "see how the task measures it, or take the run out of the store"
+        )
+    return found
 
 
 def reported_metric(task: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..protocol import planning
 from ..runs.record import Record
 from ..runs.spec import RunSpec
-from ..statistics.summary import RunsError, Summary, check_comparable, measured, missing, summarize, value
+from ..statistics.summary import RunsError, Summary, check_comparable, diverged, measured, missing, summarize, value
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _row(arm: str, runs: Mapping[int, Record], edge: bool) -> Row:
         runs=runs,
         edge=edge,
         n=len(records),
-        diverged=sum(record.status == "diverged" for record in records),
+        diverged=sum(map(diverged, records)),
         metrics={name: summarize([value(record, name) for record in records]) for name in measured(first)},
     )
 
@@ -134,7 +134,7 @@ class Arm:
     @property
     def diverged(self) -> int:
         """How many of the reported runs diverged."""
-        return sum(record.status == "diverged" for record in self.runs.values())
+        return sum(map(diverged, self.runs.values()))
 
     @property
     def spec(self) -> RunSpec:

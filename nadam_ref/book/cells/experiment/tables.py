@@ -7,6 +7,7 @@ from IPython.display import Markdown
 from ....experiments.protocol import planning
 from ....experiments.protocol.definition import load
 from ....experiments.published import reported
+from ....experiments.statistics.summary import diverged
 from ....experiments.verdicts.claims import claims
 from .. import recorded, show
 from ..recorded import Recorded
@@ -20,7 +21,6 @@ def made(it: Recorded) -> Markdown:
     if it.records:
         spec, version = it.records[0].spec, recorded.version(it.records)
         tuning, _ = planning.seeds(it.profile, it.task, version)
-        diverged = sum(record.status == "diverged" for record in it.records)
         rows += [
             ("data", spec.data),
             ("steps and batch size", f"{spec.steps:,} and {spec.batch}"),
@@ -28,7 +28,7 @@ def made(it: Recorded) -> Markdown:
             ("version of the protocol", version),
             ("seeds that chose the rate", ", ".join(map(str, tuning))),
             ("seeds that are reported", "{} of {}".format(*it.seeds)),
-            ("runs, of them diverged", f"{len(it.records):,}, {diverged}"),
+            ("runs, of them diverged", f"{len(it.records):,}, {sum(map(diverged, it.records))}"),
         ]
     arms = len(plan.arms) if it.evidence is None else len(it.evidence[it.task])
     rows.insert(min(len(rows), 4), ("arms", arms))
