@@ -33,14 +33,15 @@ def add(commands: Any) -> None:
 
 def _verify(args: argparse.Namespace) -> int:
     from ..experiments.runs.pack import read
+    from ..experiments.statistics.summary import hardware
 
     records, faults = (read(args.pack), 0) if args.pack else stored(args.store)
     counts = Counter(f"{r.spec.task} {r.spec.profile} {r.spec.data} {r.status}" for r in records)
     for kind, number in sorted(counts.items()):
         say(f"{number:6} {kind}")
-    cpus = sorted({f"{r.provenance.get('cpu')}, {r.provenance.get('cpu_capability')}" for r in records})
-    if len(cpus) > 1:
-        say(f"made on {len(cpus)} kinds of processor: {'; '.join(cpus)}")
+    machines = hardware(records)
+    if len(machines) > 1:
+        say(f"made on {len(machines)} kinds of hardware: {'; '.join(machines)}")
     return 2 if _repeat(records, args.rerun) + faults else 0
 
 

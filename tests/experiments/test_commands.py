@@ -109,12 +109,14 @@ def test_verify_of_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_fault_64_mixed_hardware_is_flagged(store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from test_record import resigned
 
-    path = next(copy(store, tmp_path).glob("*.json"))
-    payload = json.loads(path.read_text())
-    payload["provenance"]["cpu"] = "Abacus"
-    path.write_text(resigned(payload))
+    first, second, *_ = copy(store, tmp_path).glob("*.json")
+    for path, machine in ((first, {"cpu": "Abacus"}), (second, {"gpu": "Quipu"})):
+        payload = json.loads(path.read_text())
+        payload["provenance"] |= machine
+        path.write_text(resigned(payload))
     assert main(["verify", "--store", str(tmp_path)]) == 0
-    assert "made on 2 kinds of processor: " in (said := capsys.readouterr().out) and "Abacus" in said
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "made on" in line)
+    assert line.startswith("made on 3 kinds of hardware: ") and "Abacus" in line and "Quipu" in line
 
 
 def test_pack_and_its_selection(store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -368,6 +368,15 @@ def test_fault_64_mixed_hardware_is_flagged() -> None:
     assert "Mixed hardware, 2 kinds: CPU 0, AVX2, cpu; CPU 1, AVX2, cpu." in text
 
 
+def test_fault_64_gpus_are_named_and_flagged_too() -> None:
+    records = [
+        dataclasses.replace(r, provenance={**r.provenance, "gpu": f"GPU {r.spec.seed % 2}"})
+        for r in constructed.arm("images", "Adam", list(SEEDS), device="cuda")
+    ]
+    text = " ".join(report.report(records).split())
+    assert "Mixed hardware, 2 kinds: a CPU, AVX2, GPU 0; a CPU, AVX2, GPU 1." in text
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_fault_66_the_number_of_seeds_stands_in_place_of_an_interval(n: int) -> None:
     records = constructed.arm("images", "Momentum", [1.0] * n) + constructed.arm("images", "NAG", [1.1] * n)

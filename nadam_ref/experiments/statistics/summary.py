@@ -109,6 +109,15 @@ def measured(record: Record) -> list[str]:
     return [f"{part}_{name}" for part in ("dev", "test") for name in names]
 
 
+def hardware(records: Iterable[Record]) -> list[str]:
+    """Each kind of machine that runs were made on: its processor with what torch uses of it, and the device."""
+    kinds = set()
+    for record in records:
+        by, device = record.provenance, record.spec.device
+        kinds.add(f"{by.get('cpu')}, {by.get('cpu_capability')}, {by.get('gpu') or device}")
+    return sorted(kinds)
+
+
 def _describe(spec: RunSpec) -> str:
     return f"{spec.optimizer} lr {spec.lr:g} seed {spec.seed} ({spec.id[:12]})"
 

@@ -11,6 +11,7 @@ from ...tables import FORMATS, Column, Group, Table, to_json
 from ..runs.record import Record
 from ..statistics.intervals import Interval, wilson
 from ..statistics.significance import MOST_RUNS
+from ..statistics.summary import hardware
 from .arms import Arm, Evidence, gather
 from .claims import Claim
 from .measures import Method, final_momentum, methods
@@ -334,10 +335,9 @@ TABLES: Mapping[str, Callable[[Evidence], Table]] = {
 
 def _sources(evidence: Evidence, profile: str, planned: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
     """What the runs were made on and with, and how many reporting seeds are still to come."""
-    tasks, machines = {}, set()
+    tasks = {}
     for task, arms in evidence.items():
-        runs = [record for arm in arms.values() for record in arm.runs.values()]
-        machines |= {f"{r.provenance.get('cpu')}, {r.provenance.get('cpu_capability')}, {r.spec.device}" for r in runs}
+        runs = _runs(arms)
         tasks[task] = {
             "data": runs[0].spec.data,
             "subset": runs[0].spec.subset,
@@ -346,7 +346,12 @@ def _sources(evidence: Evidence, profile: str, planned: Mapping[str, Sequence[in
             "planned_seeds": None if planned is None else len(planned[task]),
             "protocol_sha256": runs[0].provenance.get("protocol_sha256"),
         }
-    return {"profile": profile, "hardware": sorted(machines), "tasks": tasks}
+    machines = hardware(record for arms in evidence.values() for record in _runs(arms))
+    return {"profile": profile, "hardware": machines, "tasks": tasks}
+
+
+def _runs(arms: Mapping[str, Arm]) -> list[Record]:
+    return [record for arm in arms.values() for record in arm.runs.values()]
 
 
 def _source_notes(sources: Mapping[str, Any]) -> list[str]:
@@ -355,9 +360,9 @@ def _source_notes(sources: Mapping[str, Any]) -> list[str]:
         f"{_seeds(x)} seeds, protocol {str(x['protocol_sha256'])[:12]}"
         for task, x in sources["tasks"].items()
     ]
-    hardware = sources["hardware"]
-    mixed = f" Mixed hardware, {len(hardware)} kinds:" if len(hardware) > 1 else " Hardware:"
-    return [f"Profile {sources['profile']}: {'; '.join(tasks)}.{mixed} {'; '.join(hardware)}."]
+    machines = sources["hardware"]
+    mixed = f" Mixed hardware, {len(machines)} kinds:" if len(machines) > 1 else " Hardware:"
+    return [f"Profile {sources['profile']}: {'; '.join(tasks)}.{mixed} {'; '.join(machines)}."]
 
 
 def _seeds(source: Mapping[str, Any]) -> str:
