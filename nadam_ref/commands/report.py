@@ -17,6 +17,8 @@ def add(commands: Any) -> None:
     add_store(source)
     source.add_argument("--pack", type=user_path, action="append", metavar="FOLDER", help="a pack; may be repeated")
     parser.add_argument("--profile", default="small", metavar="NAME", help="default: small")
+    several = "may be repeated (default: all tasks with runs of the profile)"
+    parser.add_argument("--task", action="append", default=[], metavar="NAME", help=several)
     tables = "verdicts, methods, confound or luck (default: verdicts)"
     parser.add_argument("--table", default="verdicts", metavar="NAME", help=tables)
     formats = (*FORMATS, "json")
@@ -32,6 +34,6 @@ def _report(args: argparse.Namespace) -> int:
 
     look_up(TABLES, "table", args.table)
     everything = [x for folder in args.pack for x in pack.read(folder)] if args.pack else stored(args.store)[0]
-    records = [record for record in everything if record.spec.profile == args.profile]
-    print(report(records, args.profile, args.format, args.table, planned_seeds(records), args.partial), end="")
+    seeds = planned_seeds(record for record in everything if record.spec.profile == args.profile)
+    print(report(everything, args.profile, args.format, args.table, seeds, args.partial, args.task), end="")
     return 0

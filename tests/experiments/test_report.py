@@ -353,6 +353,34 @@ def test_fault_72_the_report_refuses_to_mix_protocols(tmp_path: Path, capsys: py
     assert "different protocols" in fails("--store", tmp_path, capsys=capsys)
 
 
+def curvature_runs() -> list[Any]:
+    """What `nadam-ref curvature` leaves in the default store: the profile and a task of the protocol, and no arms."""
+    changes: dict[str, Any] = {"hyperparameters": {"lr": 1.0}, "batch": 512, "provenance": {"protocol_sha256": ""}}
+    return [constructed.record("autoencoder", "GD", 1.0, seed, 1.0, **changes) for seed in (1000, 0, 1)]
+
+
+def test_runs_of_no_protocol_are_left_aside(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = command("--store", store.folder, capsys=capsys)
+    for record in curvature_runs():
+        store.put(record)
+    assert command("--store", store.folder, capsys=capsys) == before
+    message = fails("--store", store.folder, "--task", "autoencoder", capsys=capsys)
+    assert "no runs of profile 'small' on autoencoder (profiles with runs: none): nadam-ref sweep small --" in message
+
+
+def test_a_report_of_some_tasks_needs_the_runs_of_these_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    for record in [r for r in made() if r.spec.task == "word2vec" or r.spec.seed < 3]:
+        store.put(record)
+    assert "no rate was tuned on images" in fails("--store", tmp_path, capsys=capsys)
+    one = command("--store", tmp_path, "--task", "word2vec", capsys=capsys)
+    assert "Profile small: word2vec on text8" in one and "images on mnist" not in one
+    both = fails("--store", tmp_path, "--task", "images", "--task", "word2vec", capsys=capsys)
+    assert "no rate was tuned on images" in both
+
+
 def test_no_store_and_no_profile(tmp_path: Path, store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no store at" in fails("--store", tmp_path / "absent", capsys=capsys)
     assert "no runs of profile 'paper'" in fails("--store", store.folder, "--profile", "paper", capsys=capsys)

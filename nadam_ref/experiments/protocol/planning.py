@@ -64,9 +64,14 @@ def tunes(record: Record) -> bool:
     return record.spec.seed in profile_of(record.spec.task, record.spec.profile, version(record)).tuning
 
 
+def planned(records: Iterable[Record]) -> list[Record]:
+    """The records that belong to a protocol. `curvature` and `reproduce` make others, which may share a store."""
+    return [record for record in records if record.protocol_sha256]
+
+
 def planned_seeds(records: Iterable[Record]) -> dict[str, list[int]]:
     """The reporting seeds of each task, by the version of the protocol under which its records were made."""
-    plans = {record.spec.task: profile_of(record.spec.task, record.spec.profile, version(record)) for record in records}
+    plans = {r.spec.task: profile_of(r.spec.task, r.spec.profile, version(r)) for r in planned(records)}
     return {task: list(plan.reporting) for task, plan in sorted(plans.items())}
 
 
