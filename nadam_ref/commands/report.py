@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..errors import NadamRefError
 from ..files import user_path
 from ..tables import FORMATS
 from .console import add_store, look_up, stored
@@ -33,7 +34,18 @@ def _report(args: argparse.Namespace) -> int:
     from ..experiments.verdicts.report import TABLES, report
 
     look_up(TABLES, "table", args.table)
+    _check_profile(args.profile, args.task)
     everything = [x for folder in args.pack for x in pack.read(folder)] if args.pack else stored(args.store)[0]
     seeds = planned_seeds(record for record in everything if record.spec.profile == args.profile)
     print(report(everything, args.profile, args.format, args.table, seeds, args.partial, args.task), end="")
     return 0
+
+
+def _check_profile(profile: str, tasks: list[str]) -> None:
+    """Raise `NadamRefError` for a profile that there is not, or that is not for verdicts."""
+    from ..experiments.protocol.definition import load, profile_of
+
+    protocol = load()
+    if not any(profile_of(task, profile).judged for task in tasks or protocol.having(profile)):
+        there = ", ".join(protocol.judged())
+        raise NadamRefError(f"profile {profile!r} is for looking, not for verdicts; for these there are: {there}")

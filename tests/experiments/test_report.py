@@ -381,6 +381,25 @@ def test_a_report_of_some_tasks_needs_the_runs_of_these_alone(
     assert "no rate was tuned on images" in both
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--profile", "smal"], "no profile 'smal'; it has: smoke, live, small, paper, choices, map"),
+        (["--task", "poetry"], "no task 'poetry'; it has: images"),
+        (["--task", "images", "--profile", "map"], "no profile 'map'; it has: smoke, live, small, paper, choices\n"),
+        (["--profile", "paper"], "no runs of profile 'paper' (profiles with runs: small): nadam-ref sweep paper\n"),
+        *(
+            (["--profile", name], f"profile {name!r} is for looking, not for verdicts; for these there are: smoke, ")
+            for name in ("live", "choices", "map")
+        ),
+    ],
+)
+def test_a_profile_without_verdicts_is_named_with_those_that_there_are(
+    words: list[str], message: str, store: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in fails("--store", store.folder, *words, capsys=capsys)
+
+
 def test_no_store_and_no_profile(tmp_path: Path, store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no store at" in fails("--store", tmp_path / "absent", capsys=capsys)
     assert "no runs of profile 'paper'" in fails("--store", store.folder, "--profile", "paper", capsys=capsys)

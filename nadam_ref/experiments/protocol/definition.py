@@ -126,6 +126,11 @@ class Profile:
         seeds = self.seeds.reporting
         return tuple(range(seeds)) if isinstance(seeds, int) else seeds
 
+    @property
+    def judged(self) -> bool:
+        """Whether it is for verdicts: it reports runs, and of the task's arms alone. Others are for looking."""
+        return bool(self.reporting) and not self.variants
+
 
 @dataclass(frozen=True)
 class TaskPlan:
@@ -164,6 +169,11 @@ class Protocol:
         """The tasks that have a profile. Raises `ProtocolError` where none has."""
         _choice("profile", profile, {name: task for task in self.tasks.values() for name in task.profiles})
         return [name for name, task in self.tasks.items() if profile in task.profiles]
+
+    def judged(self) -> list[str]:
+        """The profiles that are for verdicts."""
+        profiles = [item for task in self.tasks.values() for item in task.profiles.items()]
+        return list(dict.fromkeys(name for name, profile in profiles if profile.judged))
 
 
 def _choice(kind: str, name: str, choices: Mapping[str, T]) -> T:
