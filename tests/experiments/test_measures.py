@@ -110,6 +110,15 @@ def test_the_momentum_of_rows_that_count_their_own_steps() -> None:
     assert found == [pytest.approx(0.99 * (1 - 0.5 * 0.96 ** (t / 250))) for t in (2500, 25)]
 
 
+@pytest.mark.parametrize("adam", [[math.inf, 0.5], [math.inf, math.inf]])
+def test_fault_68_the_momentum_of_rows_is_that_of_the_first_run_that_counted(adam: list[float]) -> None:
+    records = constructed.arm("word2vec", "Adam", adam) + constructed.arm("word2vec", "Nadam", [0.5, 0.5])
+    steps = {"row_steps_most": 2500.0, "row_steps_median": 25.0}
+    records = [dataclasses.replace(r, metrics={**r.metrics, **steps}) if r.metrics else r for r in records]
+    found = measures.final_momentum(gather(records, "small")["word2vec"])
+    assert found == [pytest.approx(0.99 * (1 - 0.5 * 0.96 ** (t / 250))) for t in (2500, 25)]
+
+
 def test_without_adam_there_are_no_steps_to_target() -> None:
     (found,) = measures.methods(gather(constructed.arm("images", "GD", [1.0]), "small"))
     assert found.steps is None and found.trials == 1.0

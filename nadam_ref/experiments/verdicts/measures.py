@@ -105,15 +105,16 @@ def rate_shares(arm: Arm) -> dict[float, float]:
 def final_momentum(arms: Mapping[str, Arm]) -> list[float]:
     """The scheduled μ_t at the end of training; empty where no arm has a schedule.
 
-    Two values where rows count their own steps: for the row with the most steps, and for the median row.
+    Two values where rows count their own steps: for the row with the most steps, and for the median row. They are
+    those of the first run that says how many, as one that diverged does not.
     """
     scheduled = [arm for arm in arms.values() if arm.spec.hyperparameters.get("momentum_decay") is not None]
-    if not scheduled:
+    runs = [run for arm in scheduled for run in arm.runs.values()]
+    if runs and runs[0].spec.row_lazy:
+        runs = [run for run in runs if run.metrics.keys() >= set(ROW_STEPS)]
+    if not runs:
         return []
-    record = next(iter(scheduled[0].runs.values()))
-    hyper = record.spec.hyperparameters
+    record, hyper = runs[0], runs[0].spec.hyperparameters
     mu = hyper["betas"][0] if "betas" in hyper else hyper["momentum"]
-    steps = [float(record.spec.steps)]
-    if record.spec.row_lazy:
-        steps = [record.metrics[name] for name in ROW_STEPS if name in record.metrics]
+    steps = [record.metrics[name] for name in ROW_STEPS] if record.spec.row_lazy else [float(record.spec.steps)]
     return [float(schedule(mu, t, hyper["momentum_decay"])) for t in steps]
