@@ -248,6 +248,12 @@ def test_book_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[1] == ("live", False, {}, False)
 
 
+@pytest.mark.parametrize("text", ["{1, 2}", "b'1'", "1j", "...", "[1, {2}]", "{(1,): 2}"])
+def test_a_parameter_that_json_does_not_have_is_text(text: str) -> None:
+    args = cli._parser().parse_args(["book", "-p", f"x={text}", "-p", "y=(1, None)"])
+    assert dict(args.parameters) == {"x": text, "y": (1, None)}
+
+
 # ---------------------------------------------------------------- which
 
 

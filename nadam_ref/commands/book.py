@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 from typing import Any
 
 
@@ -28,7 +29,8 @@ def add(commands: Any) -> None:
 def _parameter(text: str) -> tuple[str, Any]:
     """`NAME=VALUE`; a value that is a Python literal (number, string, tuple, None, …) is one, any other is text.
 
-    A path is text: a folder may be called 2026.
+    A path is text: a folder may be called 2026. So is what JSON does not have, such as a set or bytes: parameters go to
+    the notebook's process as JSON.
     """
     from ..book.build.notebooks import PATHS
 
@@ -37,7 +39,8 @@ def _parameter(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     try:
         literal = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+        json.dumps(literal)
+    except (ValueError, SyntaxError, TypeError):
         return name, value
     return name, (value if name in PATHS and not isinstance(literal, str) else literal)
 
