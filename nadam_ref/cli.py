@@ -17,7 +17,14 @@ from .tables import visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 it could not be done (one line says why), 130 interrupted.
+    """Run one command and return its exit code.
+
+    - 0: done; also a sweep that `--max-minutes` ended, which says how many runs are left.
+    - 1: `doctor` found what stops the package or the book.
+    - 2: it could not be done, or not all of it, or what was checked is not as it should be; a line says why.
+    - 130: interrupted by Ctrl-C.
+    - 141: whoever read the output has closed the pipe.
+    - 143: a sweep was ended by SIGTERM, and has saved its runs.
 
     `argv` are the arguments without the program's name; None takes them from `sys.argv`.
     """
@@ -27,7 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["NADAM_REF_DATA"] = str(user_path(named))
     args = _parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        print(end="", flush=True)  # a closed pipe is noticed here, not as Python exits
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes as it exits
+        return 128 + 13  # SIGPIPE, as a shell has it
     except KeyboardInterrupt:
         return console.fail("interrupted", code=130)
     except ModuleNotFoundError as error:

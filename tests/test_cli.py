@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pkgutil
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -80,6 +81,16 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr(registry, "state", interrupted)
     assert cli.main(["data", "list"]) == 130
     assert one_line(capsys.readouterr().err) == "nadam-ref: interrupted\n"
+
+
+@pytest.mark.parametrize("words", [["data", "list"], ["data", "get", "digits"]])  # each line, and in the end
+def test_a_pipe_that_its_reader_has_closed_is_no_traceback(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "nadam_ref", *words]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
