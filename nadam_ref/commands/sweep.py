@@ -27,7 +27,8 @@ def add(commands: Any) -> None:
     add_store(parser)
     parser.add_argument("--workers", type=positive(int), metavar="N", help="default: all CPUs; 1 with --device cuda")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs already, as tcp://host:8786")
-    parser.add_argument("--max-minutes", type=positive(float), metavar="M", help="then save what runs, and stop")
+    limit = "then save what runs, say how many runs are left, and stop with code 0: it was asked for"
+    parser.add_argument("--max-minutes", type=positive(float), metavar="M", help=limit)
     parser.add_argument("--run-minutes", type=positive(float), metavar="M", help="longest time for one run")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     parser.add_argument("--nice", type=_niceness, default=10, metavar="N", help="of the workers, 0 to 19 (default: 10)")
@@ -82,13 +83,14 @@ def _sweep(args: argparse.Namespace) -> int:
             records.update({record.spec.id: record for record in new})
             return new
 
-        complete = run_stages(plans, make)
+        left = 0 if run_stages(plans, make) else bar.left
         bar.expect(0)
     failures = sum(record.status in FAILED for record in records.values())
     done = len(records) - failures
     print(f"{done} runs are in {args.store}" + (f", {failures} failed" if failures else ""), file=sys.stderr)
-    if not complete or failures:
-        warn("the same command goes on from here; a run that is finished is not repeated")
+    if left or failures:
+        more = f"about {left:,} runs are left; " if left else ""
+        warn(f"{more}the same command goes on from here; a run that is finished is not repeated")
     return (128 + caught[-1]) if caught else 2 if failures else 0
 
 
@@ -166,6 +168,11 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self.warnings.__exit__(None, None, None)
         self.bar.close()
+
+    @property
+    def left(self) -> int:
+        """About how many runs are still to be made; at least 1, as long as nobody has said that there is no other."""
+        return max(1, self.total - int(self.bar.n))
 
     def expect(self, runs: int) -> None:
         """The next stage has so many runs; none: there is no other."""

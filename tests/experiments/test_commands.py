@@ -68,6 +68,19 @@ def test_a_dry_run_prints_arms_runs_and_hours_and_runs_nothing(
     assert not store.exists()
 
 
+def test_a_sweep_that_its_time_limit_ends_says_how_many_runs_are_left_and_is_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALLEST, "--workers", "1", "--store", str(tmp_path), "--max-minutes", "1e-9"]) == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    total = sum(planning.expected_runs("autoencoder", "smoke").values())
+    left = f"nadam-ref: about {total} runs are left; the same command goes on from here; "
+    assert said == f"{left}a run that is finished is not repeated"
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    assert "say how many runs are left, and stop with code 0" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("niceness", ["-1", "20", "very"])
 def test_niceness_is_0_to_19(niceness: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
