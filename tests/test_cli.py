@@ -194,6 +194,12 @@ def test_data_get_prints_the_folder(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert capsys.readouterr().out == f"{Path('somewhere/mnist')}\n"
 
 
+@pytest.mark.parametrize("name", ["chain", "clusters"])
+def test_data_get_of_a_generated_set_names_no_folder(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "get", name]) == 0
+    assert capsys.readouterr().out == "made when asked for\n"
+
+
 def test_data_get_of_an_unknown_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "get", "minst"]) == 2
     line = one_line(capsys.readouterr().err)

@@ -8,6 +8,9 @@ from typing import Any
 
 from .console import fail, help_of, print_table
 
+#: Where a data set is that is computed: it has no folder.
+MADE = "made when asked for"
+
 
 def add(commands: Any) -> None:
     """Add the command to those of the parser."""
@@ -31,7 +34,7 @@ def _list(_: argparse.Namespace) -> int:
         (
             source.name,
             registry.state(source.name),
-            str(registry.folder(source.name)) if source.files else "made when asked for",
+            str(registry.folder(source.name)) if source.files else MADE,
             f"{source.description}; {source.licence}",
         )
         for source in registry.SOURCES.values()
@@ -41,14 +44,15 @@ def _list(_: argparse.Namespace) -> int:
 
 def _get(args: argparse.Namespace) -> int:
     from ..experiments import released
-    from ..experiments.datasets import download
+    from ..experiments.datasets import download, registry
 
     if args.name == released.NAME:
         number = len(released.registry())
         print(f"fetching {number} files of recorded results into {released.cached()}", file=sys.stderr)
         print(released.get())
     else:
-        print(download.get(args.name, progress=sys.stderr.isatty()))
+        folder = download.get(args.name, progress=sys.stderr.isatty())
+        print(folder if registry.SOURCES[args.name].files else MADE)
     return 0
 
 
