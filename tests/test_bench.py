@@ -9,6 +9,7 @@ import torch
 
 from nadam_ref import OPTIMIZERS, RULES, bench, fused
 from nadam_ref.cli import main
+from nadam_ref.commands import bench as bench_command
 from nadam_ref.fused import bound, codegen, cpu
 from nadam_ref.fused.pointers import NoKernelError
 from nadam_ref.kernels import Prelude
@@ -337,3 +338,31 @@ def test_no_cuda_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["bench", "step", "--device", "cuda"]) == 2
     assert "nadam-ref bench step --device cpu" in capsys.readouterr().err
+
+
+def test_sparse_on_a_gpu_is_refused_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(bench, "sparse", None)
+    assert main(["bench", "sparse", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err.endswith("on the CPU alone: nadam-ref bench sparse --device cpu\n")
+
+
+@pytest.mark.parametrize("place", ["", "file/bench.json"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(place, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "step", None)
+    (tmp_path / "file").touch()
+    assert main(["bench", "step", "--json", str(tmp_path / place)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"nadam-ref: cannot write {tmp_path / place}: ") and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_cannot_be_written_after_all_is_one_line(tiny, monkeypatch, tmp_path, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bench_command, "write_whole", full)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    assert main(["bench", "step", "--list", "tiny", "--rule", "GD", "--json", str(tmp_path / "bench.json")]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1 and "No space left on device; name another file" in said.err and "GD" in said.out

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
-from collections.abc import Iterable
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import OPTIMIZERS, bench
+from ..errors import NadamRefError
 from ..files import user_path, write_whole
 from ..fused.pointers import NoKernelError
 from .console import fail, positive, print_table
@@ -44,6 +49,10 @@ def add(commands: Any) -> None:
 def _bench(args: argparse.Namespace) -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         return fail(f"there is no CUDA device: nadam-ref bench {args.what} --device cpu")
+    if args.device == "cuda" and args.what == "sparse":
+        return fail("sparse is measured on the CPU alone: nadam-ref bench sparse --device cpu")
+    if args.json:
+        _check_place(args.json)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if args.what == "step":
@@ -65,8 +74,27 @@ def _bench(args: argparse.Namespace) -> int:
                 print_table(bench.bandwidth_rows(bandwidths))
     if args.json:
         report = bench.report(args.what, args.rounds, args.device, results, bandwidths)
-        write_whole(args.json, json.dumps(report, indent=1) + "\n")
+        with _writing(args.json):
+            write_whole(args.json, json.dumps(report, indent=1) + "\n")
     return 0
+
+
+def _check_place(path: Path) -> None:
+    """Raise `NadamRefError` where no file can be written, before minutes are spent on what it is for."""
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NadamRefError(f"cannot write {path}: {error}; name another file with --json") from error
 
 
 def _bar(cases: list[bench.Case]) -> Iterable[bench.Case]:
