@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 from collections import Counter
 from typing import Any
@@ -17,7 +18,7 @@ def add(commands: Any) -> None:
     source = verify.add_mutually_exclusive_group()
     add_store(source)
     source.add_argument("--pack", type=user_path, metavar="FOLDER", help="a pack in place of a store")
-    verify.add_argument("--rerun", type=int, default=0, metavar="N", help="repeat N random runs, compare every bit")
+    verify.add_argument("--rerun", type=_count, default=0, metavar="N", help="repeat N random runs, compare every bit")
     verify.set_defaults(run=_verify, extra="experiments")
     unpack = commands.add_parser("unpack", help="put a pack's records into a store, so that a sweep goes on from there")
     unpack.add_argument("source", type=user_path, metavar="PACK", help="folder of the pack")
@@ -29,6 +30,13 @@ def add(commands: Any) -> None:
     pack.add_argument("--task", metavar="NAME", help="only this task's runs")
     pack.add_argument("--profile", metavar="NAME", help="only this profile's runs")
     pack.set_defaults(run=_pack, extra="experiments")
+
+
+def _count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (value := int(text)) >= 0:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number of runs, 0 or more, not {text!r}")
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -46,9 +54,19 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _repeat(records: list[Any], number: int) -> int:
-    """Repeat runs that were made with this torch on this kind of CPU; how many of them give other bits."""
+    """Repeat runs that were made with this torch on this kind of CPU; how many of them give other bits.
+
+    What this package trains otherwise by now, as a version of its task or of the optimizers says, cannot be repeated.
+    """
+    from ..experiments.runs.optimizers import OPTIMIZER_VERSION
     from ..experiments.runs.record import FAILED, provenance
     from ..experiments.runs.train import run
+    from ..experiments.tasks import TASKS
+
+    def current(record: Any) -> bool:
+        task = TASKS.get(record.spec.task)
+        asked = record.spec.task_version, record.spec.optimizer_version
+        return task is not None and asked == (task.VERSION, OPTIMIZER_VERSION)
 
     def able(record: Any) -> bool:
         if record.status in FAILED or record.spec.device != "cpu":
@@ -56,7 +74,10 @@ def _repeat(records: list[Any], number: int) -> int:
         here = provenance(record.spec, 0.0)
         return all(record.provenance.get(name) == here.get(name) for name in ("torch", "cpu_capability", "row_kernel"))
 
-    repeatable = list(filter(able, records)) if number else []
+    known = list(filter(current, records))
+    if number and len(known) < len(records):
+        say(f"{len(records) - len(known)} are skipped: they are of another version of their task or of the optimizers")
+    repeatable = list(filter(able, known)) if number else []
     chosen = random.sample(repeatable, min(number, len(repeatable)))
     different = 0
     for record in chosen:
@@ -66,7 +87,7 @@ def _repeat(records: list[Any], number: int) -> int:
         if not agrees:
             warn(f"run {spec.id} gives other bits when it is repeated")
             different += 1
-    if records and len(chosen) < number:
+    if known and len(chosen) < number:
         print(f"{len(chosen)} of {number} repeated: only that many were made by this torch on this kind of CPU")
     return different
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from nadam_ref.cli import main
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.store import Store
+from nadam_ref.experiments.runs.train import run
 
 SMALLEST = ("sweep", "smoke", "--task", "autoencoder", "--data", "digits")
 ARMS = len(planning.arms("autoencoder"))
@@ -112,6 +114,25 @@ def test_verify_tells_a_forged_curve_and_a_damaged_file(
     assert "DIFFERS" in said.out and "1 of 5 repeated" in said.out
     assert f"{damaged.name} is damaged" in said.err and f"{kept.stem} gives other bits" in said.err
     assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_verify_skips_what_an_earlier_version_made_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make_spec: Any
+) -> None:
+    made = run(make_spec(task="language_model", steps=1))
+    for change in ({}, {"task_version": 1}, {"optimizer_version": 0}, {"task": "poetry"}):
+        Store(tmp_path).put(dataclasses.replace(made, spec=dataclasses.replace(made.spec, **change)))
+    assert main(["verify", "--store", str(tmp_path), "--rerun", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "3 are skipped: they are of another version" in said
+    assert said.count("same bits") == 1 and "1 of 4 repeated" in said
+
+
+@pytest.mark.parametrize("number", ["-1", "some"])
+def test_verify_repeats_none_or_more(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", "--rerun", number])
+    assert ended.value.code == 2 and f"0 or more, not {number!r}" in capsys.readouterr().err
 
 
 def test_verify_of_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
