@@ -15,10 +15,11 @@ from typing import Any
 
 from .protocol import tuning
 from .runs.optimizers import OPTIMIZER_VERSION, hyperparameters
-from .runs.record import Record
+from .runs.record import FAILED, Record
 from .runs.spec import RunSpec
 from .runs.store import Store
 from .runs.train import run
+from .statistics.summary import RunsError
 from .tasks import TASKS, model_of
 
 TASK, PROFILE, DATA = "autoencoder", "small", "mnist"
@@ -141,15 +142,21 @@ def timed(spec: RunSpec) -> Record:
 
 
 def study(store: Store, progress: Callable[[Record], None] = lambda record: None) -> list[Record]:
-    """All runs of the comparison, those that are reported last; what the store has is not run again.
+    """All runs of the comparison, those that are reported last; what the store has is not run again, unless it failed.
 
-    `progress` is called after each. Raises what `runs.train.run` raises.
+    `progress` is called after each. Raises what `runs.train.run` raises, and `RunsError` where a run fails.
     """
 
     def make(wanted: RunSpec) -> Record:
-        if (record := store.get(wanted)) is None:
+        record = store.get(wanted)
+        if record is None or record.status in FAILED:
             record = timed(wanted)
             store.put(record)
+        if record.status in FAILED:
+            raise RunsError(
+                f"the run of {arm(wanted)} lr {wanted.lr:g} seed {wanted.seed} failed: {record.status}, "
+                f"{record.reason}; mend that and give the same command again, what is finished is kept"
+            )
         made.append(record)
         progress(record)
         return record

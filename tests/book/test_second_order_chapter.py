@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,11 @@ from nadam_ref import RULES
 from nadam_ref.book.cells import second_order
 from nadam_ref.book.widgets import surfaces
 from nadam_ref.experiments import second_order_study as study
+from nadam_ref.experiments.runs.log import unfinished
 from nadam_ref.experiments.runs.record import Record
 from nadam_ref.experiments.runs.spec import RunSpec
+from nadam_ref.experiments.runs.store import Store
+from nadam_ref.experiments.statistics.summary import RunsError
 
 
 def test_the_ravine_is_the_widgets() -> None:
@@ -77,6 +82,25 @@ def test_a_loss_is_placed_at_the_passes_made_before_it() -> None:
 
 def test_a_rate_is_chosen_by_the_training_loss_at_the_end() -> None:
     assert study.criterion([made("GD", 0, [9.0, 2.0]), made("GD", 1, [9.0, 8.0])]) == pytest.approx(np.log(4.0))
+
+
+def test_a_run_that_failed_is_made_again_and_named_where_it_fails_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    again: list[Record] = []
+    monkeypatch.setattr(study, "ARMS", {"GD": study.Arm("GD", study.IMAGES, 2)})
+    monkeypatch.setattr(study, "spec", lambda name, lr, seed: made(name, seed, [2.0, 1.0]).spec)
+    monkeypatch.setattr(study, "timed", lambda spec: again.pop())
+    runs = [made("GD", seed, [2.0, 1.0]) for seed in study.REPORTED]
+    failed = unfinished(runs[0].spec, "out_of_memory", "there is no memory")
+    store = Store(tmp_path)
+    for record in (failed, *runs[1:]):
+        store.put(record)
+    again += [failed]
+    with pytest.raises(RunsError, match=r"of GD lr 0\.1 seed 0 failed: out_of_memory, there is no memory; .* again"):
+        study.study(store)
+    again += [runs[0]]
+    assert study.study(store) == runs == study.study(store) and not again
 
 
 def test_the_sentence_and_the_table_compare_at_equal_passes(monkeypatch: pytest.MonkeyPatch) -> None:
