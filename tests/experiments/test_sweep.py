@@ -21,7 +21,7 @@ from typing import Any
 import dask
 import pytest
 import torch
-from distributed import LocalCluster
+from distributed import KilledWorker, LocalCluster
 
 from nadam_ref import fused
 from nadam_ref.experiments.protocol import planning
@@ -283,6 +283,15 @@ def test_fault_60_a_run_that_kills_its_worker_three_times_is_a_row_and_the_rest_
         new = make_spec(seed=7)
         sweep([deadly, new], store, client=client, control=monitor, progress=lambda *x: asked.append(x[2].spec))
         assert asked == [new]
+
+
+@pytest.mark.parametrize(("allowed", "deaths"), [(engine.DEATHS - 1, 3), (9, 10)])
+def test_fault_60_a_crashed_run_says_how_often_its_worker_died_on_that_scheduler(
+    allowed: int, deaths: int, make_spec: Callable[..., RunSpec]
+) -> None:
+    killed = KilledWorker("key", None, allowed)
+    (record,) = engine._answer(SimpleNamespace(status="error", exception=lambda timeout: killed), (make_spec(),))
+    assert (record.status, record.reason) == ("crashed", f"its worker process died {deaths} times")
 
 
 def test_a_run_that_raises_is_a_row_with_its_reason_and_the_rest_goes_on(

@@ -457,8 +457,9 @@ def _answer(future: Future, job: Job) -> list[Record] | None:
             raise future.exception(timeout=HANDOVER_SECONDS)
     except (TimeoutError, asyncio.TimeoutError):
         return None
-    except KilledWorker:
-        return [unfinished(spec, "crashed", f"its worker process died {DEATHS} times") for spec in job]
+    except KilledWorker as error:
+        deaths = error.allowed_failures + 1  # `DEATHS`, but where a person's own scheduler has its own settings
+        return [unfinished(spec, "crashed", f"its worker process died {deaths} times") for spec in job]
     except Exception as error:
         if future.status != "cancelled":
             raise SweepError(f"a worker could not take {_named(job)}: {error}") from error
@@ -486,7 +487,8 @@ def sweep(
     `limit_seconds`: of wall-clock time for each run.
 
     Each record is stored as soon as it is there, so a sweep that was interrupted goes on where it stopped, and several
-    sweeps may share a store. A run that raises, or whose worker dies three times, has status `crashed`.
+    sweeps may share a store. A run that raises, or whose worker dies three times (on a scheduler of one's own as often
+    as its settings say), has status `crashed`.
 
     Raises `ValueError` for workers < 1, `SweepError` where no worker is to be had, `RecordError` as `Store.put`.
     """
