@@ -10,7 +10,7 @@ import ctypes
 import math
 import struct
 from collections.abc import Callable, Mapping
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from operator import attrgetter, is_, itemgetter
 from typing import cast
 
@@ -185,9 +185,26 @@ def flatten_(module: nn.Module) -> nn.Module:
             raise ValueError(f"{name} is shared with other processes: call flatten_ before share_memory()")
         if p.requires_grad:
             together.setdefault((p.dtype, p.device), []).append(p)
+    _check_apart(dict(module.named_parameters()))
     for params in together.values():
         _lay_out(params)
     return module
+
+
+def _check_apart(params: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where two parameters lie in one stretch of memory: laid out, each would have its own numbers."""
+    spans = []
+    for name, p in params.items():
+        if p.numel():
+            last = sum((n - 1) * stride for n, stride in zip(p.shape, p.stride(), strict=True))
+            spans.append((str(p.device), p.data_ptr(), p.data_ptr() + (last + 1) * p.element_size(), name))
+    spans.sort()
+    for (device, _, end, first), (other, start, _, second) in pairwise(spans):
+        if device == other and start < end:
+            raise ValueError(
+                f"{first} and {second} lie in the same memory, and would be taken apart: to tie them, make both "
+                "attributes one nn.Parameter; else replace one by its .clone()"
+            )
 
 
 @torch.no_grad()

@@ -193,6 +193,21 @@ def test_flatten_refuses_what_is_not_memory_and_what_is_shared() -> None:
         nadam_ref.flatten_(nn.Linear(2, 2).share_memory())
 
 
+def test_flatten_refuses_parameters_that_share_memory_and_keeps_one_that_is_there_twice() -> None:
+    numbers, net = torch.ones(5), nn.Module()
+    net.whole, net.inside = nn.Parameter(numbers), nn.Parameter(numbers[3:], requires_grad=False)
+    with pytest.raises(
+        ValueError, match=r"whole and inside lie in the same memory, .* make both attributes one nn\.Par"
+    ):
+        nadam_ref.flatten_(net)
+    assert net.whole.data_ptr() == numbers.data_ptr() and net.whole.grad is None  # nothing was touched
+    net.whole, net.inside = nn.Parameter(numbers[:3]), nn.Parameter(numbers[3:])  # neighbours
+    net.again = net.whole
+    nadam_ref.flatten_(net)
+    assert net.again is net.whole and torch.equal(net.whole, torch.ones(3))
+    assert net.inside.data_ptr() == net.whole.data_ptr() + net.whole.nbytes
+
+
 # -- memory that moves -------------------------------------------------------------------------------------------------
 
 
