@@ -36,8 +36,9 @@ def _report(args: argparse.Namespace) -> int:
     look_up(TABLES, "table", args.table)
     _check_profile(args.profile, args.task)
     everything = [x for folder in args.pack for x in pack.read(folder)] if args.pack else stored(args.store)[0]
-    seeds = planned_seeds(record for record in everything if record.spec.profile == args.profile)
-    print(report(everything, args.profile, args.format, args.table, seeds, args.partial, args.task), end="")
+    records = _of_tasks(everything, args.profile, args.task) if args.task else everything
+    seeds = planned_seeds(record for record in records if record.spec.profile == args.profile)
+    print(report(records, args.profile, args.format, args.table, seeds, args.partial), end="")
     return 0
 
 
@@ -46,6 +47,19 @@ def _check_profile(profile: str, tasks: list[str]) -> None:
     from ..experiments.protocol.definition import load, profile_of
 
     protocol = load()
-    if not any(profile_of(task, profile).judged for task in tasks or protocol.having(profile)):
+    if not any([profile_of(task, profile).judged for task in tasks or protocol.having(profile)]):
         there = ", ".join(protocol.judged())
         raise NadamRefError(f"profile {profile!r} is for looking, not for verdicts; for these there are: {there}")
+
+
+def _of_tasks(records: list[Any], profile: str, tasks: list[str]) -> list[Any]:
+    """The records of some tasks. Raises `NadamRefError` for a task without any of the profile."""
+    from ..experiments.protocol.planning import planned
+
+    there = {record.spec.task for record in planned(records) if record.spec.profile == profile}
+    for task in tasks:
+        if task not in there:
+            raise NadamRefError(
+                f"there are no runs of profile {profile!r} on {task}: nadam-ref sweep {profile} --task {task}"
+            )
+    return [record for record in records if record.spec.task in tasks]

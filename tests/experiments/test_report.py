@@ -367,7 +367,7 @@ def test_runs_of_no_protocol_are_left_aside(store: Any, capsys: pytest.CaptureFi
         store.put(record)
     assert command("--store", store.folder, capsys=capsys) == before
     message = fails("--store", store.folder, "--task", "autoencoder", capsys=capsys)
-    assert "no runs of profile 'small' on autoencoder (profiles with runs: none): nadam-ref sweep small --" in message
+    assert "no runs of profile 'small' on autoencoder: nadam-ref sweep small --task autoencoder\n" in message
 
 
 def test_a_report_of_some_tasks_needs_the_runs_of_these_alone(
@@ -387,7 +387,7 @@ def test_a_report_of_some_tasks_needs_the_runs_of_these_alone(
     ("words", "message"),
     [
         (["--profile", "smal"], "no profile 'smal'; it has: smoke, live, small, paper, choices, map"),
-        (["--task", "poetry"], "no task 'poetry'; it has: images"),
+        (["--task", "images", "--task", "poetry"], "no task 'poetry'; it has: images"),
         (["--task", "images", "--profile", "map"], "no profile 'map'; it has: smoke, live, small, paper, choices\n"),
         (["--profile", "paper"], "no runs of profile 'paper' (profiles with runs: small): nadam-ref sweep paper\n"),
         *(

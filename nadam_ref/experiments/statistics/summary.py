@@ -76,17 +76,19 @@ def value(record: Record, metric: str) -> float:
 
     Raises `RunsError` for a metric that the run does not have, and for a loss or perplexity that is not positive.
     """
-    accuracy, run = metric.endswith("accuracy"), f"the run of {_describe(record.spec)} on {record.spec.task}"
+    accuracy = metric.endswith("accuracy")
     if diverged(record):
         return -math.inf if accuracy else math.inf
-    if metric not in record.metrics:
+    found = record.metrics.get(metric)
+    if found is not None and (found > 0 or accuracy):
+        return found
+    run = f"the run of {_describe(record.spec)} on {record.spec.task}"
+    if found is None:
         raise RunsError(f"{run} has no {metric}; it has: {', '.join(record.metrics)}")
-    if (found := record.metrics[metric]) <= 0 and not accuracy:
-        raise RunsError(
-            f"{run} has a {metric} of {found:g}, and results are compared by their logarithms: it must be positive; "
-            "see how the task measures it, or take the run out of the store"
-        )
-    return found
+    raise RunsError(
+        f"{run} has a {metric} of {found:g}, and results are compared by their logarithms: it must be positive; "
+        "see how the task measures it, or take the run out of the store"
+    )
 
 
 def reported_metric(task: str) -> str:

@@ -147,16 +147,10 @@ Evidence = Mapping[str, Mapping[str, Arm]]
 
 
 def gather(
-    records: Iterable[Record],
-    profile: str,
-    seeds: Mapping[str, Sequence[int]] | None = None,
-    *,
-    partial: bool = False,
-    tasks: Sequence[str] = (),
+    records: Iterable[Record], profile: str, seeds: Mapping[str, Sequence[int]] | None = None, *, partial: bool = False
 ) -> Evidence:
-    """The arms of every task that has records of `profile`, in the protocol's order.
+    """The arms of every task that has records of `profile`, in the protocol's order. Those of no protocol are left out.
 
-    `tasks`: of these alone, each of which must have some. Records of no protocol are left aside.
     `seeds`: the reporting seeds of each task as the protocol fixed them, so that nobody stops early at a result that
     looks good; None takes all that any arm of the task has. `partial`: take as many of them, from the first on, as
     every arm has at its chosen rate.
@@ -164,27 +158,17 @@ def gather(
     Raises `MissingRunsError` for a run that is missing or failed, `MixedRunsError` for runs that cannot be compared.
     """
     runs = planning.planned(_distinct(records))
-    chosen: dict[str, list[Record]] = {}
-    for record in runs:
-        if record.spec.profile == profile:
-            chosen.setdefault(record.spec.task, []).append(record)
+    chosen = [record for record in runs if record.spec.profile == profile]
     if not chosen:
-        raise _no_runs(runs, profile)
-    for task in tasks:
-        if task not in chosen:
-            raise _no_runs([record for record in runs if record.spec.task == task], profile, task)
+        there = ", ".join(sorted({record.spec.profile for record in runs})) or "none"
+        raise RunsError(
+            f"there are no runs of profile {profile!r} (profiles with runs: {there}): nadam-ref sweep {profile}"
+        )
+    tasks = sorted({record.spec.task for record in chosen})
     return {
-        task: _arms(chosen[task], None if seeds is None else seeds[task], partial) for task in sorted(tasks or chosen)
+        task: _arms([r for r in chosen if r.spec.task == task], None if seeds is None else seeds[task], partial)
+        for task in tasks
     }
-
-
-def _no_runs(others: Iterable[Record], profile: str, task: str = "") -> RunsError:
-    """The error for a profile without runs, or one without runs on a task."""
-    there = ", ".join(sorted({record.spec.profile for record in others})) or "none"
-    on, option = (f" on {task}", f" --task {task}") if task else ("", "")
-    return RunsError(
-        f"there are no runs of profile {profile!r}{on} (profiles with runs: {there}): nadam-ref sweep {profile}{option}"
-    )
 
 
 def _arms(records: list[Record], seeds: Sequence[int] | None, partial: bool) -> dict[str, Arm]:

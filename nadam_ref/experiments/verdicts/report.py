@@ -377,14 +377,13 @@ def report(
     table: str = "verdicts",
     seeds: Mapping[str, Sequence[int]] | None = None,
     partial: bool = False,
-    tasks: Sequence[str] = (),
 ) -> str:
     """One of the `TABLES` in one of `nadam_ref.tables.FORMATS`, or for "json" all of them with the source of the runs.
 
     `records`: those of a store or a pack, tuning and reporting runs together; other profiles are left aside.
-    `seeds`, `partial`, `tasks`: as for `gather`, whose errors are raised.
+    `seeds`, `partial`: as for `gather`, whose errors are raised.
     """
-    evidence = gather(records, profile, seeds, partial=partial, tasks=tasks)
+    evidence = gather(records, profile, seeds, partial=partial)
     sources = _sources(evidence, profile, seeds)
     if form == "json":
         data = {name: make(evidence).data for name, make in TABLES.items()}
