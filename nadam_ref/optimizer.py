@@ -121,8 +121,12 @@ class PaperOptimizer(Optimizer):
             return admitted(checkpoint, self.param_groups, self.defaults, self._read, type(self).__name__)
 
         handle = self.register_load_state_dict_pre_hook(admit)  # after the user's own hooks
+        before = dict(vars(self))  # torch puts new groups and new state in their places before all of it is converted
         try:
             super().load_state_dict(state_dict)
+        except BaseException:
+            vars(self).update(before)
+            raise
         finally:
             handle.remove()
 

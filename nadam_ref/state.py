@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any, cast
 
 import torch
@@ -114,7 +115,7 @@ def admitted(
     """A checkpoint that fits the groups of the class `ours`, its tensors shielded from torch's cast.
 
     `settings_of` checks the hyperparameters of a group. Raises what it does, and ValueError where the checkpoint holds
-    the state of another rule, or counts rows in the other way.
+    the state of another rule, or what is no state of its parameter, or counts rows in the other way.
     """
     states = dict(checkpoint["state"])
     for saved, group in zip(checkpoint["param_groups"], groups, strict=False):  # torch compares lengths
@@ -128,6 +129,7 @@ def admitted(
         for i in indices:
             state = {name: x for name, x in states[i].items() if x is not None}
             _check_names(state, settings, ours)
+            _check_kinds(state, ours)
             states[i] = {name: Shielded(x) for name, x in state.items()}
     return {**checkpoint, "state": states}
 
@@ -141,6 +143,14 @@ def _check_names(state: dict[str, Any], settings: Settings, ours: str) -> None:
             f"the checkpoint's state is of another rule: it has {', '.join(state)}; "
             f"{ours} with these settings keeps {', '.join(names) or 'no state'}"
         )
+
+
+def _check_kinds(state: dict[str, Any], ours: str) -> None:
+    for name, x in state.items():
+        if not isinstance(x, Tensor) and not (name in COUNTS and isinstance(x, Real)):
+            kind = "a number or a tensor" if name in COUNTS else "a tensor"
+            text = f"the checkpoint's {name} is a {type(x).__name__}, not {kind}"
+            raise ValueError(f"{text}: load what the state_dict() of {ours} gave")
 
 
 def _check_row_counts(saved: Group, wanted: str, states: list[dict[str, Any]]) -> None:

@@ -79,6 +79,31 @@ def test_a_checkpoint_of_another_rule_says_what_this_one_keeps(name: str, kept: 
         OPTIMIZERS[name]([parameter()], lr=0.1).load_state_dict(saved)
 
 
+#: What is no state, as (name, value), and how it is refused.
+NO_STATE = {
+    "a list": ("exp_avg", [1, 2, 3], ValueError, "the checkpoint's exp_avg is a list, not a tensor: load what"),
+    "a number": ("exp_avg_sq", 0.5, ValueError, "exp_avg_sq is a float, not a tensor"),
+    "a word": ("step", "3", ValueError, "step is a str, not a number or a tensor"),
+    "without values": ("exp_avg", ON_META, NotImplementedError, "Cannot copy out of meta tensor"),
+}
+
+
+@pytest.mark.parametrize("what", NO_STATE)
+def test_fault_23_what_is_no_state_is_refused_and_changes_nothing(what: str) -> None:
+    name, value, error, text = NO_STATE[what]
+    p = parameter()
+    optimizer, truth = Nadam([p]), Nadam([q := parameter()])
+    optimizer.step(), truth.step()
+    saved = copy.deepcopy(optimizer.state_dict())
+    saved["state"][0][name], saved["param_groups"][0]["lr"] = value, 7.0
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(error, match=text):
+        optimizer.load_state_dict(saved)
+    assert str(optimizer.state_dict()) == str(before)
+    optimizer.step(), truth.step()
+    assert torch.equal(p, q)
+
+
 def test_groups_that_do_not_match_are_refused_in_torchs_words() -> None:
     two = Nadam([{"params": [parameter()]}, {"params": [parameter()]}]).state_dict()
     with pytest.raises(ValueError, match="different number of parameter groups"):
