@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from .kernels import arithmetic, is_on
@@ -120,7 +121,8 @@ def admitted(
     states = dict(checkpoint["state"])
     for saved, group in zip(checkpoint["param_groups"], groups, strict=False):  # torch compares lengths
         settings = settings_of({**defaults, **saved})
-        indices = [i for i in saved["params"] if i in states]
+        params = dict(zip(saved["params"], group["params"], strict=False))
+        indices = [i for i in params if i in states]
         if "row_counts" in defaults:
             _check_row_counts(saved, group["row_counts"], [states[i] for i in indices])
         if (own := OWN & saved.keys()) and own not in (OWN & defaults.keys(), OWN & group.keys()):
@@ -130,6 +132,7 @@ def admitted(
             state = {name: x for name, x in states[i].items() if x is not None}
             _check_names(state, settings, ours)
             _check_kinds(state, ours)
+            _check_counts(state, params[i])
             states[i] = {name: Shielded(x) for name, x in state.items()}
     return {**checkpoint, "state": states}
 
@@ -151,6 +154,16 @@ def _check_kinds(state: dict[str, Any], ours: str) -> None:
             kind = "a number or a tensor" if name in COUNTS else "a tensor"
             text = f"the checkpoint's {name} is a {type(x).__name__}, not {kind}"
             raise ValueError(f"{text}: load what the state_dict() of {ours} gave")
+
+
+def _check_counts(state: dict[str, Any], p: Tensor) -> None:
+    """Refuse a count that is neither one number for the whole parameter nor one for each of its rows."""
+    rows = () if is_lazy(p) else tuple(p.shape[:1])
+    for name in COUNTS & state.keys():
+        shape = tuple(getattr(state[name], "shape", ()))
+        if shape not in ((), rows):
+            text = f"the checkpoint's {name} has shape {shape} and its parameter {sum(rows)} rows"
+            raise ValueError(f"{text}: needed is one number, or one for each row")
 
 
 def _check_row_counts(saved: Group, wanted: str, states: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,32 @@ def test_fault_23_what_is_no_state_is_refused_and_changes_nothing(what: str) -> 
     assert str(optimizer.state_dict()) == str(before)
     optimizer.step(), truth.step()
     assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1,), (4, 2)], ids=str)
+def test_fault_23_counts_of_another_shape_are_refused_and_change_nothing(shape: Any) -> None:
+    """Of a parameter of four rows; such a step stopped half way, with the counts increased."""
+    p = torch.ones(4, 2, dtype=torch.float64, requires_grad=True)
+    p.grad = torch.ones_like(p).to_sparse(1)
+    optimizer = Nadam([p])
+    optimizer.step()
+    saved = copy.deepcopy(optimizer.state_dict())
+    for name in ("step", "mu_product"):
+        wrong = copy.deepcopy(saved)
+        wrong["state"][0][name] = torch.ones(shape, dtype=torch.float64)
+        with pytest.raises(ValueError, match=rf"{name} has shape {re.escape(str(shape))} and its parameter 4 rows"):
+            optimizer.load_state_dict(wrong)
+    assert str(optimizer.state_dict()) == str(saved)
+
+
+@pytest.mark.parametrize("p", [torch.ones((), requires_grad=True), torch.nn.UninitializedParameter()], ids=type)
+def test_fault_23_a_parameter_without_rows_has_no_counts_by_row(p: Any) -> None:
+    optimizer = Adam([p])
+    state = {0: {"step": 1, "exp_avg": torch.zeros(()), "exp_avg_sq": torch.zeros(())}}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    state[0]["step"] = torch.ones(3)
+    with pytest.raises(ValueError, match=r"step has shape \(3,\) and its parameter 0 rows"):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def test_groups_that_do_not_match_are_refused_in_torchs_words() -> None:
