@@ -14,7 +14,7 @@ from .cohort import GRAD, Kept, cohorts
 from .compat import check_for_fused
 from .packing import FlatState
 from .rows import Rows
-from .settings import Settings
+from .settings import NAMES, Settings
 from .state import Begun, State
 
 Advance = Callable[[], None]
@@ -87,6 +87,9 @@ class Plan:
         self._way, self._whole = _way(settings), list(settings.params)
         self._idle = [p for p in self._whole if p.grad is None]
         self.params = [p for p in self._whole if p.grad is not None]
+        for p in self._idle:  # whose state is in checkpoints, too, and has to fit there
+            if not NAMES.isdisjoint(states.optimizer.state.get(p, ())):
+                states.of(p, settings)
         return self._prepare_flat(settings, states) or self._prepare_cohorts(settings, states, alone)
 
     def _prepare_cohorts(self, settings: Settings, states: Begun, alone: bool) -> Advance:

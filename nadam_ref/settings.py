@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .kernels import Coefficients, Prelude, is_on
-from .rules import Real, Rule, Scalars, scalars
+from .rules import RULES, Real, Rule, Scalars, scalars
 
 #: Hyperparameters that `rules.scalars` takes by the same name.
 SCALARS = ("lr", "mu", "nu", "momentum_decay", "bias_correction", "dialect", "gamma", "length", "lr_decay")
@@ -36,6 +36,10 @@ def state_keys(rule: Rule, scheduled: bool) -> StateKeys:
     m = {"none": "", "sum": "momentum_buffer", "mean": "exp_avg"}[rule.momentum]
     n = {"none": "", "sum": "sum", "rms": rms, "max": "exp_inf"}[rule.norm]
     return StateKeys((*counts, *[name for name in (m, n) if name]), counts, m, n)
+
+
+#: Every name under which one of the ten keeps something.
+NAMES = frozenset(name for rule in RULES.values() for name in state_keys(rule, scheduled=True).names)
 
 
 def hyperparameters(group: Mapping[str, Any]) -> dict[str, Any]:

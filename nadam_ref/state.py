@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from numbers import Real
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from .kernels import arithmetic, is_on
-from .settings import Settings
+from .settings import NAMES, Settings
 
 State = dict[str, Tensor]
 Group = dict[str, Any]
@@ -50,7 +50,8 @@ class Begun:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer  # not its state: a compiler has to find the parameters in their groups first
-        self.changes: list[tuple[Tensor, str, Tensor | None]] = []
+        #: Parameters, each with what was kept of it before a change.
+        self.changes: list[tuple[Tensor, State]] = []
 
     def of(self, p: Tensor, settings: Settings, rows: bool = False) -> State:
         """All that is kept of a parameter. With `rows`, each row has counts of its own unless they are common."""
@@ -66,21 +67,28 @@ class Begun:
             for name in settings.keys.counts:
                 if not state[name].dim():
                     self._put(p, state, name, by_row(state[name], p))
+        if len(state) > len(settings.keys.names):
+            self._drop(p, state, NAMES.difference(settings.keys.names))
         return state
 
     def _put(self, p: Tensor, state: State, name: str, x: Tensor) -> None:
-        self.changes.append((p, name, state.get(name)))
+        self.changes.append((p, dict(state)))
         state[name] = x
+
+    def _drop(self, p: Tensor, state: State, names: Collection[str]) -> None:
+        """Forget what a schedule that is off now, or another form, has left behind; a checkpoint would not fit."""
+        if stale := [name for name in state if name in names]:
+            self.changes.append((p, dict(state)))
+            for name in stale:
+                del state[name]
 
     def undo(self) -> None:
         """Put back what was there before."""
-        for p, name, before in reversed(self.changes):
+        for p, before in reversed(self.changes):
             state = self.optimizer.state[p]
-            if before is not None:
-                state[name] = before
-                continue
-            del state[name]
-            if not state:
+            state.clear()
+            state.update(before)
+            if not before:
                 del self.optimizer.state[p]
 
 

@@ -233,7 +233,8 @@ EDITS = {
     "betas": [(0.8, 0.9), [0.5, 0.99], (0.0, 0.999)],
     "momentum": [0.5, 0],
     "eps": [1e-3, 1e-8],
-    "momentum_decay": [0.01, 0.004],
+    "momentum_decay": [None, 0.01, 0.004],
+    "form": ["sum", "mean"],
     "capturable": [True, False],
 }
 WRONG = {

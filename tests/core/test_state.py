@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from variants import PATHS
 
 from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam
 from nadam_ref.state import Shielded, by_row, restored, start
@@ -78,6 +79,52 @@ def test_a_checkpoint_of_another_rule_says_what_this_one_keeps(name: str, kept: 
     saved = {**theirs.state_dict(), "param_groups": [{"lr": 0.1, "params": [0]}]}
     with pytest.raises(ValueError, match=f"{name} with these settings keeps {kept}$"):
         OPTIMIZERS[name]([parameter()], lr=0.1).load_state_dict(saved)
+
+
+#: What may be edited in a group, after which the rule keeps other state: the class, its keywords, the edit.
+EDITED = {
+    "schedule off": (Nadam, {}, {"momentum_decay": None}),
+    "schedule on": (Nadam, {"momentum_decay": None}, {"momentum_decay": 0.004}),
+    "dialect": (Nadam, {}, {"dialect": "constant", "momentum_decay": None}),
+    "sum to mean": (Momentum, {}, {"form": "mean"}),
+    "mean to sum": (Momentum, {"form": "mean", "momentum_decay": 0.004}, {"form": "sum"}),
+}
+
+
+@pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "fused", "capturable"])
+@pytest.mark.parametrize("what", EDITED)
+def test_fault_23_an_optimizer_takes_its_own_checkpoint_after_a_group_was_edited(what: str, path: str) -> None:
+    """Of a parameter that rests since, too. What the package does not know stays in the state."""
+    cls, keywords, edit = EDITED[what]
+    params = [parameter(), parameter()]
+    never = torch.ones(3, requires_grad=True)
+    optimizer = cls([*params, never], **keywords, **PATHS[path])
+    optimizer.step()
+    for p in (params[0], never):
+        optimizer.state[p]["theirs"] = torch.ones(1)
+    params[1].grad = None
+    optimizer.param_groups[0].update(edit)
+    optimizer.step()
+    assert optimizer.state[params[0]].pop("theirs") == 1 and list(optimizer.state.pop(never)) == ["theirs"]
+    fresh = cls([parameter()], **{**keywords, **edit})
+    fresh.step()
+    (kept,) = fresh.state.values()
+    assert all(set(optimizer.state[p]) == set(kept) for p in params)
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("what", EDITED)
+def test_fault_110_a_refused_step_keeps_what_the_edited_rule_would_drop(what: str) -> None:
+    cls, keywords, edit = EDITED[what]
+    first, last = parameter(), parameter()
+    optimizer = cls([{"params": [first]}, {"params": [last]}], **keywords)
+    optimizer.step()
+    before = str(optimizer.state_dict()["state"])
+    optimizer.param_groups[0].update(edit)
+    last.data = torch.ones(2, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="does not fit its parameter"):
+        optimizer.step()
+    assert str(optimizer.state_dict()["state"]) == before
 
 
 #: What is no state, as (name, value), and how it is refused.
