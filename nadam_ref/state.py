@@ -40,6 +40,14 @@ def start(name: str, p: Tensor, group: Mapping[str, Any]) -> Tensor:
     return zeros.add_(initial) if is_on(initial) else zeros
 
 
+def _start(name: str, p: Tensor, state: State, settings: Settings) -> Tensor:
+    """As `start`; but where a schedule is switched on, the product of μ is that of the steps which m has made."""
+    if name == "mu_product" and settings.keys.m in state:
+        with torch.no_grad():
+            return cast(Tensor, settings["mu"] ** state["step"])
+    return start(name, p, settings.values)
+
+
 def by_row(count: Tensor, p: Tensor, dims: int = 1) -> Tensor:
     """A count with a value for every row; rows are along the first dimension, or the first `dims`."""
     return count.to(p.device).reshape(*count.shape, *[1] * (dims - count.dim())).expand(p.shape[:dims]).clone()
@@ -62,7 +70,7 @@ class Begun:
         for name in settings.keys.names:
             if name not in state:
                 own = own or any(state[count].dim() for count in settings.keys.counts if count in state)
-                self._put(p, state, name, start(name, p, settings.values))
+                self._put(p, state, name, _start(name, p, state, settings))
         if own:
             for name in settings.keys.counts:
                 if not state[name].dim():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 import warnings
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 import torch
 from variants import PATHS
 
-from nadam_ref import OPTIMIZERS, Adam, Momentum, Nadam
+from nadam_ref import OPTIMIZERS, Adam, AdaMax, Momentum, Nadam, NadaMax
+from nadam_ref.rules import schedule
 from nadam_ref.state import Shielded, by_row, restored, start
 
 ON_META = torch.empty(3, device="meta")
@@ -111,6 +113,58 @@ def test_fault_23_an_optimizer_takes_its_own_checkpoint_after_a_group_was_edited
     (kept,) = fresh.state.values()
     assert all(set(optimizer.state[p]) == set(kept) for p in params)
     optimizer.load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "fused", "capturable"])
+@pytest.mark.parametrize("cls", [Adam, AdaMax, Nadam, NadaMax])
+def test_a_schedule_switched_on_later_goes_on_from_the_product_without_it(cls: Any, path: str) -> None:
+    """μᵗ, as if the schedule had been there and constant; from a product of 1 a warm m would be corrected again."""
+    p = parameter()
+    optimizer = cls([p], lr=1.0, momentum_decay=None, **PATHS[path])
+    for _ in range(40):
+        optimizer.step()
+    optimizer.param_groups[0]["momentum_decay"] = 0.004
+    lengths = []
+    for _ in range(3):
+        before = p.detach().clone()
+        optimizer.step()
+        lengths.append((before - p.detach())[0].item())
+    μ = [schedule(0.9, t, 0.004) for t in (41, 42, 43)]
+    torch.testing.assert_close(optimizer.state[p]["mu_product"].item(), 0.9**40 * math.prod(μ), rtol=1e-12, atol=0)
+    assert all(0.9 < length < 1.1 for length in lengths), lengths
+
+
+@pytest.mark.parametrize("path", ["default", "fused", "capturable"])
+def test_a_schedule_switched_on_later_goes_on_for_each_row(path: str) -> None:
+    p = torch.ones(3, 2, dtype=torch.float64, requires_grad=True)
+    optimizer = Nadam([p], momentum_decay=None, **PATHS[path])
+    for rows in ([0], [0, 1]):
+        p.grad = torch.sparse_coo_tensor([rows], torch.ones(len(rows), 2).double(), p.shape, check_invariants=True)
+        optimizer.step()
+    optimizer.param_groups[0]["momentum_decay"] = 0.004
+    optimizer.step()
+    wanted = [0.9**2 * schedule(0.9, 3, 0.004), 0.9 * schedule(0.9, 2, 0.004), 1.0]
+    assert optimizer.state[p]["step"].tolist() == [3, 2, 0]
+    torch.testing.assert_close(optimizer.state[p]["mu_product"].tolist(), wanted, rtol=1e-14, atol=0)
+
+
+def test_a_schedule_that_was_off_for_a_while_goes_on_from_the_power() -> None:
+    p = parameter()
+    optimizer = Nadam([p])
+    for momentum_decay in (0.004, None, 0.004):
+        optimizer.param_groups[0]["momentum_decay"] = momentum_decay
+        optimizer.step()
+    assert optimizer.state[p]["mu_product"].item() == pytest.approx(0.9**2 * schedule(0.9, 3, 0.004), rel=1e-14)
+
+
+def test_a_product_begins_at_1_where_its_mean_begins() -> None:
+    """From sum to mean under a schedule: m starts anew, and needs its correction though steps were counted."""
+    p = parameter()
+    optimizer = Momentum([p], momentum_decay=0.004)
+    for form in ("sum", "sum", "mean"):
+        optimizer.param_groups[0]["form"] = form
+        optimizer.step()
+    assert optimizer.state[p]["mu_product"].item() == schedule(0.9, 3, 0.004)
 
 
 @pytest.mark.parametrize("what", EDITED)
