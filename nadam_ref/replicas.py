@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checks import check_rows, fitting, misplaced
 from .fused import dense_kernel
 from .fused.pointers import Span, merged, same_layout
 from .kernels import HALF, Coefficients, arithmetic, expression_update_
 from .optimizer import PaperOptimizer
 from .rows import update_rows_
 from .settings import Settings, hyperparameters
-from .state import COUNTS, State, by_row, start
+from .state import COUNTS, Shielded, State, by_row, restored, start
 
 __all__ = ["Replicas"]
 
@@ -41,12 +42,15 @@ class Replicas:
     Replica r is updated as `optimizer([params[r]], …)` would update it, to rounding. With dense gradients nothing
     synchronizes with the host, and all tensors stay where they are, so that a step can be captured in a CUDA graph.
 
-    Raises ValueError for parameters that do not agree on R or on the device, and what the class raises for its
-    keywords.
+    Raises TypeError for parameters that are not floating point, ValueError for those that do not agree on R or on the
+    device, and what the class raises for its keywords.
     """
 
     def __init__(self, optimizer: type[PaperOptimizer], params: Mapping[str, Tensor], **keywords: Any) -> None:
         self.params = dict(params)
+        for name, x in self.params.items():
+            if not x.is_floating_point():
+                raise TypeError(f"can't optimize replicas of dtype {x.dtype} ({name}): floating point is needed")
         sizes = {name: x.shape[0] if x.dim() else None for name, x in self.params.items()}
         if len(set(sizes.values())) != 1 or None in sizes.values():
             raise ValueError(f"replicas are the first dimension of every parameter; the sizes are {sizes}")
@@ -79,7 +83,13 @@ class Replicas:
 
         `grads`: gradients `[R, …]` by parameter name; a parameter without one is skipped. A sparse gradient with
         `sparse_dim() == 2`, indices (replica, row), is row-lazy: the rows that occur take a step of their own.
+
+        Raises ValueError for a gradient of an unknown parameter, RuntimeError for one that does not fit its parameter,
+        and IndexError for an index that is no row; nothing is changed then.
         """
+        if unknown := grads.keys() - self.params.keys():
+            raise ValueError(f"gradients of unknown parameters {sorted(unknown)}: there are {sorted(self.params)}")
+        grads = {name: _fitting(g, self.params[name]) for name, g in grads.items()}
         self.settings = self.settings.replaced(**self.numbers)  # where one may have been replaced
         for name in grads:
             if not self.state.get(name):
@@ -152,10 +162,6 @@ class Replicas:
     # -- sparse gradients ----------------------------------------------------------------------------------------------
 
     def _step_rows(self, p: Tensor, g: Tensor, state: State) -> None:
-        if g.sparse_dim() != 2:
-            raise RuntimeError(
-                f"a sparse gradient of replicas has sparse_dim() = 2 (replica, row), not {g.sparse_dim()}"
-            )
         at, names = tuple(g.indices()), self.settings.keys.counts
 
         def of_row(x: Any) -> Any:
@@ -181,16 +187,44 @@ class Replicas:
         return {name: dict(state) for name, state in self.state.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take over copies of what `state_dict` gave. Raises ValueError for unknown parameters or other state keys."""
+        """Take over copies of what `state_dict` gave, in the dtypes that these replicas keep.
+
+        Raises ValueError for unknown parameters, other state keys and other shapes; nothing is changed then.
+        """
         keys = set(self.settings.keys.names)
         for name, state in state_dict.items():
             if name not in self.params or set(state) != keys:
                 raise ValueError(
                     f"{name!r} with state {sorted(state)} does not fit: {sorted(self.params)}, {sorted(keys)}"
                 )
+            for key, x in state.items():
+                self._check_loaded(name, key, x)
             if self.settings.common and any(state[key].dim() > 1 for key in COUNTS & keys):
                 raise ValueError(f"{name!r} has rows under their own counts: make the replicas with row_counts='own'")
-        self.state = {name: {k: x.to(self.device, copy=True) for k, x in s.items()} for name, s in state_dict.items()}
+        self.state = {
+            name: {key: restored(key, Shielded(x), self.params[name], True) for key, x in state.items()}
+            for name, state in state_dict.items()
+        }
+
+    def _check_loaded(self, name: str, key: str, x: Any) -> None:
+        shape = self.params[name].shape
+        shapes = [shape[:1], shape[:2]] if key in COUNTS else [shape]
+        if not isinstance(x, Tensor) or x.is_complex() or x.shape not in shapes:
+            found = f"shape {tuple(x.shape)}, dtype {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+            needed = " or ".join(str(tuple(y)) for y in dict.fromkeys(shapes))
+            raise ValueError(f"{key} of {name!r} ({found}) does not fit: real numbers of shape {needed} are needed")
+
+
+def _fitting(g: Tensor, p: Tensor) -> Tensor:
+    """A gradient as the step takes it. Raises RuntimeError or IndexError where it does not fit its parameter."""
+    (g,) = fitting([g], p)
+    misplaced([p], [g], [])
+    if g.is_sparse:
+        if g.sparse_dim() != 2:
+            text = "a sparse gradient of replicas has sparse_dim() = 2 (replica, row)"
+            raise RuntimeError(f"{text}, not {g.sparse_dim()}")
+        check_rows(p, g)
+    return g
 
 
 def _next(settings: Settings, state: State, dtype: torch.dtype) -> tuple[dict[str, Any], Coefficients]:

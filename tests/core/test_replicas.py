@@ -218,3 +218,80 @@ def test_bad_input() -> None:
     runs = Replicas(nadam_ref.Nadam, {"a": torch.zeros(2, 3, 4)})
     with pytest.raises(RuntimeError, match=r"sparse_dim\(\) = 2 \(replica, row\), not 1"):
         runs.step({"a": torch.ones(2, 3, 4).to_sparse(1)})
+
+
+#: Gradients of a parameter of shape (2, 4, 3) that do not fit it, and how they are refused.
+GRADIENTS = {
+    "another shape": (torch.ones(4), RuntimeError, r"a gradient \(shape \(4,\).*\) does not fit its parameter"),
+    "complex": (torch.ones(2, 4, 3) * 1j, RuntimeError, "a gradient of dtype torch.complex64 does not fit"),
+    "no row": (
+        torch.sparse_coo_tensor([[0], [7]], torch.ones(1, 3), (2, 4, 3), check_invariants=False),
+        IndexError,
+        "an index 7, and its parameter 4 rows",
+    ),
+    "sparse in one dimension": (torch.ones(2, 4, 3).to_sparse(1), RuntimeError, r"sparse_dim\(\) = 2"),
+}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("begun", [False, True], ids=["first step", "later step"])
+@pytest.mark.parametrize("what", GRADIENTS)
+def test_fault_110_a_step_that_raises_has_changed_nothing(what: str, begun: bool, fused: bool) -> None:
+    gradient, error, text = GRADIENTS[what]
+    params = {"first": torch.ones(2, 3), "last": torch.ones(2, 4, 3)}
+    runs = Replicas(nadam_ref.Nadam, params, lr=[0.1, 0.2], fused=fused)
+    if begun:
+        runs.step({name: torch.ones_like(p) for name, p in params.items()})
+    before = copy.deepcopy((params, runs.state))
+    with pytest.raises(error, match=text):
+        runs.step({"first": torch.ones(2, 3), "last": gradient})
+    with pytest.raises(ValueError, match=r"gradients of unknown parameters \['other'\]: there are \['first', 'last'\]"):
+        runs.step({"first": torch.ones(2, 3), "other": torch.ones(2, 3)})
+    assert str((params, runs.state)) == str(before)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_gradients_of_another_dtype_than_their_parameters(fused: bool) -> None:
+    params, truth = {"w": torch.ones(R, 2)}, {"w": torch.ones(R, 2)}
+    runs, other = (Replicas(nadam_ref.Nadam, x, fused=fused) for x in (params, truth))
+    for dtype in (torch.float64, torch.int32, torch.float16):
+        runs.step({"w": torch.full((R, 2), 2, dtype=dtype)})
+        other.step({"w": torch.full((R, 2), 2.0)})
+    assert torch.equal(params["w"], truth["w"])
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64], ids=str)
+def test_fault_12_replicas_are_of_floating_point(dtype: torch.dtype) -> None:
+    with pytest.raises(TypeError, match=rf"can't optimize replicas of dtype {dtype} \(w\): floating point is needed"):
+        Replicas(nadam_ref.GD, {"b": torch.ones(R), "w": torch.ones(R, 2, dtype=dtype)})
+
+
+STATES = {
+    "of three replicas": lambda state: {key: torch.cat([x, x[:1]]) for key, x in state.items()},
+    "counts of other rows": lambda state: {**state, "step": torch.ones(2, 5)},
+    "another shape": lambda state: {**state, "exp_avg": torch.ones(2, 3, 1)},
+    "complex": lambda state: {**state, "exp_avg": torch.ones(2, 4, 3) * 1j},
+    "a list": lambda state: {**state, "exp_avg_sq": [1.0, 2.0]},
+}
+
+
+@pytest.mark.parametrize("what", STATES)
+def test_fault_23_state_that_does_not_fit_is_refused_and_changes_nothing(what: str) -> None:
+    runs = Replicas(nadam_ref.Nadam, {"w": torch.ones(2, 4, 3)})
+    runs.step({"w": torch.ones(2, 4, 3)})
+    before = copy.deepcopy(runs.state)
+    with pytest.raises(ValueError, match=r"of 'w' \(.*\) does not fit: real numbers of shape \(2,.*\) are needed"):
+        runs.load_state_dict({"w": STATES[what](runs.state_dict()["w"])})
+    assert str(runs.state) == str(before)
+
+
+def test_fault_23_state_comes_to_the_dtype_that_is_kept_and_rows_keep_their_counts() -> None:
+    grads = [torch.ones(2, 4, 3), torch.ones(2, 4, 3).to_sparse(2)]
+    runs = Replicas(nadam_ref.Nadam, {"w": torch.ones(2, 4, 3, dtype=torch.float64)})
+    for g in grads:
+        runs.step({"w": g})
+    resumed = Replicas(nadam_ref.Nadam, {"w": torch.ones(2, 4, 3)})
+    resumed.load_state_dict(runs.state_dict())
+    kept = {key: (x.dtype, tuple(x.shape)) for key, x in resumed.state["w"].items()}
+    counts = dict.fromkeys(["step", "mu_product"], (torch.float64, (2, 4)))
+    assert kept == {**counts, **dict.fromkeys(["exp_avg", "exp_avg_sq"], (torch.float32, (2, 4, 3)))}
