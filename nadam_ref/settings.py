@@ -111,12 +111,19 @@ class Settings:
     def coefficients(self, k: Scalars, dtype: torch.dtype) -> Coefficients:
         """What the kernels take for arithmetic in `dtype`, from the scalars of the step."""
         eps, root, decay = (self.values.get(name, 0.0) for name in ("eps", "eps_root", "weight_decay"))
-        tiny = torch.finfo(dtype).tiny
-        eps = eps.clamp(min=tiny) if isinstance(eps, Tensor) else max(eps, tiny)
         root = root / k.d**2 if is_on(root) else 0.0
         decay = 1 - k.lr * decay if self.prelude.decay == "decoupled" else decay
         alpha, gamma = k.lr * k.a / k.d, k.lr * k.c / k.d
-        return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, alpha, gamma, eps / k.d, decay, root)
+        return Coefficients(k.mu, 1 - k.mu, k.nu, 1 - k.nu, alpha, gamma, _normal(eps, k.d, dtype), decay, root)
+
+
+def _normal(eps: Real, d: Real, dtype: torch.dtype) -> Real:
+    """ε/d, but no less than the smallest normal number of `dtype`: a CPU may take what is smaller for 0."""
+    tiny = torch.finfo(dtype).tiny
+    if isinstance(eps, Tensor):
+        eps = eps.to(torch.promote_types(eps.dtype, dtype))  # in a narrower one that number may be 0
+    x = eps / d
+    return x.clamp(min=tiny) if isinstance(x, Tensor) else max(x, tiny)
 
 
 def _prelude(values: dict[str, Any]) -> Prelude:

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import json
 import pickle
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from conformance import every_optimizer
 from torch import Tensor
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from variants import PATHS
 
 import nadam_ref
 from nadam_ref import GD, OPTIMIZERS, Adam, Momentum, Nadam
@@ -234,6 +236,55 @@ def test_a_key_that_was_taken_away_is_missed_as_torch_misses_it() -> None:
         del optimizer.param_groups[0]["momentum_decay"]
         with pytest.raises(KeyError, match="momentum_decay"):
             steps(optimizer)
+
+
+# -- epsilon of 0 ------------------------------------------------------------------------------------------------------
+
+WITH_EPSILON = [name for name, cls in OPTIMIZERS.items() if "eps" in inspect.signature(cls).parameters]
+
+
+@pytest.fixture
+def flushing() -> Iterator[None]:
+    """A CPU that takes numbers below the smallest normal one for 0."""
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this CPU does not")
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.complex64], ids=str)
+@pytest.mark.parametrize("path", ["for-loop", "default", "foreach", "fused", "capturable", "rows", "replicas"])
+@pytest.mark.parametrize("name", WITH_EPSILON)
+def test_fault_04_zero_gradients_without_epsilon_where_denormals_are_flushed(
+    name: str, path: str, dtype: torch.dtype, flushing: None
+) -> None:
+    if dtype.is_complex and path == "replicas":
+        pytest.skip("it takes no complex parameters")
+    p = torch.ones(2, 3, dtype=dtype, requires_grad=True)
+    p.grad = torch.zeros_like(p)
+    if path == "replicas":
+        runs = Replicas(OPTIMIZERS[name], {"p": p.detach()}, eps=[0.0, 0.0], lr=[0.1, 0.2])
+        runs.step({"p": p.grad})
+    elif path == "rows":
+        p.grad = torch.sparse_coo_tensor([[0, 1]], p.grad, p.shape, check_invariants=True)
+        for fused in (False, True):
+            OPTIMIZERS[name]([p], eps=0, fused=fused).step()
+    else:
+        OPTIMIZERS[name]([p], eps=0, **PATHS[path]).step()
+    assert (p == 1).all()
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.float32, torch.int32], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("path", ["for-loop", "capturable", "capturable foreach"])
+@pytest.mark.parametrize("name", WITH_EPSILON)
+def test_fault_04_zero_gradients_with_an_epsilon_of_0_in_a_narrower_dtype(
+    name: str, path: str, dtype: torch.dtype, narrow: torch.dtype
+) -> None:
+    p = torch.ones(3, dtype=dtype, requires_grad=True)
+    p.grad = torch.zeros_like(p)
+    OPTIMIZERS[name]([p], eps=torch.zeros((), dtype=narrow), **PATHS[path]).step()
+    assert (p == 1).all()
 
 
 # -- keys that a class does not have -----------------------------------------------------------------------------------
