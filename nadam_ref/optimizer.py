@@ -170,8 +170,11 @@ class PaperOptimizer(Optimizer):
         states, alone = Begun(self), len(self.param_groups) == 1
         if torch.compiler.is_compiling():  # which traces the whole step before it makes it
             return [Plan().prepare(self._settings(group), states, alone) for group in self.param_groups]
+        plans = self._plans
+        if len(plans) > len(self.param_groups):  # those of groups that are gone would keep their parameters alive
+            for gone in plans.keys() - set(map(id, self.param_groups)):
+                del plans[gone]
         try:
-            plans = self._plans
             return [plans[id(group)].prepare(self._settings(group), states, alone) for group in self.param_groups]
         except BaseException:
             states.undo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import weakref
 from collections.abc import Iterator
@@ -160,6 +161,28 @@ def test_no_gradient_is_kept_alive(name: Any, path: Any) -> None:
     gradients = [weakref.ref(p.grad) for p in optimizer.param_groups[0]["params"]]
     optimizer.zero_grad()
     assert not any(gradient() is not None for gradient in gradients)
+
+
+@every_kept_path
+@every_optimizer
+def test_no_parameter_of_a_group_that_is_gone_is_kept_alive(name: Any, path: Any) -> None:
+    """Groups are cleared and added again, as where layers are thawed one by one; then one is taken away."""
+    optimizer, gone = make(name, parameters(), WAYS[path]), []
+    for step in range(4):
+        give(optimizer, step)
+        optimizer.step()
+        gone += map(weakref.ref, optimizer.param_groups[0]["params"])
+        optimizer.param_groups.clear(), optimizer.state.clear()
+        optimizer.add_param_group({"params": parameters()})
+    optimizer.add_param_group({"params": parameters()})
+    gone += map(weakref.ref, optimizer.param_groups[1]["params"])
+    for once in range(2):
+        give(optimizer, once)
+        optimizer.step()
+        if not once:
+            optimizer.param_groups.pop()
+    gc.collect()
+    assert len(optimizer._plans) == 1 and not any(p() is not None for p in gone)
 
 
 def test_hooks_that_come_and_go_between_steps() -> None:
