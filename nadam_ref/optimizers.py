@@ -25,7 +25,8 @@ is sparse in further dimensions gives whole rows, with zeros where it leaves ele
     rows live under the one count of their parameter, which goes on whether they occur or not, as in
     torch.optim.SparseAdam, torch.optim.Adagrad and TensorFlow Addons' LazyAdam; the box is
     :func:`nadam_ref.paper.row_lazy_common`. With dense gradients the two are the same. A checkpoint keeps its counts:
-    loading one of the other kind raises ValueError.
+    loading one of the other kind raises ValueError, and so does a step on sparse gradients after "own" was changed to
+    "common".
 
 Three more keywords occur in several classes:
 

@@ -62,11 +62,17 @@ class Begun:
         self.changes: list[tuple[Tensor, State]] = []
 
     def of(self, p: Tensor, settings: Settings, rows: bool = False) -> State:
-        """All that is kept of a parameter. With `rows`, each row has counts of its own unless they are common."""
+        """All that is kept of a parameter. With `rows`, each row has counts of its own unless they are common.
+
+        Raises ValueError where they are to be common, and each row has its own already.
+        """
         if not settings.keys.names:
             return {}
         state: State = self.optimizer.state[p]
         own = rows and not settings.common
+        if rows and not own and any(state[name].dim() for name in settings.keys.counts if name in state):
+            text = f"the rows of a parameter of shape {tuple(p.shape)} count their own steps"
+            raise ValueError(f"{text}, and its group now has row_counts='common': set it back to 'own'")
         for name in settings.keys.names:
             if name not in state:
                 own = own or any(state[count].dim() for count in settings.keys.counts if count in state)

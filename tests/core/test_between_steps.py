@@ -235,6 +235,7 @@ EDITS = {
     "eps": [1e-3, 1e-8],
     "momentum_decay": [None, 0.01, 0.004],
     "form": ["sum", "mean"],
+    "row_counts": ["own", "common"],
     "capturable": [True, False],
 }
 WRONG = {

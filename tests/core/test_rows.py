@@ -204,6 +204,25 @@ def test_a_checkpoint_keeps_its_counts(counts: str) -> None:
     Nadam([p.detach().clone().requires_grad_()], row_counts=counts).load_state_dict(saved)
 
 
+@pytest.mark.parametrize("flags", [{}, {"foreach": True}, {"fused": True}, {"capturable": True}], ids=str)
+@pytest.mark.parametrize("rows", [[1], list(range(ROWS))], ids=["a row", "every row"])
+def test_fault_110_rows_with_counts_of_their_own_are_not_made_common(rows: list[int], flags: dict[str, Any]) -> None:
+    """By an edit of the group: the counts would be those of other rows. The other way round, rows go on from theirs."""
+    first, p = parameter(ROWS, WIDTH), parameter(ROWS, WIDTH)
+    optimizer = Nadam([{"params": [first]}, {"params": [p]}], **flags)
+    for x in (first, p):
+        x.grad = sparse(rows, [[1.0] * WIDTH] * len(rows))
+    optimizer.step()
+    before, saved = copy.deepcopy((first, p)), copy.deepcopy(optimizer.state_dict()["state"])
+    optimizer.param_groups[1]["row_counts"] = "common"
+    with pytest.raises(ValueError, match=r"shape \(7, 3\) count their own steps, .* set it back to 'own'"):
+        optimizer.step()
+    assert all(map(torch.equal, (first, p), before)) and str(optimizer.state_dict()["state"]) == str(saved)
+    optimizer.param_groups[1]["row_counts"] = "own"
+    optimizer.step()
+    assert optimizer.state[p]["step"].tolist() == [2.0 if row in rows else 0.0 for row in range(ROWS)]
+
+
 def test_rows_counted_by_an_older_version_are_told_by_their_shape() -> None:
     p = parameter(ROWS, WIDTH)
     optimizer = Nadam([p])
