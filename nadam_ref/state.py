@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
+from .checks import Group
 from .kernels import arithmetic, is_on
 from .settings import NAMES, Settings
 
 State = dict[str, Tensor]
-Group = dict[str, Any]
 
 #: State that counts rather than accumulates: one number for the whole parameter, or one for every row.
 COUNTS = {"step", "mu_product"}
