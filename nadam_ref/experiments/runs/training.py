@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import NadamRefError
 from ..tasks import TASKS, Params, State, Task, chosen, pick, scatter
 from .log import Log
 from .optimizers import OPTIMIZER_VERSION, build, hyperparameters
@@ -30,7 +31,7 @@ def stream(seed: int, name: str, device: str = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(NadamRefError, ValueError):
     """The state of a run cannot be loaded. `fault`: why, as it follows the words "the checkpoint"."""
 
     def __init__(self, fault: str) -> None:
