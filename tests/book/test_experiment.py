@@ -328,7 +328,19 @@ def test_a_logarithmic_axis_has_some_plain_numbers_and_not_too_many(limits: tupl
     texts = axis.xaxis.get_major_formatter().format_ticks(ticks)
     assert 1 <= len(ticks) <= 7
     assert len(set(texts)) == len(texts)
+    assert all(np.diff(np.log(ticks)) >= 0.15 * np.log(limits[1] / limits[0]))  # a number takes that much room
     assert [float(label.replace(",", "")) for label in texts] == pytest.approx(ticks, rel=1e-2)
+
+
+@pytest.mark.parametrize("limits", [(-0.01, 0.02), (-0.3, 0.1), (-0.02, 0.9), (-1.2, 0.3), (-0.1, 2.5)])
+def test_percents_on_the_axis_of_a_ratio_have_room_between_them(limits: tuple[float, float]) -> None:
+    axis = Picture().subplots()
+    axis.set_xlim(limits)
+    recorded.percents(axis)
+    ticks = axis.get_xticks()
+    assert 3 <= len(ticks) <= 9 and 0.0 in ticks
+    assert all(np.diff(ticks) >= (limits[1] - limits[0]) / 9)
+    assert [float(x) for x in 100 * np.expm1(ticks)] == pytest.approx(np.round(100 * np.expm1(ticks), 1))
 
 
 # ---------------------------------------------------------------- over all tasks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
 import pickle
 import sys
@@ -16,7 +17,7 @@ import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -217,6 +218,8 @@ MANTISSAS: tuple[Sequence[float], ...] = (
     *((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)),
 )
 MOST_TICKS = 7
+#: The share of an axis that a number takes: beside the next one, and above it.
+ROOM = {XAxis: 0.15, YAxis: 0.04}
 
 
 def plain(axis: Axis) -> None:
@@ -224,10 +227,12 @@ def plain(axis: Axis) -> None:
     low, high = sorted(axis.get_view_interval())
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
 
-    def seen(subs: Sequence[float]) -> int:
-        return sum(low <= x * 10.0**k <= high for k in decades for x in subs)
+    def fit(subs: Sequence[float]) -> bool:
+        ticks = [y for k in decades for x in subs if low <= (y := x * 10.0**k) <= high]
+        room = ROOM[type(axis)] * math.log(high / low)
+        return len(ticks) <= MOST_TICKS and all(math.log(b / a) >= room for a, b in itertools.pairwise(ticks))
 
-    subs = next((subs for subs in MANTISSAS if seen(subs) <= MOST_TICKS), MANTISSAS[-1])
+    subs = next(filter(fit, MANTISSAS), MANTISSAS[-1])
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(_plainly))
     axis.set_minor_formatter(NullFormatter())

@@ -16,6 +16,7 @@ from ...experiments.protocol import planning
 from ...experiments.released import folder, here, registry
 from ...experiments.runs import pack
 from ...experiments.runs.record import Record
+from ...experiments.statistics.intervals import Floats
 from ...experiments.statistics.summary import MixedRunsError, RunsError
 from ...experiments.verdicts.arms import Arm, Evidence, gather
 from ...experiments.verdicts.report import TABLES, percent, reached_momentum
@@ -268,21 +269,30 @@ def zero(ax: Axes, rows: int) -> None:
     ax.vlines(np.zeros(rows), y - 0.12, y + 0.36, color="#57606a", linewidth=0.8)
 
 
-#: Percents between two ticks, of which the smallest that leaves few ticks is taken.
+#: Percents between two ticks, of which the smallest that leaves them room is taken.
 STEPS = (0.5, 1, 2, 5, 10, 20, 50)
 
 
 def percents(ax: Axes) -> None:
     """Give the axis of a logarithmic ratio round percents."""
     low, high = ax.get_xlim()
-    steps = [step for step in STEPS if (high - low) * 100 / step <= 6] or [STEPS[-1]]
-    last = 100 * math.expm1(max(abs(low), abs(high)))
-    marks = np.arange(0, last + steps[0], steps[0])
-    places = np.log1p(np.concatenate([-marks[(marks > 0) & (marks < 100)], marks]) / 100)
-    ax.set_xticks([x for x in places if low <= x <= high])
+    room = (high - low) / 9  # of a number on the narrowest figure
+    step = next((step for step in STEPS if math.log1p(step / 100) >= room), STEPS[-1])
+    marks = np.arange(step, 100 * math.expm1(max(abs(low), abs(high))) + step, step) / 100
+    places = {0.0, *_apart(np.log1p(marks), room), *_apart(np.log1p(-marks[marks < 1]), room)}
+    ax.set_xticks(sorted(x for x in places if low <= x <= high))
     ax.xaxis.set_major_formatter(
         FuncFormatter(lambda x, _: f"{100 * math.expm1(x):+.3g} %".replace("-", "−").replace("+0 ", "0 "))
     )
+
+
+def _apart(places: Floats, least: float) -> list[float]:
+    """Of places further and further from 0 those that are `least` or more from each other: upwards percents crowd."""
+    kept = [0.0]
+    for x in places:
+        if abs(x - kept[-1]) >= least:
+            kept.append(float(x))
+    return kept
 
 
 def panels(arms: Mapping[str, Arm]) -> dict[str, list[str]]:

@@ -71,7 +71,8 @@ def dots(evidence: Evidence, metric: str | None = None) -> Picture:
     ax.set_yticks(
         range(len(ordered)), [f"{name}{lost.get(name, '')}, {arms[name].lr:g}" for name in ordered], fontsize=9.5
     )
-    ax.set(xscale="log", xlabel=f"{metric.replace('_', ' ')}; beside each name its rate η")
+    ax.set_xscale("log")
+    ax.set_xlabel(f"{_words(metric)} (with each name: its η)", fontsize=9.5)
     plain(ax.xaxis)
     ax.set_ylim(len(ordered) - 0.4, -0.7)
     ax.grid(axis="y", visible=False)
@@ -116,7 +117,7 @@ def learning(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = Non
     axes[0].set_ylim(bottom * 0.98, top * 1.02)
     plain(axes[0].yaxis)
     axes[-1].set_xlabel("step")
-    figure.supylabel(metric.replace("dev_", "development "), fontsize=10.5)
+    figure.supylabel(_words(metric), fontsize=10.5)
     figure.alt = "At the end, lowest first: " + ", ".join(
         f"{name} {y:.4g}" for y, name in sorted((figure.data[f"{n} mean"][-1], n) for p in panels.values() for n in p)
     )
@@ -129,7 +130,7 @@ def pairs(evidence: Evidence) -> Picture | None:
     found: list[Line] = []
     for first, second, metric in sides(evidence):
         found += [(f"{first.name} / {second.name}", x, where) for x, where in compared(first, second, metric)]
-    return _sign(_forest(found), evidence) if found else None
+    return forest(found, evidence) if found else None
 
 
 @where_run
@@ -139,7 +140,7 @@ def parts(evidence: Evidence, method: str = "Nadam", *, own: bool = False) -> Pi
     `own`: all of them at the arms' own rates. None where no part of it was run.
     """
     effects = [effect for effect in confound(evidence) if effect.part.method == method]
-    return _sign(_forest([_part(effect, own) for effect in effects]), evidence) if effects else None
+    return forest([_part(effect, own) for effect in effects], evidence) if effects else None
 
 
 def _part(effect: Effect, own: bool) -> Line:
@@ -150,12 +151,11 @@ def _part(effect: Effect, own: bool) -> Line:
 
 
 def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
-    """Comparisons of arms, each with its names above it and at the right with what else there is to say of it."""
-    return _sign(_forest(found), evidence)
+    """Comparisons of arms: mean log ratios with their 95 % intervals, in percent.
 
-
-def _forest(found: Sequence[Line]) -> Picture:
-    """Mean log ratios with their 95 % intervals, in percent: above each its names, at the right its rates."""
+    Above each are its names, and at the right its rates, or what else there is to say of it.
+    """
+    ((task, _),) = evidence.items()
     figure = Picture(figsize=(WIDTH, 0.9 + 0.46 * len(found)))
     ax = figure.subplots()
     above = ax.get_yaxis_transform()
@@ -174,9 +174,14 @@ def _forest(found: Sequence[Line]) -> Picture:
     ax.set_yticks([])
     ax.set_ylim(len(found) - 0.5, -0.6)
     recorded.percents(ax)
-    ax.set_xlabel("← first is lower        test metric        first is higher →", fontsize=9.5)
+    metric = _words(reported_metric(task))
+    ax.set_xlabel(f"← first is lower        {metric}        first is higher →", fontsize=9.5)
     figure.alt = " ".join(f"{name}: {percent(x[0])}." for name, x in figure.data.items())
-    return figure
+    return _sign(figure, evidence)
+
+
+def _words(metric: str) -> str:
+    return metric.replace("dev_", "development ").replace("_", " ")
 
 
 @where_run
@@ -201,7 +206,7 @@ def rates(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = None) 
     axes[0].set_ylim(low * 0.95, min(axes[0].get_ylim()[1], FAR * low))
     plain(axes[0].yaxis)
     axes[-1].set_xlabel("learning rate η")
-    figure.supylabel(metric.replace("dev_", "development "), fontsize=10.5)
+    figure.supylabel(_words(metric), fontsize=10.5)
     figure.alt = " ".join(
         f"{name}: {arms[name].lr:g}, in {rate_shares(arms[name])[arms[name].lr]:.0%} of draws."
         for members in panels.values()
