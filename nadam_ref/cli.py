@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     - 1: `doctor` found what stops the package or the book.
     - 2: it could not be done, or not all of it, or what was checked is not as it should be; a line says why.
     - 130: interrupted by Ctrl-C.
-    - 141: whoever read the output has closed the pipe.
+    - 141: the reader of the output has closed the pipe.
     - 143: a sweep was ended by SIGTERM, and has saved its runs.
 
     `argv` are the arguments without the program's name; None takes them from `sys.argv`.

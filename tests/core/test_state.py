@@ -158,7 +158,7 @@ def test_a_schedule_that_was_off_for_a_while_goes_on_from_the_power() -> None:
 
 
 def test_a_product_begins_at_1_where_its_mean_begins() -> None:
-    """From sum to mean under a schedule: m starts anew, and needs its correction though steps were counted."""
+    """From sum to mean under a schedule: m starts again, and needs its correction though steps were counted."""
     p = parameter()
     optimizer = Momentum([p], momentum_decay=0.004)
     for form in ("sum", "sum", "mean"):

@@ -185,7 +185,7 @@ def test_fault_52_a_second_write_must_agree(make_record: Any, tmp_path: Path) ->
 
 
 def put_at_once(folder: Path, *records: Any) -> list[str]:
-    """What a writer of each record is told: nothing, or the kind of its error."""
+    """What each writer of a record gets: nothing, or the kind of its error."""
 
     def put(record: Any) -> str:
         try:
