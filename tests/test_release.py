@@ -60,6 +60,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copyfile(ROOT / name, folder / name)
         else:
             (folder / name).unlink(missing_ok=True)
+    changelog = folder / "CHANGELOG.md"  # where a release is prepared, nothing is under [Unreleased]
+    text = changelog.read_text(encoding="utf-8")
+    changelog.write_text(text.replace("## [Unreleased]\n", "## [Unreleased]\n\n- Something.\n", 1), encoding="utf-8")
     code, said = release(folder, "prepare")
     assert code == 0, said
     git(folder, "add", "--all")
