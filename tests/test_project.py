@@ -244,7 +244,7 @@ def other_pythons() -> list[str]:
     """Python programs that `make` admits, of other versions than this one."""
     found = {}
     for name in ("python3", *(f"python3.{minor}" for minor in range(11, 15))):
-        for path in {shutil.which(name), shutil.which(name, path=os.defpath)} - {None}:
+        for path in filter(None, dict.fromkeys([shutil.which(name), shutil.which(name, path=os.defpath)])):
             show = [str(path), "-c", "import sys; print(sys.version_info >= (3, 11), *sys.version_info[:3])"]
             admitted, *version = subprocess.run(show, capture_output=True, text=True).stdout.split() or ["False"]
             if admitted == "True" and tuple(map(int, version)) != sys.version_info[:3]:
