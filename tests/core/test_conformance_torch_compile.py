@@ -74,10 +74,14 @@ def test_a_compiled_step_is_compiled_once_whatever_the_rate(name: str, path: str
     same(fast, truth, 1e-12)
 
 
-@pytest.mark.parametrize("path", ["for-loop", "fused", "capturable"])
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("GD", "Nadam"))) for name in OPTIMIZERS]
-)
+def tables() -> Iterator[Any]:
+    for name in OPTIMIZERS:
+        for path in ("for-loop", "fused", "capturable"):
+            quick = (name, path) in (("Nadam", "for-loop"), ("GD", "fused"))
+            yield pytest.param(name, path, marks=[] if quick else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("name", "path"), list(tables()))
 def test_fault_15_a_compiled_step_takes_sparse_gradients(name: str, path: str) -> None:
     """Rows of an embedding beside a dense parameter, with counts of their own and in common; also as a first step."""
     for counts in [{}] if name == "GD" else [{"row_counts": "own"}, {"row_counts": "common"}]:
