@@ -129,3 +129,9 @@ def test_the_chapter_and_the_changelog_withdraw_it() -> None:
     assert "That claim is withdrawn." in prose
     withdrawn = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("### Withdrawn")[2].partition("\n## ")[0]
     assert "two effects that cancel" in withdrawn
+
+
+def test_the_small_network_has_a_quarter_of_the_channels_and_an_eighth_of_the_dense_units() -> None:
+    """As the chapter says in words."""
+    sizes = [dataclasses.astuple(TASKS["images"].SIZES[name])[:3] for name in ("paper", "small")]
+    assert [large / small for large, small in zip(*sizes, strict=True)] == [4, 4, 8]

@@ -739,13 +739,18 @@ DAMAGES = {
 }
 
 
+def begun(make_spec: Callable[..., RunSpec], folder: Path) -> tuple[RunSpec, Path, Training]:
+    """A run that has made one update, and the file of its checkpoint."""
+    training = Training(make_spec())
+    training.advance()
+    return training.spec, folder / "saved.pt", training
+
+
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
     make_spec: Callable[..., RunSpec], tmp_path: Path, damage: Any
 ) -> None:
-    spec, path = make_spec(), tmp_path / "saved.pt"
-    training = Training(spec)
-    training.advance()
+    spec, path, training = begun(make_spec, tmp_path)
     checkpoints.save(training, path)
     damaged = damage(path.read_bytes(), training.params["output.weight"])
     path.write_bytes(damaged)
@@ -783,9 +788,7 @@ def test_fault_102_a_whole_checkpoint_that_cannot_be_loaded_is_set_aside_and_the
     make_spec: Callable[..., RunSpec], tmp_path: Path, change: Any
 ) -> None:
     """As another version of the package may have left it."""
-    spec, path = make_spec(), tmp_path / "saved.pt"
-    training = Training(spec)
-    training.advance()
+    spec, path, training = begun(make_spec, tmp_path)
     checkpoints.save(Saved(change(training.state_dict())), path)  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match=r"^the checkpoint saved\.pt .*; moved to .*, the run begins again$") as seen:
         (record,) = worker.work((spec,), "sweep", path, None)

@@ -21,7 +21,20 @@ from .figures import Picture, look
 from .recorded import Recorded
 from .show import markdown
 
-__all__ = ["Line", "advice", "between", "factors", "first", "in_words", "lines", "picture", "ran", "short"]
+__all__ = [
+    "Line",
+    "advice",
+    "between",
+    "factors",
+    "first",
+    "in_words",
+    "lines",
+    "picture",
+    "places",
+    "ran",
+    "short",
+    "sign",
+]
 
 #: What the tasks are called in a sentence, and the chapters that show them.
 TASKS = {
@@ -109,13 +122,13 @@ def short(found: Sequence[Line]) -> Markdown:
         *_why(there),
         _lacking(found),
     ]
-    return markdown("\n".join(paragraphs))
+    return markdown(*paragraphs)
 
 
 def advice(found: Sequence[Line]) -> str:
     """What the runs so far say to somebody who uses Adam; a difference is clear where its interval leaves out 0."""
     there = ran(found)
-    lower, higher = ([line for line in there if _sign(line.own) == sign] for sign in (-1, 1))
+    lower, higher = ([line for line in there if sign(line.own) == side] for side in (-1, 1))
     if not lower:
         worse = f", and higher in {_count(len(higher))} of them" if higher else ""
         return f"In the {_experiments(len(there))}, **Nadam is never clearly better than Adam**{worse}."
@@ -136,7 +149,7 @@ def _at_one_rate(there: Sequence[Line]) -> str:
 
     def those(reverse: bool) -> str:
         return places(
-            (x, _size(x.common, False)) for x in there if x.common and _sign(x.common) and _reverses(x) == reverse
+            (x, _size(x.common, False)) for x in there if x.common and sign(x.common) and _reverses(x) == reverse
         )
 
     if not (turned := those(True)):
@@ -150,11 +163,11 @@ def first(found: Sequence[Line]) -> str:
     there = ran(found)
     if not there:
         return NOTHING
-    where = {sign: [line for line in there if _sign(line.own) == sign] for sign in (-1, 0, 1)}
+    where = {side: [line for line in there if sign(line.own) == side] for side in (-1, 0, 1)}
     ends = [
-        f"{word} {places((line, _percents(line.own)) for line in where[sign])}"
-        for sign, word in ((-1, "below Adam"), (1, "above Adam"))
-        if where[sign]
+        f"{word} {places((line, _percents(line.own)) for line in where[side])}"
+        for side, word in ((-1, "below Adam"), (1, "above Adam"))
+        if where[side]
     ]
     said = [f"Nadam ends {', and '.join(ends)}."] * bool(ends)
     if where[0]:
@@ -202,7 +215,7 @@ def _percents(x: Comparison | None) -> str:
     return percent(x.mean)[1:]
 
 
-def _sign(x: Comparison | None) -> int:
+def sign(x: Comparison | None) -> int:
     """−1 or 1 where the 95 % interval is on that side of 0, else 0."""
     if x is None or x.interval is None:
         return 0
@@ -212,7 +225,7 @@ def _sign(x: Comparison | None) -> int:
 
 def _reverses(line: Line) -> bool:
     """Whether the method that is better at its own rate is worse at one rate for both."""
-    return _sign(line.own) * _sign(line.common) < 0
+    return sign(line.own) * sign(line.common) < 0
 
 
 def _line(line: Line) -> str:
@@ -224,7 +237,7 @@ def _line(line: Line) -> str:
     if line.common is not None and line.rate is not None:
         turns = "the sign reverses: " if _reverses(line) else ""
         text += f"; at one rate for both, η = {line.rate:g}, {turns}{_size(line.common)}"
-    if line.own is not None and line.own.interval is not None and not _sign(line.own):
+    if line.own is not None and line.own.interval is not None and not sign(line.own):
         text += ", within seed-to-seed variation"
     return f"{text}."
 
@@ -286,7 +299,7 @@ def picture(found: Sequence[Line]) -> Picture:
     ax.spines["left"].set_visible(False)
     ax.set_ylim(max(1, len(there)) - 0.5, -0.5)
     ax.grid(axis="y", visible=False)
-    recorded.percents(ax)
+    recorded.percents(ax, room=0.2)  # the names beside it leave a narrow axis
     ax.set_xlabel("← Nadam is lower        Adam is lower →", fontsize=10)
     handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
     if handles:

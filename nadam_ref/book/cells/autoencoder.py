@@ -31,6 +31,7 @@ from ...experiments.tasks.autoencoder import Autoencoder
 from ...experiments.verdicts.arms import Arm, Evidence, rows
 from ...experiments.verdicts.report import percent
 from . import recorded, show
+from .experiment.comparisons import where_run
 from .experiment.plots import WIDTH
 from .experiment.wording import listed
 from .figures import Array, Picture, look, plain
@@ -332,13 +333,12 @@ def _apart(which: str, losses: Sequence[float]) -> Markdown:
     return markdown(f"- {text}. The highest is {100 * (high / low - 1):.0f} % above the lowest.")
 
 
-def dead(evidence: Evidence | None) -> Markdown | None:
+@where_run
+def dead(evidence: Evidence) -> Markdown | None:
     """The runs whose network draws nothing, and whether the tuning seeds had such; nothing where there are none.
 
     They end at one and the same loss, that of an empty picture, whatever the method and the seed.
     """
-    if evidence is None:
-        return None
     arms = evidence[TASK]
     losses = {name: arm.values("dev_loss") for name, arm in arms.items()}
     loss, often = Counter(x for values in losses.values() for x in values if math.isfinite(x)).most_common(1)[0]
@@ -350,8 +350,7 @@ def dead(evidence: Evidence | None) -> Markdown | None:
     text = (
         f"Of these runs, {runs} end at exactly the same loss, {loss:.4f}, whatever their seed. It is the loss of an "
         "empty picture: the output's ReLU is 0 in every pixel, so no gradient is left, and the network stays as it is. "
-        "One step that was too long is enough. These runs count as they are, and make the intervals of their methods "
-        "wide."
+        "These runs count as they are, and make the intervals of their methods wide."
     )
     if not tuned:
         text += " The search could not know: with the tuning seeds no run at these rates ends so."

@@ -45,7 +45,7 @@ def meanings(*names: str, mu: float) -> Markdown:
         f"- `{name}`: {DIALECTS[name].summary}, with {which.STEPS[name]} ({_measured(step_lengths(name, mu, 1000))})."
         for name in names
     )
-    return markdown("\n".join((*lines, "", f"The lengths are those at $\\mu$ = {mu:g}.")))
+    return markdown(*lines, "", f"The lengths are those at $\\mu$ = {mu:g}.")
 
 
 def _measured(lengths: Array) -> str:

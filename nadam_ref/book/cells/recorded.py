@@ -273,13 +273,13 @@ def zero(ax: Axes, rows: int) -> None:
 STEPS = (0.5, 1, 2, 5, 10, 20, 50)
 
 
-def percents(ax: Axes) -> None:
-    """Give the axis of a logarithmic ratio round percents."""
+def percents(ax: Axes, room: float = 1 / 9) -> None:
+    """Give the axis of a logarithmic ratio round percents, each with `room`, a share of the axis, to the next one."""
     low, high = ax.get_xlim()
-    room = (high - low) / 9  # of a number on the narrowest figure
-    step = next((step for step in STEPS if math.log1p(step / 100) >= room), STEPS[-1])
+    least = room * (high - low)
+    step = next((step for step in STEPS if math.log1p(step / 100) >= least), STEPS[-1])
     marks = np.arange(step, 100 * math.expm1(max(abs(low), abs(high))) + step, step) / 100
-    places = {0.0, *_apart(np.log1p(marks), room), *_apart(np.log1p(-marks[marks < 1]), room)}
+    places = {0.0, *_apart(np.log1p(marks), least), *_apart(np.log1p(-marks[marks < 1]), least)}
     ax.set_xticks(sorted(x for x in places if low <= x <= high))
     ax.xaxis.set_major_formatter(
         FuncFormatter(lambda x, _: f"{100 * math.expm1(x):+.3g} %".replace("-", "−").replace("+0 ", "0 "))

@@ -99,7 +99,7 @@ def network() -> Markdown:
 def ended(**beside: str | None) -> Markdown:
     """Where new methods end, each beside an earlier one; a method beside None is the first."""
     arms = _arms()
-    return markdown("\n".join(_ended(arms, name, other) for name, other in beside.items()))
+    return markdown(*(_ended(arms, name, other) for name, other in beside.items()))
 
 
 def _ended(arms: Mapping[str, Arm], name: str, other: str | None) -> str:

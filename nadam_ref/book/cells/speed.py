@@ -214,7 +214,7 @@ def lists_said(run: Recorded) -> Markdown:
             f"- **{title(what)}.** A fused step takes {low:.2f} to {high:.2f} times the bound. {' '.join(torchs)} "
             f"Without a flag on either side, {default}"
         )
-    return markdown("\n".join(items))
+    return markdown(*items)
 
 
 def _ratios(found: Mapping[str, Mapping[str, Result]], path: str, to: str) -> dict[str, float]:
@@ -271,7 +271,7 @@ def cost_said(run: Recorded) -> Markdown:
     items = [f"- One tensor of {n:,} parameters: {_listed(run.of(sizes[n]))}." for n in (min(sizes), max(sizes))] + [
         f"- A million parameters in {n:,} tensors: {_listed(run.of(numbers[n]))}." for n in (max(numbers),)
     ]
-    return markdown("\n".join(items))
+    return markdown(*items)
 
 
 def _listed(found: Mapping[str, Result]) -> str:

@@ -135,7 +135,7 @@ def verdict(it: Recorded) -> Markdown:
     first = found.get(("NAdamW-constant", "AdamW"))
     head = "" if first is None else f"**On a small transformer, the look-ahead {HEADS[_sign(first)]}.** "
     text = f"{head}{spec.steps:,} steps on {spec.data}, each method at its own rate and weight decay.{sofar}"
-    return markdown("\n".join([text, "", *lines]))
+    return markdown(text, "", *lines)
 
 
 #: What the first sentence says, by the sign of the look-ahead's difference.

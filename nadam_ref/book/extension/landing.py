@@ -106,8 +106,8 @@ def schedule_first(found: Sequence[Line], rows: Sequence[Sequence[str]]) -> str:
 def _elsewhere(found: Sequence[Line]) -> str:
     """What the schedule does where it was run with seeds and at one rate, clear or not; empty where it was not run."""
     sizes = _scheduled(found)
-    clear = [(line, _size(x)) for line, x in sizes if _clear(x)]
-    unclear = [(line, "") for line, x in sizes if not _clear(x)]
+    clear = [(line, _size(x)) for line, x in sizes if answer.sign(x)]
+    unclear = [(line, "") for line, x in sizes if not answer.sign(x)]
     said = [f"it changes the loss {answer.places(clear)}"] * bool(clear)
     said += [f"it has no measurable effect {answer.places(unclear)}"] * bool(unclear)
     return "; ".join(said)
@@ -136,12 +136,6 @@ def _scheduled(found: Sequence[Line]) -> list[tuple[Line, Comparison]]:
         for e in effects(line.it.evidence or {}).values()
         if e.part.part == "no schedule" and e.common and e.common.interval
     ]
-
-
-def _clear(x: Comparison) -> bool:
-    assert x.interval is not None
-    low, high = x.interval
-    return low > 0 or high < 0
 
 
 def _size(x: Comparison) -> str:
