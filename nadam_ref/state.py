@@ -184,8 +184,8 @@ def _check_counts(state: dict[str, Any], p: Tensor) -> None:
     for name in COUNTS & state.keys():
         shape = tuple(getattr(state[name], "shape", ()))
         if shape not in ((), rows):
-            text = f"the checkpoint's {name} has shape {shape} and its parameter {sum(rows)} rows"
-            raise ValueError(f"{text}: needed is one number, or one for each row")
+            text = f"the checkpoint's {name} has shape {shape}, but its parameter has {sum(rows)} rows"
+            raise ValueError(f"{text}: a count is one number, or one for each row")
 
 
 def _check_row_counts(saved: Group, wanted: str, states: list[dict[str, Any]]) -> None:

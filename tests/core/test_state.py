@@ -217,7 +217,7 @@ def test_fault_23_counts_of_another_shape_are_refused_and_change_nothing(shape: 
     for name in ("step", "mu_product"):
         wrong = copy.deepcopy(saved)
         wrong["state"][0][name] = torch.ones(shape, dtype=torch.float64)
-        with pytest.raises(ValueError, match=rf"{name} has shape {re.escape(str(shape))} and its parameter 4 rows"):
+        with pytest.raises(ValueError, match=rf"{name} has shape {re.escape(str(shape))}, but its parameter has 4 rows"):
             optimizer.load_state_dict(wrong)
     assert str(optimizer.state_dict()) == str(saved)
 
@@ -228,7 +228,7 @@ def test_fault_23_a_parameter_without_rows_has_no_counts_by_row(p: Any) -> None:
     state = {0: {"step": 1, "exp_avg": torch.zeros(()), "exp_avg_sq": torch.zeros(())}}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     state[0]["step"] = torch.ones(3)
-    with pytest.raises(ValueError, match=r"step has shape \(3,\) and its parameter 0 rows"):
+    with pytest.raises(ValueError, match=r"step has shape \(3,\), but its parameter has 0 rows"):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
