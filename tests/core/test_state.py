@@ -217,7 +217,8 @@ def test_fault_23_counts_of_another_shape_are_refused_and_change_nothing(shape: 
     for name in ("step", "mu_product"):
         wrong = copy.deepcopy(saved)
         wrong["state"][0][name] = torch.ones(shape, dtype=torch.float64)
-        with pytest.raises(ValueError, match=rf"{name} has shape {re.escape(str(shape))}, but its parameter has 4 rows"):
+        said = rf"{name} has shape {re.escape(str(shape))}, but its parameter has 4 rows"
+        with pytest.raises(ValueError, match=said):
             optimizer.load_state_dict(wrong)
     assert str(optimizer.state_dict()) == str(saved)
 
