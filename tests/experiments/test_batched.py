@@ -117,7 +117,7 @@ def test_a_batch_goes_on_from_a_checkpoint_bit_for_bit(
     """Stopped between two evaluations, in the last interval, and at the end; one of the runs diverges before that."""
     monkeypatch.setattr(batched, "MOST_UNREAD", 2)
     first, *rest = of(task, "Nadam", anneal=(0.5, 0))
-    wild = dataclasses.replace(first, hyperparameters={**first.hyperparameters, "lr": 1e300})
+    wild = dataclasses.replace(first, hyperparameters={**first.hyperparameters, "lr": 1e308})
     specs = [wild, *rest]
     whole = run_together(specs)
     assert [record.status for record in whole] == ["diverged", "finished", "finished"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -141,6 +142,31 @@ def test_vmapped_gradients_are_those_of_separate_runs() -> None:
             torch.testing.assert_close(together[0][name][r], g, rtol=1e-11, atol=1e-14)
         for ours, theirs in zip(together[1][1], alone[r][1][1], strict=True):
             torch.testing.assert_close(ours[r], theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-11), (torch.float32, 1e-4)])
+def test_torchs_loop_gives_what_the_written_out_steps_give(cell: str, dtype: torch.dtype, close: float) -> None:
+    """Torch has a kernel for each dtype; a transform of torch.func takes the steps as they are written."""
+    size = dataclasses.replace(SIZE, cell=cell)
+    exact = TASK.init(CHAIN, size, generator(), torch.float64)
+    with torch.no_grad():
+        for layer in range(size.layers):
+            exact[f"{cell}{layer}.bias"].uniform_(-1, 1, generator=generator(3))
+    inputs, following, _ = first_batch(size, 4)
+    one = torch.ones((), dtype=torch.float64)
+    state = tuple(torch.rand(x.shape, dtype=x.dtype, generator=generator(4)) for x in TASK.state(size, 4, one.dtype))
+    objective = grad_and_value(functools.partial(TASK.loss, size), has_aux=True)
+    grads, (value, after) = objective(exact, (inputs, following, one), state)
+
+    params = {name: x.detach().to(dtype).requires_grad_() for name, x in exact.items()}
+    loss, found = TASK.loss(size, params, (inputs, following, one.to(dtype)), tuple(x.to(dtype) for x in state))
+    loss.backward()
+    torch.testing.assert_close(loss.double(), value, rtol=close, atol=close)
+    for ours, steps in zip(found, after, strict=True):
+        torch.testing.assert_close(ours.double(), steps, rtol=close, atol=close)
+    for name, g in grads.items():
+        torch.testing.assert_close(params[name].grad.double(), g.detach(), rtol=close, atol=close)
 
 
 @pytest.mark.parametrize(("split", "streams"), [("dev", 20), ("test", 1)])
