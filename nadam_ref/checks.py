@@ -312,7 +312,8 @@ def _check_each(what: str, params: list[Tensor], others: list[Tensor], may_move:
 
 def check_rows(p: Tensor, grad: Tensor) -> None:
     """Raise IndexError for an index of a sparse gradient that the parameter does not have."""
-    for rows, size in zip(stored(grad)[0], p.shape, strict=False):
+    for dimension, (rows, size) in enumerate(zip(stored(grad)[0], p.shape, strict=False)):
         for row in map(int, rows.aminmax()) if rows.numel() else ():
             if not 0 <= row < size:
-                raise IndexError(f"a sparse gradient has an index {row}, and its parameter {size} rows")
+                where = f"in dimension {dimension}, where its parameter has size {size}"
+                raise IndexError(f"a sparse gradient has the index {row} {where}")

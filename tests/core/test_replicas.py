@@ -227,7 +227,7 @@ GRADIENTS = {
     "no row": (
         torch.sparse_coo_tensor([[0], [7]], torch.ones(1, 3), (2, 4, 3), check_invariants=False),
         IndexError,
-        "an index 7, and its parameter 4 rows",
+        "the index 7 in dimension 1, where its parameter has size 4",
     ),
     "sparse in one dimension": (torch.ones(2, 4, 3).to_sparse(1), RuntimeError, r"sparse_dim\(\) = 2"),
 }
