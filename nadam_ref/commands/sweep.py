@@ -48,11 +48,13 @@ def _sweep(args: argparse.Namespace) -> int:
     from ..experiments.protocol.cost import table, total
     from ..experiments.protocol.definition import load, profile_of
     from ..experiments.protocol.planning import Plan, run_stages
+    from ..experiments.runs.driver import Control
+    from ..experiments.runs.executor import executor
     from ..experiments.runs.record import FAILED, Record
     from ..experiments.runs.resources import check_device
     from ..experiments.runs.spec import RunSpec
     from ..experiments.runs.store import Store
-    from ..experiments.runs.sweep import Control, executor, sweep
+    from ..experiments.runs.sweep import sweep
 
     names = args.task or load().having(args.profile)
     for task in names:

@@ -1,15 +1,19 @@
-"""The specs of tests: one definition of the fields that a test leaves open."""
+"""The runs of tests: one definition of the fields that a test leaves open, and what an interrupted run leaves."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from nadam_ref.experiments.protocol.definition import load
+from nadam_ref.experiments.runs import checkpoints
 from nadam_ref.experiments.runs.optimizers import OPTIMIZER_VERSION, hyperparameters
 from nadam_ref.experiments.runs.spec import RunSpec
+from nadam_ref.experiments.runs.store import Store
+from nadam_ref.experiments.runs.training import Training
 from nadam_ref.experiments.tasks import TASKS
 
 #: Each task's data that need no download.
@@ -52,3 +56,12 @@ def spec(
 def sha256(task: str) -> str:
     """The sha256 of a task's embedded data."""
     return str(TASKS[task].load(EMBEDDED[task]).sha256)
+
+
+def saved_after(steps: int, spec: RunSpec, store: Store) -> Path:
+    """The checkpoint that a sweep has left of a run after so many steps."""
+    path, training = store.folder / "checkpoints" / f"{spec.id}.pt", Training(spec)
+    for _ in range(steps):
+        training.advance()
+    checkpoints.save(training, path)
+    return path

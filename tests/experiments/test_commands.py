@@ -177,7 +177,7 @@ def test_what_cannot_be_run_is_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nadam_ref.experiments.runs.sweep.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("nadam_ref.experiments.runs.executor.ANSWER_SECONDS", 0.5)
     assert main(["sweep", *arguments, "--store", str(tmp_path)]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("nadam-ref: ") and message in said

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import multiprocessing
 import os
-import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,25 +14,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import dask
 import pytest
 import torch
 from distributed import KilledWorker, LocalCluster
+from specs import saved_after
 
-from nadam_ref import fused
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.protocol.definition import load, profile_of
-from nadam_ref.experiments.runs import checkpoints, locks, worker
-from nadam_ref.experiments.runs import record as record_
-from nadam_ref.experiments.runs import sweep as engine
+from nadam_ref.experiments.runs import checkpoints, locks
+from nadam_ref.experiments.runs import driver as engine
+from nadam_ref.experiments.runs import executor as on_dask
+from nadam_ref.experiments.runs.driver import Control
+from nadam_ref.experiments.runs.executor import SweepError, executor
 from nadam_ref.experiments.runs.locks import Claims
 from nadam_ref.experiments.runs.record import RecordError
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.sweep import Control, SweepError, executor, sweep
+from nadam_ref.experiments.runs.sweep import sweep
 from nadam_ref.experiments.runs.train import run
-from nadam_ref.experiments.runs.training import Training
-from nadam_ref.fused import NoKernelError
 
 LONG = 1_000_000  # steps: hours
 
@@ -113,110 +108,6 @@ def test_a_scheduler_that_runs_already_gives_the_same_bits(make_spec: Callable[.
     assert [record.outcome_sha256 for record in records] == [run(spec).outcome_sha256 for spec in specs]
 
 
-@pytest.mark.skipif(not hasattr(os, "nice"), reason="no niceness here")
-def test_workers_leave_the_processor_to_others() -> None:
-    with executor(1, nice=13) as client:
-        assert set(client.run(os.nice, 0).values()) == {max(13, os.nice(0))}
-
-
-def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.5)
-    with (
-        pytest.raises(SweepError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"),
-        executor(scheduler="tcp://127.0.0.1:1"),
-    ):
-        pass
-
-
-SETTINGS = """
-distributed:
-  comm: {require-encryption: true, default-scheme: ucx, timeouts: {connect: 1ms, tcp: x}}
-  nanny: {preload: [nowhere], environ: 5}
-  worker: {memory: {terminate: 0.0001}, preload: [nowhere], multiprocessing-method: no, lifetime: {duration: 1s}}
-  scheduler: {preload: [nowhere], blocked-handlers: 7, worker-ttl: 1ms}
-  client: {preload: [nowhere]}
-temporary-directory: /nowhere
-scheduler-address: tcp://127.0.0.1:1
-"""
-
-
-def script(tmp_path: Path, text: Any, *, settings: str = "", **environment: Any) -> Any:
-    """What a script of a person's says, in a process of its own: exit code, standard output, standard error."""
-    (tmp_path / "dask").mkdir()
-    (tmp_path / "dask" / "own.yaml").write_text(settings)
-    (tmp_path / "script.py").write_text(text)
-    environment = os.environ | environment | {"DASK_CONFIG": str(tmp_path / "dask")}
-    command = [sys.executable, "script.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout, done.stderr
-
-
-SWEEP = """
-from nadam_ref.experiments.protocol import planning
-from nadam_ref.experiments.protocol.definition import load, profile_of
-from nadam_ref.experiments.runs.store import Store
-from nadam_ref.experiments.runs.sweep import sweep
-"""
-ONE = 'print(len(sweep(planning.specs("smoke", "digits", "images")[:1], Store("store"))))'
-COMMAND = """
-import sys
-from nadam_ref.cli import main
-if __name__ == "__main__":
-    sys.exit(main(["sweep", "smoke", "--task", "images", "--store", "store", *sys.argv[1:]]))
-"""
-
-
-def test_fault_102_what_a_worker_warns_of_is_one_line(tmp_path: Path) -> None:
-    text = """
-import types, warnings
-from nadam_ref.experiments.runs import worker
-worker.dask_setup(types.SimpleNamespace(name="0"))
-warnings.warn("the checkpoint is damaged")
-"""
-    assert script(tmp_path, text) == (0, "", "nadam-ref: the checkpoint is damaged\n")
-
-
-def test_fault_93_workers_on_this_machine_heed_no_dask_settings_of_a_person(tmp_path: Path) -> None:
-    text = f'{SWEEP}if __name__ == "__main__":\n    {ONE}'
-    assert script(tmp_path, text, settings=SETTINGS) == (0, "1\n", "")
-
-
-@pytest.mark.parametrize(
-    ("settings", "environment", "said"),
-    [
-        ("distributed: [a: }", {}, r"'.*own\.yaml' is malformed"),
-        ("- 1", {}, r"'.*own\.yaml' is malformed"),
-        ("", {"DASK_LOGGING": "7"}, "variables DASK_LOGGING"),
-    ],
-)
-def test_fault_93_dask_settings_that_cannot_be_read_are_named_in_one_line(
-    tmp_path: Path, settings: str, environment: dict[str, Any], said: str
-) -> None:
-    code, _, error = script(tmp_path, COMMAND, settings=settings, **environment)
-    assert code == 2 and error.count("\n") == 1
-    assert re.match(f"nadam-ref: Dask cannot use its settings: .*{said}", error)
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "address"),
-    [
-        ("distributed.comm.require-encryption", True, "tcp://127.0.0.1:1"),
-        ("distributed.comm.tls.ca-file", "/nowhere", "tls://127.0.0.1:1"),
-        ("distributed.client.preload", ["nowhere"], "tcp://127.0.0.1:1"),
-    ],
-)
-def test_fault_93_dask_settings_that_keep_a_scheduler_away_are_named(setting: str, value: Any, address: str) -> None:
-    said = rf"no Dask scheduler answers at {address}: [^\n]*{setting}: {re.escape(repr(value))}"
-    with dask.config.set({setting: value}), pytest.raises(SweepError, match=said), executor(scheduler=address):
-        pass
-
-
-def test_fault_94_a_script_without_a_guard_is_told_what_to_write_in_one_line(tmp_path: Path) -> None:
-    code, output, error = script(tmp_path, SWEEP + ONE)
-    assert (code, output, error.count("\n")) == (1, "", 1)
-    assert re.match(r'nadam-ref: .*script\.py sweeps as it is imported.*`if __name__ == "__main__":` above', error)
-
-
 def test_fault_61_workers_have_one_thread(client: Any) -> None:
     assert set(client.nthreads().values()) == {1}
     assert set(client.run(os.environ.get, "OMP_NUM_THREADS").values()) == {"1"}
@@ -241,7 +132,7 @@ def test_a_worker_that_is_slow_to_come_back_is_replaced(
 ) -> None:
     """A process may take longer to start than Dask waits, and a sweep without workers would wait for ever."""
     specs, records = [make_spec(steps=300), make_spec(seed=1)], []
-    monkeypatch.setitem(engine.LOCAL, "distributed.deploy.lost-worker-timeout", "10ms")
+    monkeypatch.setitem(on_dask.LOCAL, "distributed.deploy.lost-worker-timeout", "10ms")
     with executor(1) as client:
         killer = when_busy(client, lambda: os.kill(pids(client)[0], signal.SIGKILL))
         sweeper = threading.Thread(target=lambda: records.extend(sweep(specs, Store(tmp_path), client=client)))
@@ -285,7 +176,7 @@ def test_fault_60_a_run_that_kills_its_worker_three_times_is_a_row_and_the_rest_
         assert asked == [new]
 
 
-@pytest.mark.parametrize(("allowed", "deaths"), [(engine.DEATHS - 1, 3), (9, 10)])
+@pytest.mark.parametrize(("allowed", "deaths"), [(on_dask.DEATHS - 1, 3), (9, 10)])
 def test_fault_60_a_crashed_run_says_how_often_its_worker_died_on_that_scheduler(
     allowed: int, deaths: int, make_spec: Callable[..., RunSpec]
 ) -> None:
@@ -437,7 +328,7 @@ class Future:
 @pytest.fixture
 def driver(client: Any, tmp_path: Path) -> Iterator[Any]:
     with Claims(tmp_path) as claims:
-        yield engine._Driver(client, Store(tmp_path), claims, Control(), None)
+        yield engine.Driver(client, Store(tmp_path), claims, Control(), None)
 
 
 def test_fault_92_a_result_that_is_lost_again_and_again_is_a_row(
@@ -446,7 +337,7 @@ def test_fault_92_a_result_that_is_lost_again_and_again_is_a_row(
     spec, future = make_spec(), Future("finished")
     driver.running[future] = (spec,)
     with pytest.warns(UserWarning, match="was lost"):
-        found = [x for _ in range(engine.DEATHS * engine.LATE) for x in driver._receive(future)]
+        found = [x for _ in range(on_dask.DEATHS * engine.LATE) for x in driver._receive(future)]
     assert [record.status for record in found] == ["crashed"] and "its result was lost 3 times" in found[0].reason
     assert not driver.running and Store(driver.store.folder).get(spec) == found[0]
 
@@ -509,7 +400,7 @@ def test_fault_92_a_worker_that_hangs_is_left_when_the_sweep_is_to_stop_and_repl
 def test_fault_100_a_machine_that_was_asleep_has_waited_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
-    clock = engine._Clock()
+    clock = engine.Clock()
     for now[0] in (1.0, 2.0, 9000.0, 9001.0):
         clock.tick()
     assert clock.seconds == 3 + 2 * engine.DEAF_SECONDS
@@ -572,56 +463,10 @@ def test_fault_54_a_read_only_store_can_be_read(client: Any, make_spec: Callable
         sweep([make_spec(seed=1)], store, client=client)
 
 
-def test_fault_35_replicas_that_do_not_fit_are_made_in_halves(
-    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried = []
-
-    def run_together(job: Any, **_: Any) -> Any:
-        tried.append(len(job))
-        if len(job) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried\nmore")
-        if job[0].seed == 2:
-            raise torch.OutOfMemoryError("CUDA out of memory, even alone")
-        return [run(job[0])]
-
-    monkeypatch.setattr(worker, "run_together", run_together)
-    specs = tuple(make_spec(seed=seed) for seed in range(3))
-    records = worker.work(specs, "sweep", tmp_path / "saved.pt", None)
-    assert tried == [3, 1, 2, 1, 1] and [record.spec for record in records] == list(specs)
-    assert [record.status for record in records] == ["finished", "finished", "out_of_memory"]
-
-
-@pytest.mark.parametrize(
-    ("visible", "seen"),
-    [(None, ["0", "1", "2", "0"]), ("5, GPU-ab", ["5", "GPU-ab", "5", "GPU-ab"]), ("3", ["3"] * 4), ("", [""] * 4)],
-)
-def test_fault_99_workers_take_the_gpus_that_there_are_in_turn(
-    monkeypatch: pytest.MonkeyPatch, visible: Any, seen: Any
-) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    found = []
-    for number in range(4):
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        if visible is not None:
-            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        worker._take_gpu(number)
-        found.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    assert found == seen
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_fault_99_without_a_second_gpu_nothing_is_set(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    worker._take_gpu(1)
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
-
-
 def test_a_gpus_job_is_a_batch_of_replicas_and_a_cpus_is_one_run(make_spec: Callable[..., RunSpec]) -> None:
     on_cpu = [make_spec(seed=seed) for seed in range(3)]
     on_gpu = [make_spec(name, seed=seed, device="cuda") for name in ("GD", "Adam") for seed in range(40)]
-    jobs = engine._jobs([*on_gpu, *on_cpu])
+    jobs = engine.jobs([*on_gpu, *on_cpu])
     assert [len(job) for job in jobs] == [1, 1, 1, 32, 8, 32, 8]
     assert all({spec.device for spec in job} == {"cuda"} for job in jobs if len(job) > 1)
 
@@ -660,15 +505,6 @@ def test_fault_59_stop_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_sam
     (record,) = sweep([spec], store, client=client)
     assert record.outcome_sha256 == run(spec).outcome_sha256
     assert list((tmp_path / "checkpoints").iterdir()) == []
-
-
-def saved_after(steps: int, spec: Any, store: Any) -> Path:
-    """The checkpoint that a sweep has left of a run after so many steps."""
-    path, training = store.folder / "checkpoints" / f"{spec.id}.pt", Training(spec)
-    for _ in range(steps):
-        training.advance()
-    checkpoints.save(training, path)
-    return path
 
 
 @pytest.mark.parametrize("steps", [5, 8])
@@ -721,200 +557,6 @@ def test_a_deadline_stops_the_running_ones(client: Any, make_spec: Callable[...,
     started = time.monotonic()
     assert sweep([make_spec(steps=LONG)], Store(tmp_path), client=client, control=Control(deadline=started + 1)) == []
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
-
-
-def one_bit(content: Any, weights: Any) -> Any:
-    """The checkpoint with the sign of one weight turned."""
-    place = content.index(weights.detach().numpy().tobytes()) + 3
-    return content[:place] + bytes([content[place] ^ 128]) + content[place + 1 :]
-
-
-DAMAGES = {
-    "empty": lambda content, _: b"",
-    "text": lambda content, _: b"hello world\n" * 50,
-    "cut off": lambda content, _: content[:-1],
-    "without its digest": lambda content, _: content[65:],
-    "another name": lambda content, _: content.replace(b"param_groups", b"qaram_groups"),
-    "one bit": one_bit,
-}
-
-
-def begun(make_spec: Callable[..., RunSpec], folder: Path) -> tuple[RunSpec, Path, Training]:
-    """A run that has made one update, and the file of its checkpoint."""
-    training = Training(make_spec())
-    training.advance()
-    return training.spec, folder / "saved.pt", training
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_fault_102_a_damaged_checkpoint_is_set_aside_and_the_run_begins_again(
-    make_spec: Callable[..., RunSpec], tmp_path: Path, damage: Any
-) -> None:
-    spec, path, training = begun(make_spec, tmp_path)
-    checkpoints.save(training, path)
-    damaged = damage(path.read_bytes(), training.params["output.weight"])
-    path.write_bytes(damaged)
-    with pytest.warns(UserWarning, match=r"saved\.pt is damaged; moved to .*saved\.damaged, the run begins again"):
-        (record,) = worker.work((spec,), "sweep", path, None)
-    assert record.outcome_sha256 == run(spec).outcome_sha256
-    assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
-    assert (tmp_path / "saved.damaged").read_bytes() == damaged
-
-
-class Saved:
-    """What is saved as it is, with a digest that is right."""
-
-    def __init__(self, state: Any) -> None:
-        self.state = state
-
-    def state_dict(self) -> Any:
-        return self.state
-
-
-STRUCTURES = {
-    "no state": lambda saved: {name: x for name, x in saved.items() if name != "state"},
-    "more state": lambda saved: {**saved, "state": [torch.zeros(1)]},
-    "other parameters": lambda saved: {**saved, "params": {"w": torch.zeros(1)}},
-    "a number for a matrix": lambda saved: {**saved, "params": {x: torch.zeros(1) for x in saved["params"]}},
-    "no optimizer": lambda saved: {**saved, "optimizer": {}},
-    "another optimizer": lambda saved: {**saved, "optimizer": {"state": {0: {"x": 1}}, "param_groups": []}},
-    "text for a time": lambda saved: {**saved, "seconds": "9\n9"},
-    "no curves": lambda saved: {name: x for name, x in saved.items() if name != "curves"},
-}
-
-
-@pytest.mark.parametrize("change", STRUCTURES.values(), ids=STRUCTURES)
-def test_fault_102_a_whole_checkpoint_that_cannot_be_loaded_is_set_aside_and_the_run_begins_again(
-    make_spec: Callable[..., RunSpec], tmp_path: Path, change: Any
-) -> None:
-    """As another version of the package may have left it."""
-    spec, path, training = begun(make_spec, tmp_path)
-    checkpoints.save(Saved(change(training.state_dict())), path)  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match=r"^the checkpoint saved\.pt .*; moved to .*, the run begins again$") as seen:
-        (record,) = worker.work((spec,), "sweep", path, None)
-    assert len(seen) == 1 and "\n" not in str(seen[0].message)
-    assert record.outcome_sha256 == run(spec).outcome_sha256
-    assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
-
-
-@pytest.mark.parametrize(("name", "other"), [("nadam_ref", "0.0.1"), ("torch", "1.0"), ("cpu_capability", "DEFAULT?")])
-def test_fault_117_a_checkpoint_that_was_made_with_something_else_is_set_aside(
-    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, other: str
-) -> None:
-    spec, store, known = make_spec(), Store(tmp_path), record_._surroundings()
-    with monkeypatch.context() as patch:
-        patch.setattr(record_, "_surroundings", lambda: {**known, name: other})
-        path = saved_after(3, spec, store)
-    said = re.escape(f"was made with {name} {other!r}, here {known[name]!r}; moved to")
-    with pytest.warns(UserWarning, match=rf"^the checkpoint \w+\.pt {said} .*, the run begins again$") as seen:
-        (record,) = worker.work((spec,), "sweep", path, None)
-    assert len(seen) == 1 and record.outcome_sha256 == run(spec).outcome_sha256
-    assert list(path.parent.iterdir()) == [path.with_suffix(".damaged")]
-
-
-def test_fault_117_so_is_one_that_does_not_say_what_it_was_made_with(
-    make_spec: Callable[..., RunSpec], tmp_path: Path
-) -> None:
-    spec, path = make_spec(), tmp_path / "saved.pt"
-    saved = Training(spec).state_dict()
-    del saved["made_with"]
-    checkpoints.save(Saved(saved), path)  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match="was made with nadam_ref 'unknown', here '.*'; torch 'unknown', here"):
-        worker.work((spec,), "sweep", path, None)
-
-
-@pytest.mark.parametrize("compiler", [True, False])
-def test_fault_117_whether_rows_have_a_compiled_kernel_is_tried_before_a_run_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: bool
-) -> None:
-    """The checkpoint is of a machine without a compiler, and goes on in a new process of one with, or without."""
-
-    def fails(*_: Any) -> None:
-        raise NoKernelError("no compiler")
-
-    (name, *_) = profile_of("word2vec", "smoke").data
-    spec = next(x for x in planning.specs("smoke", name, "word2vec") if x.optimizer == "Nadam" and x.row_lazy)
-    with monkeypatch.context() as patch:
-        patch.setattr(fused, "_WITHOUT_COMPILER", {"cpu"})
-        path = saved_after(3, spec, Store(tmp_path))
-    monkeypatch.setattr(fused, "_WITHOUT_COMPILER", set())
-    if not compiler:
-        monkeypatch.setattr(fused.sparse, "kernel", fails)
-    said = "was made with row_kernel 'none', here 'compiled'" if compiler else "no kernel could be compiled"
-    with pytest.warns(UserWarning, match=said) as seen:
-        (record,) = worker.work((spec,), "sweep", path, None)
-    assert len(seen) == 1 and record.provenance["row_kernel"] == ("compiled" if compiler else "none")
-    assert path.exists() is not compiler
-
-
-def test_fault_35_memory_that_runs_out_as_a_checkpoint_is_loaded_leaves_it(
-    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec, store = make_spec(), Store(tmp_path)
-    path = saved_after(3, spec, store)
-
-    def load(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Training, "_load", load)
-    (record,) = worker.work((spec,), "sweep", path, None)
-    assert record.status == "out_of_memory" and list(path.parent.iterdir()) == [path]
-
-
-def test_fault_100_a_slow_disk_does_not_take_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint that takes 30 s, and steps of 1 s: saved after a minute, then after every ten."""
-    now, saved = [0.0], []
-
-    def save(training: Any, _: Any) -> None:
-        saved.append(now[0])
-        now[0] += 30
-
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(checkpoints, "save", save)
-    saver = checkpoints.Saver(tmp_path / "saved.pt")
-    while now[0] < 1500:
-        now[0] += 1
-        saver(None)
-    assert saved == [61, 61 + 30 + 601, 61 + 2 * (30 + 601)]
-
-
-def test_fault_53_a_checkpoint_that_cannot_be_written_costs_no_run(
-    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
-    (tmp_path / "file").touch()
-    with pytest.warns(UserWarning, match=r"cannot write the checkpoint .*; the run goes on without"):
-        (record,) = worker.work((make_spec(),), "sweep", tmp_path / "file" / "saved.pt", None)
-    assert record.outcome_sha256 == run(make_spec()).outcome_sha256
-
-
-class Program:
-    """What runs where it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
-
-
-def test_fault_78_a_checkpoint_that_holds_a_program_is_set_aside_and_the_program_does_not_run(tmp_path: Path) -> None:
-    path, proof = tmp_path / "saved.pt", tmp_path / "it ran"
-    body = io.BytesIO()
-    torch.save({"run": "a", "state": Program(proof)}, body)
-    path.write_bytes(checkpoints._digest(body.getbuffer()) + body.getvalue())
-    with pytest.warns(UserWarning, match=r"saved\.pt holds more than tensors; moved to .*saved\.damaged"):
-        assert checkpoints.load(path, "a") is None
-    assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
-
-
-def test_fault_102_a_checkpoint_of_another_run_is_set_aside(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:
-    path, training = tmp_path / "saved.pt", Training(make_spec(seed=1))
-    checkpoints.save(training, path)
-    assert checkpoints.load(path, training.spec.id)["step"] == 0
-    with pytest.warns(UserWarning, match=f"is of run '{training.spec.id[:12]}'; moved to"):
-        assert checkpoints.load(path, make_spec().id) is None
-    assert checkpoints.load(path, training.spec.id) is None  # no longer there
 
 
 def test_interrupting_ends_the_workers(make_spec: Callable[..., RunSpec], tmp_path: Path) -> None:

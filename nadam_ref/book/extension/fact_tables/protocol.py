@@ -15,7 +15,7 @@ from IPython.display import Markdown
 from nadam_ref import paper
 from nadam_ref.experiments.protocol import definition, planning
 from nadam_ref.experiments.protocol.definition import ArmPlan, load, profile_of
-from nadam_ref.experiments.runs import checkpoints, sweep
+from nadam_ref.experiments.runs import checkpoints, driver, executor
 from nadam_ref.experiments.runs import log as run_logs
 from nadam_ref.experiments.runs import record as run_records
 from nadam_ref.experiments.statistics import intervals, significance
@@ -206,7 +206,7 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "diverged_steps": lambda: str(run_logs.DIVERGED_STEPS),
     "failed": lambda: ", ".join(sorted(map(words, run_records.FAILED))),
     "runs_images_small": lambda: f"{runs('images', 'small'):,}",
-    "deaths": lambda: str(sweep.DEATHS),
-    "replicas": lambda: str(sweep.REPLICAS),
+    "deaths": lambda: str(executor.DEATHS),
+    "replicas": lambda: str(driver.REPLICAS),
     "checkpoint_seconds": lambda: f"{checkpoints.CHECKPOINT_SECONDS:g}",
 }
