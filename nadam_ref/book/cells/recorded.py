@@ -50,13 +50,13 @@ PANELS = {
 }
 
 
-#: Minutes of one core (AMD EPYC, AVX512) that a run takes, by `nadam-ref sweep PROFILE --task TASK --dry-run`.
+#: Minutes of one core (EPYC or Xeon with AVX512) that a run takes, by `nadam-ref sweep PROFILE --task TASK --dry-run`.
 MINUTES = {
     ("word2vec", "small"): 0.05,
     ("word2vec", "paper"): 0.74,
     ("images", "small"): 0.18,
     ("images", "paper"): 5.2,
-    ("language_model", "small"): 0.37,
+    ("language_model", "small"): 0.27,
     ("language_model", "paper"): 45,
     ("autoencoder", "small"): 0.41,
     ("autoencoder", "paper"): 5.4,
