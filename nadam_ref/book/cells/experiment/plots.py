@@ -208,7 +208,7 @@ def rates(evidence: Evidence, names: Mapping[str, Sequence[str]] | None = None) 
     axes[-1].set_xlabel("learning rate η")
     figure.supylabel(_words(metric), fontsize=10.5)
     figure.alt = " ".join(
-        f"{name}: {arms[name].lr:g}, in {rate_shares(arms[name])[arms[name].lr]:.0%} of draws."
+        f"{name}: {arms[name].lr:g}, in {100 * rate_shares(arms[name])[arms[name].lr]:.0f} % of draws."
         for members in panels.values()
         for name in members
     )
