@@ -10,6 +10,7 @@ from typing import Any
 
 from nadam_ref.experiments.protocol.definition import load
 from nadam_ref.experiments.runs import checkpoints
+from nadam_ref.experiments.runs.driver import checkpoint_of
 from nadam_ref.experiments.runs.optimizers import OPTIMIZER_VERSION, hyperparameters
 from nadam_ref.experiments.runs.spec import RunSpec
 from nadam_ref.experiments.runs.store import Store
@@ -60,7 +61,7 @@ def sha256(task: str) -> str:
 
 def saved_after(steps: int, spec: RunSpec, store: Store) -> Path:
     """The checkpoint that a sweep has left of a run after so many steps."""
-    path, training = store.folder / "checkpoints" / f"{spec.id}.pt", Training(spec)
+    path, training = checkpoint_of(store, (spec,)), Training(spec)
     for _ in range(steps):
         training.advance()
     checkpoints.save(training, path)

@@ -111,6 +111,7 @@ class Clock:
 
 
 def checkpoint_of(store: Store, job: Job) -> Path:
+    """Where a job is saved that is interrupted: under the name of its first run."""
     return (store.folder / "checkpoints" / f"{job[0].id}.pt").absolute()
 
 
