@@ -56,7 +56,7 @@ MINUTES = {
     ("word2vec", "paper"): 0.74,
     ("images", "small"): 0.18,
     ("images", "paper"): 5.2,
-    ("language_model", "small"): 0.27,
+    ("language_model", "small"): 0.28,
     ("language_model", "paper"): 45,
     ("autoencoder", "small"): 0.41,
     ("autoencoder", "paper"): 5.4,
