@@ -67,6 +67,12 @@ def diverged_has_a_nan(records: Any) -> Any:
     return any(not math.isfinite(x) for record in records for values in record.curves.values() for x in values)
 
 
+def test_a_folder_may_be_text_as_that_of_a_store(records: Any, tmp_path: Path) -> None:
+    assert pack.write(str(tmp_path / "pack"), records)[0].parent == tmp_path / "pack"
+    found = pack.read(str(tmp_path / "pack"))
+    assert [record.to_json() for record in found] == [record.to_json() for record in pack.read(tmp_path / "pack")]
+
+
 def test_the_same_records_give_the_same_bytes(records: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In another order, through a store, at another time and in another folder."""
     first = {path.name: path.read_bytes() for path in pack.write(tmp_path / "a", records)}

@@ -59,7 +59,7 @@ class PackError(NadamRefError):
 # ---------------------------------------------------------------- writing
 
 
-def write(folder: Path, records: Iterable[Record]) -> list[Path]:
+def write(folder: str | Path, records: Iterable[Record]) -> list[Path]:
     """Write the pack of `records` into `folder` and return its files. The manifest comes last.
 
     It is read back before it takes the place of an older one, which is lost only then.
@@ -67,7 +67,7 @@ def write(folder: Path, records: Iterable[Record]) -> list[Path]:
     Raises `PackError` for no records, where runs of one task and profile were made under different protocols, where a
     file cannot be written, and where the pack would not be read back as these records.
     """
-    ordered = sorted(records, key=lambda record: record.spec.id)
+    folder, ordered = Path(folder), sorted(records, key=lambda record: record.spec.id)
     if not ordered:
         raise PackError("there are no records to pack")
     _check_protocols(ordered)
@@ -179,11 +179,12 @@ def _npz(arrays: Mapping[str, Array]) -> bytes:
 # ---------------------------------------------------------------- reading
 
 
-def read(folder: Path) -> list[Record]:
+def read(folder: str | Path) -> list[Record]:
     """The records of a pack, in the order of their ids, equal to those that were packed.
 
     Raises `PackError` where a file is missing, is not the one in the manifest, is of a newer schema or holds no curves.
     """
+    folder = Path(folder)
     try:
         manifest = json.loads(read_plain(folder / MANIFEST, LARGEST).decode())
         contents = {name: read_plain(folder / name, LARGEST) for name in (RUNS, CURVES)}
