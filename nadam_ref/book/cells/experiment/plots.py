@@ -173,7 +173,7 @@ def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
     recorded.zero(ax, len(found))
     ax.set_yticks([])
     ax.set_ylim(len(found) - 0.5, -0.6)
-    recorded.percents(ax)
+    recorded.percents(ax, room=1 / 7)  # of a number with three digits
     metric = _words(reported_metric(task))
     ax.set_xlabel(f"← first is lower        {metric}        first is higher →", fontsize=9.5)
     figure.alt = " ".join(f"{name}: {percent(x[0])}." for name, x in figure.data.items())
