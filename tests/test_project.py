@@ -356,10 +356,13 @@ def test_the_first_screen_has_the_two_commands() -> None:
     assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make book", "make test"]
 
 
-def test_the_example_prints_what_it_promises() -> None:
+# A rate that is too high for the last steps shows itself on a few draws only, 116 among them: processors draw differently.
+@pytest.mark.parametrize("seed", [0, 116])
+def test_the_example_prints_what_it_promises(seed: int) -> None:
     example, *_ = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
     (promise,) = re.findall(r"# prints (.*)$", example, re.MULTILINE)
-    done = run("-c", example)
+    assert "manual_seed(0)" in example
+    done = run("-c", example.replace("manual_seed(0)", f"manual_seed({seed})"))
     assert done.stdout == f"{promise}\n", done.stderr
 
 
