@@ -356,7 +356,7 @@ def test_the_first_screen_has_the_two_commands() -> None:
     assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make book", "make test"]
 
 
-# A rate that is too high for the last steps shows itself on a few draws only, 116 among them: processors draw differently.
+# At a rate that is too high, the last steps burst on a few draws only, such as 116; processors draw different numbers.
 @pytest.mark.parametrize("seed", [0, 116])
 def test_the_example_prints_what_it_promises(seed: int) -> None:
     example, *_ = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)

@@ -213,6 +213,16 @@ def test_first_available_skips_only_what_is_wholly_absent(
         registry.first_available("mnist", "digits")
 
 
+def test_the_first_of_several_absent_ones_is_named_with_the_way_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NADAM_REF_DATA", str(tmp_path))
+    with pytest.raises(registry.DataError, match=r"'ptb' is not in .*data get ptb.*'wikitext-2' would do as well"):
+        registry.first_available("ptb", "wikitext-2")
+    with pytest.raises(registry.DataError, match=r"'mnist' is not in (?!.*as well)"):
+        registry.first_available("mnist")
+
+
 def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(registry.DataError, match=r"'minst'.*digits, mnist"):
         datasets.load("minst")

@@ -159,20 +159,16 @@ def _at_one_rate(there: Sequence[Line]) -> str:
 
 
 def first(found: Sequence[Line]) -> str:
-    """The answer in a few sentences: what the runs of each task show, and whether one rate for both reverses it."""
+    """The answer for a card, as counts: where Nadam ends lower, where higher, and what one rate for both reverses."""
     there = ran(found)
     if not there:
         return NOTHING
-    where = {side: [line for line in there if sign(line.own) == side] for side in (-1, 0, 1)}
-    ends = [
-        f"{word} {places((line, _percents(line.own)) for line in where[side])}"
-        for side, word in ((-1, "below Adam"), (1, "above Adam"))
-        if where[side]
-    ]
-    said = [f"Nadam ends {', and '.join(ends)}."] * bool(ends)
-    if where[0]:
-        said.append(f"The difference is within seed-to-seed variation {places((x, '') for x in where[0])}.")
-    return " ".join(said) + _at_one_rate(there)
+    sides = [sign(line.own) for line in there]
+    words = {-1: "below Adam", 1: "above Adam", 0: "within seed-to-seed variation of Adam"}
+    ends = [f"{word} in {_count(sides.count(side))}" for side, word in words.items() if side in sides]
+    text = f"Of {_count(len(there))} experiments so far, Nadam ends {listed(ends)}."
+    turned = sum(map(_reverses, there))
+    return f"{text} At one learning rate for both, the sign reverses in {_count(turned)}." if turned else text
 
 
 def places(found: Iterable[tuple[Line, str]]) -> str:

@@ -89,8 +89,8 @@ def rule_map(by_name: Mapping[str, rules.Rule] = rules.RULES) -> str:
 # ---------------------------------------------------------------- sentences
 
 
-def schedule_first(found: Sequence[Line], rows: Sequence[Sequence[str]]) -> str:
-    """That the schedule of μ moves the network's loss more than the look-ahead, if so; and what it does elsewhere.
+def schedule_first(rows: Sequence[Sequence[str]]) -> str:
+    """That the schedule of μ moves the network's loss more than the look-ahead, if so.
 
     `rows` are of the chapter's table of schedule and look-ahead.
     """
@@ -98,9 +98,7 @@ def schedule_first(found: Sequence[Line], rows: Sequence[Sequence[str]]) -> str:
     if min(abs(x) for x, *_ in network) <= max(abs(x) for x, *_ in ahead):
         return ""
     text = "In a small network the schedule of $\\mu$ matters more than the look-ahead: "
-    text += f"it changes the loss by {_range(network)}."
-    elsewhere = _elsewhere(found)
-    return f"{text} {elsewhere[0].upper()}{elsewhere[1:]}." if elsewhere else text
+    return f"{text}it changes the loss by {_range(network)}."
 
 
 def _elsewhere(found: Sequence[Line]) -> str:

@@ -148,8 +148,8 @@ def state(name: str) -> State:
 def first_available(*wanted: str) -> str:
     """The first of these data sets that is available, skipping only those that are wholly absent.
 
-    Raises `DataError` for a damaged or incomplete one, and where `NADAM_REF_DATA` names no folder, so that a
-    mistyped path or a half copy is never taken for a wish to use the embedded data.
+    Raises `DataError` where none is, about the first; for a damaged or incomplete one; and where `NADAM_REF_DATA` names
+    no folder, so that a mistyped path or a half copy is never taken for a wish to use the embedded data.
     """
     if os.environ.get("NADAM_REF_DATA") and not root().is_dir():
         raise DataError(f"NADAM_REF_DATA names {root()}, which is no folder; correct it or unset it")
@@ -157,7 +157,9 @@ def first_available(*wanted: str) -> str:
         if state(name) != "absent":
             require(name)
             return name
-    raise absence(wanted[-1])
+    first, *others = wanted
+    also = f" ({' or '.join(map(repr, others))} would do as well, and is not there either)"
+    raise absence(first, also if others else "")
 
 
 def require(name: str) -> None:
@@ -180,11 +182,11 @@ def absent(name: str) -> list[FileState]:
     return [file for file in files if file.state == "absent"]
 
 
-def absence(name: str, missing: str = "") -> DataError:
-    """The error for a data set that is not there, with the ways to get it; `missing`: which of its files."""
+def absence(name: str, more: str = "") -> DataError:
+    """The error for a data set that is not there, with the ways to get it; `more` ends the message."""
     known = source(name)
     way = f"Fetch it with `nadam-ref data get {name}`" if known.mirrors else known.by_hand
     return DataError(
         f"data set {name!r} is not in {folder(name)}. {way}, or set NADAM_REF_DATA to a folder that holds {name}/, or "
-        f"use the embedded data set {known.instead!r}, which needs no download{missing}"
+        f"use the embedded data set {known.instead!r}, which needs no download{more}"
     )

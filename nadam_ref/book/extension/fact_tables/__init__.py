@@ -53,6 +53,6 @@ PICTURES: dict[str, Callable[[], Picture]] = {
 
 #: What a table says that a chapter has computed, from its rows and its note.
 SENTENCES: dict[str, Callable[[Sequence[Sequence[str]], str], str]] = {
-    "schedule-first": lambda rows, _note: landing.schedule_first(lines(), rows),
+    "schedule-first": lambda rows, _note: landing.schedule_first(rows),
     "two-by-two": lambda rows, note: landing.two_by_two(lines(), rows, note),
 }
