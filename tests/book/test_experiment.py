@@ -343,6 +343,22 @@ def test_percents_on_the_axis_of_a_ratio_have_room_between_them(limits: tuple[fl
     assert [float(x) for x in 100 * np.expm1(ticks)] == pytest.approx(np.round(100 * np.expm1(ticks), 1))
 
 
+def test_one_large_difference_does_not_squeeze_the_others(evidence: Evidence) -> None:
+    def drawn(last: float) -> Picture:
+        gaps = [0.02, -0.03, 0.04, -0.05, last]
+        pairs = [Comparison(gap + np.linspace(-0.005, 0.005, 10), diverged=(0, 0)) for gap in gaps]
+        return experiment.plots.forest([(f"{i} / x", x, "") for i, x in enumerate(pairs)], evidence)
+
+    usual, large = drawn(0.06), drawn(1.0)
+    for figure, furthest in ((usual, 0.065), (large, experiment.plots.CUT * 0.045)):
+        low, high = figure.axes[0].get_xlim()
+        assert high - low < 1.5 * (furthest + 0.055)
+    words = [text.get_text() for text in large.axes[0].texts]
+    assert "+171.8 %" in words and not [w for w in words if w.endswith("%") and w != "+171.8 %"]
+    assert not [text for text in usual.axes[0].texts if text.get_text().endswith("%")]
+    assert large.data["4 / x "][0] == pytest.approx(1.0) and "4 / x : +171.8 %" in large.alt
+
+
 # ---------------------------------------------------------------- over all tasks
 
 

@@ -31,6 +31,8 @@ PARTS = ("mean", "low", "high")
 FAR = 4.0
 #: Most points of a learning curve that are drawn, so that a page stays light; its data have all.
 DRAWN = 26
+#: How many times the middle one of its comparisons the axis of a forest plot shows, at most.
+CUT = 6
 #: A row of a forest plot: what is compared, the comparison, and at which rates.
 Line = tuple[str, Comparison, str]
 
@@ -153,12 +155,13 @@ def _part(effect: Effect, own: bool) -> Line:
 def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
     """Comparisons of arms: mean log ratios with their 95 % intervals, in percent.
 
-    Above each are its names, and at the right its rates, or what else there is to say of it.
+    Above each are its names, and at the right its rates, or what else there is to say of it. A few that are far larger
+    than the others go off the axis, with an arrow and their mean in figures.
     """
     ((task, _),) = evidence.items()
     figure = Picture(figsize=(WIDTH, 0.9 + 0.46 * len(found)))
     ax = figure.subplots()
-    above = ax.get_yaxis_transform()
+    above, reach = ax.get_yaxis_transform(), _reach([x for _, x, _ in found])
     size = 9.0 if max(len(label) + len(where) for label, _, where in found) < 62 else 8.0
     for y, (label, x, where) in enumerate(found):
         ink = look(next((name for name in RULES if label.startswith(f"{name} ")), "Nadam"))["color"]
@@ -167,8 +170,7 @@ def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
         if x.mean is None or x.interval is None:
             ax.text(0.5, y + 0.12, "{} and {} diverged".format(*x.diverged), transform=above, ha="center", fontsize=9)
             continue
-        ax.plot(x.interval, [y + 0.12, y + 0.12], color=ink, linewidth=5, alpha=0.45, solid_capstyle="butt")
-        ax.plot(x.mean, y + 0.12, "o", color=ink)
+        _interval(ax, y + 0.12, (x.mean, *x.interval), reach, ink)
         figure.data[f"{label} {where}"] = np.array([x.mean, *x.interval])
     recorded.zero(ax, len(found))
     ax.set_yticks([])
@@ -178,6 +180,26 @@ def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
     ax.set_xlabel(f"← first is lower        {metric}        first is higher →", fontsize=9.5)
     figure.alt = " ".join(f"{name}: {percent(x[0])}." for name, x in figure.data.items())
     return _sign(figure, evidence)
+
+
+def _reach(found: Sequence[Comparison]) -> float:
+    """How far from 0 the axis of these comparisons goes: to all ends, or to those that `CUT` medians hold."""
+    ends = [float(np.abs([x.mean, *x.interval]).max()) for x in found if x.mean is not None and x.interval]
+    return min(max(ends), CUT * float(np.median(ends))) if ends else 0.0
+
+
+def _interval(ax: Axes, y: float, x: tuple[float, float, float], reach: float, ink: str) -> None:
+    """A mean and the ends of its interval, as far as the axis goes."""
+    mean, low, high = np.clip(x, -reach, reach)
+    ax.plot([low, high], [y, y], color=ink, linewidth=5, alpha=0.45, solid_capstyle="butt")
+    for side, marker in ((-1, "<"), (1, ">")):
+        if max(side * end for end in x[1:]) > reach:
+            ax.plot(side * reach, y, marker, color=ink, markersize=5)
+    if mean == x[0]:
+        ax.plot(mean, y, "o", color=ink)
+    else:
+        side = int(np.sign(mean))
+        ax.text(0.96 * mean, y, percent(x[0]), fontsize=9, color=ink, va="center", ha="right" if side > 0 else "left")
 
 
 def _words(metric: str) -> str:
