@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pypdf
 import pytest
-from browser import PHONE, Seen, look, opened
+from browser import AXE, COLOURS_ONLY, PHONE, RUN_AXE, THIN_COLOURS, Seen, look, opened
 from rendered import pages
 from small_book import Built
 
@@ -85,6 +85,35 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(book: Book) -> No
 
 def test_axe_finds_no_fault(book: Book) -> None:
     assert faults(book, lambda seen: seen.axe) == {}
+
+
+PALE = """<html lang="en" data-theme="dark"><head><title>pale</title><style>
+  [data-theme=dark] body {background: #111; color: #eee} [data-theme=light] body {background: #fff; color: #111}
+  [data-theme=light] .by-day {color: #ccc} [data-theme=dark] .by-night {color: #333}
+  tr:nth-child(odd) {background: #777}
+</style></head><body><main><p>seen</p><p>seen</p><p style="color: #888">pale</p><p style="color: #888">pale</p>
+  <p class="by-day">pale</p><p class="by-day">pale</p><p class="by-night">pale</p>
+  <table><tr><td id="odd" style="color: #666">pale</td></tr><tr><td style="color: #999">in the light</td></tr></table>
+</main></body></html>"""
+
+
+def test_of_texts_that_look_alike_one_is_enough_and_no_other_is_passed_over(browser: Any) -> None:
+    def pale(thinned: bool) -> tuple[set[str], set[str]]:
+        """The elements whose colours axe finds fault with, in the dark and in the light."""
+        tab = browser.new_page()
+        tab.set_content(PALE)
+        tab.evaluate(AXE)
+        assert not thinned or tab.evaluate(THIN_COLOURS) == 6  # of nine texts
+        in_the_dark = tab.evaluate(RUN_AXE, COLOURS_ONLY)
+        tab.evaluate("() => document.documentElement.dataset.theme = 'light'")
+        in_the_light = tab.evaluate(RUN_AXE, COLOURS_ONLY)
+        tab.close()
+        return tuple({fault.partition("<")[2] for fault in faults} for faults in (in_the_dark, in_the_light))  # type: ignore[return-value]
+
+    everything, of_each_look = pale(False), pale(True)
+    assert of_each_look == everything
+    assert [len(faults) for faults in everything] == [2, 4]
+    assert "by-night" in " ".join(everything[0]) and "by-day" in " ".join(everything[1])
 
 
 def test_on_paper_there_is_the_text_and_all_of_it(book: Book) -> None:

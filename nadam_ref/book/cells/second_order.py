@@ -41,6 +41,8 @@ Array = NDArray[np.float64]
 #: A path has arrived where the loss is, and stays, below this part of its first value.
 ARRIVED = 1e-3
 STEPS = 300
+#: The same for the methods that use curvature between coordinates, whose steps cost more and which arrive within ten.
+CURVED_STEPS = 50
 ANGLES = tuple(range(0, 91, 10))
 RATES = np.array([presets.rate_at(place) for place in range(-120, 41, 5)])
 
@@ -81,7 +83,7 @@ def arrival(name: str, angle: int, lr: float) -> float:
         "L-BFGS": _lbfgs,
         "full-matrix AdaGrad": functools.partial(methods.full_adagrad, lr=lr),
     }
-    found = itertools.islice(points[name](f, start), STEPS)
+    found = itertools.islice(points[name](f, start), CURVED_STEPS)
     losses = np.array([float(f(start)), *(float(f(θ)) for θ in found)])
     return float(np.nan_to_num(steps_to(losses[:, None])[0], nan=np.inf))
 
