@@ -177,7 +177,7 @@ def expression(
     n: Tensor | None,
     k: Coefficients,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """One step as new tensors (θ, m, n); fused kernels are spelled from it."""
+    """One step as new tensors (θ, m, n); fused kernels are made from it."""
     if m is None:
         step = k.gamma * g
     else:

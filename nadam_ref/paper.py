@@ -264,7 +264,7 @@ def adamax(
     corrected: bool = True,
     clock: Clock = steps,
 ) -> Path:
-    """CS229, after Kingma and Ba's Algorithm 2: n has no root, no correction."""
+    """CS229, after Kingma and Ba, Algorithm 2: no root and no correction."""
     m, n = np.zeros_like(θ), np.zeros_like(θ)
     for t in clock():
         μ_t = schedule(μ, t, ψ)

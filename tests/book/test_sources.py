@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
+import inspect
+import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -10,7 +14,14 @@ import pytest
 import yaml
 from small_book import ROOT
 
+from nadam_ref import kernels, paper, rules
 from nadam_ref.book.build import notebooks, pages
+from nadam_ref.experiments.second_order import curvature, methods
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 TOC = ROOT / "book" / "_toc.yml"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -126,6 +137,26 @@ def test_the_rule_for_code_on_the_page_can_tell() -> None:
     assert not only_shows("x = 1\nshow.table(['x'], [[x]])")
     assert not only_shows("θ = paper.path(paper.adam, start, gradient, 60)")
     assert {"show", "figures", "experiment", "speed"} <= CELLS
+
+
+def test_the_package_s_code_fits_on_the_page_as_the_chapters_do() -> None:
+    """`show.source` prints it as it is, beside cells whose width the notebooks' settings of the linter limit."""
+    limit = tomllib.loads((ROOT / "notebooks" / "ruff.toml").read_text(encoding="utf-8"))["line-length"]
+    known = {"curvature": curvature, "kernels": kernels, "methods": methods, "paper": paper}
+    shown = [name for path in NOTEBOOKS for code, _, _ in code_cells(path) for name in sources_shown(code)]
+    assert len(shown) >= len(rules.RULES)
+    for name in shown:
+        module, *path = name.split(".")
+        lines = textwrap.dedent(inspect.getsource(functools.reduce(getattr, path, known[module]))).splitlines()
+        assert max(map(len, lines)) <= limit, f"{name}: {max(lines, key=len)}"
+
+
+def sources_shown(code: str) -> list[str]:
+    """What a cell hands to `show.source`."""
+    if "show.source" not in code:  # nor need it be Python
+        return []
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    return [ast.unparse(arg) for call in calls if ast.unparse(call.func) == "show.source" for arg in call.args]
 
 
 def test_traps_of_the_configuration() -> None:

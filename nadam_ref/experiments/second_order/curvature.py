@@ -26,7 +26,7 @@ def flat(params: Mapping[str, Tensor]) -> tuple[Tensor, Callable[[Tensor], dict[
 
 
 def hessian_product(f: Function, θ: Tensor) -> Product:
-    """The product v ↦ H v: the derivative of the gradient along v (Pearlmutter, 1994): forward over reverse mode."""
+    """Maps v to H v: the derivative of g along v (Pearlmutter, 1994)."""
     return lambda v: jvp(grad(f), (θ,), (v,))[1]
 
 

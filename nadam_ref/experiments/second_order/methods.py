@@ -94,13 +94,15 @@ class HessianFree:
         g, before = grad_and_value(f)(self.θ)
         self.passes += 1
         iterates = self._iterates(f, g)
-        if not iterates:  # λ is too small for B + λ I to have positive curvature in float32
+        if not iterates:  # in float32, so small a λ leaves B + λ I indefinite
             self.damping *= 1.5
             return float(before)
         self.last = iterates[-1][0]
         δ, predicted, after = self._furthest_back(f, iterates)
-        self._adapt((after - float(before)) / predicted if predicted < 0 else 0.0)
-        self.θ = self.θ + self._length(f, δ, float(before), after, float(g.dot(δ))) * δ
+        fell = after - float(before)
+        self._adapt(fell / predicted if predicted < 0 else 0.0)
+        length = self._length(f, δ, float(before), after, float(g.dot(δ)))
+        self.θ = self.θ + length * δ
         return float(before)
 
     def state_dict(self) -> dict[str, Any]:
@@ -114,14 +116,16 @@ class HessianFree:
         vars(self).update(saved)
 
     def _iterates(self, f: Objective, g: Tensor) -> list[tuple[Tensor, float]]:
-        """Solutions δ of the damped system, better and better, with the change of the loss that they predict."""
+        """Better and better δ for the damped system, with what each predicts."""
         product, λ = f.curvature(self.θ, self.share), self.damping
 
         def damped(v: Tensor) -> Tensor:
             self.passes += 2 * self.share
             return product(v) + λ * v
 
-        return spaced(until_little_is_gained(conjugate_gradients(damped, -g, self.keep * self.last, self.most)))
+        start = self.keep * self.last
+        found = conjugate_gradients(damped, -g, start, self.most)
+        return spaced(until_little_is_gained(found))
 
     def _loss(self, f: Objective, θ: Tensor) -> float:
         self.passes += 1 / 3
