@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import math
 import re
 import shutil
@@ -20,7 +21,7 @@ from small_book import ROOT
 
 from nadam_ref import checkout
 from nadam_ref.book.build import notebooks
-from nadam_ref.book.cells import answer, experiment, recorded
+from nadam_ref.book.cells import answer, experiment, figures, recorded
 from nadam_ref.book.cells.figures import Picture, plain
 from nadam_ref.experiments.protocol.definition import load, profile_of
 from nadam_ref.experiments.published import reported
@@ -357,6 +358,19 @@ def test_one_large_difference_does_not_squeeze_the_others(evidence: Evidence) ->
     assert "+171.8 %" in words and not [w for w in words if w.endswith("%") and w != "+171.8 %"]
     assert not [text for text in usual.axes[0].texts if text.get_text().endswith("%")]
     assert large.data["4 / x "][0] == pytest.approx(1.0) and "4 / x : +171.8 %" in large.alt
+
+
+def test_names_and_rates_above_a_row_do_not_meet(evidence: Evidence) -> None:
+    x = Comparison(np.linspace(-0.01, 0.02, 10), diverged=(0, 0))
+    long = "look-ahead under a common count: Nadam-iclr-common / Adam-common"
+    rows = [(long, x, "η = 0.0056, 0.032"), ("whole difference: Nadam / Adam", x, "η = 0.0056, 0.032")]
+    with mpl.rc_context():
+        figures.use_style()
+        figure = experiment.plots.forest([*rows, rows[0]], evidence)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 6
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
 
 
 # ---------------------------------------------------------------- over all tasks

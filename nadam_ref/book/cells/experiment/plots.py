@@ -31,6 +31,8 @@ PARTS = ("mean", "low", "high")
 FAR = 4.0
 #: Most points of a learning curve that are drawn, so that a page stays light; its data have all.
 DRAWN = 26
+#: Letters above a row of a forest plot that fit into one line.
+LONG = 70
 #: How many times the middle one of its comparisons the axis of a forest plot shows, at most.
 CUT = 6
 #: A row of a forest plot: what is compared, the comparison, and at which rates.
@@ -165,8 +167,9 @@ def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
     size = 9.0 if max(len(label) + len(where) for label, _, where in found) < 62 else 8.0
     for y, (label, x, where) in enumerate(found):
         ink = look(next((name for name in RULES if label.startswith(f"{name} ")), "Nadam"))["color"]
-        ax.text(0, y - 0.28, label, transform=above, fontsize=size, va="center")
-        ax.text(1, y - 0.28, where, transform=above, fontsize=size, va="center", ha="right", color=GREY)
+        tops = (0.42, 0.18) if len(label) + len(where) > LONG else (0.28, 0.28)
+        ax.text(0, y - tops[0], label, transform=above, fontsize=size, va="center")
+        ax.text(1, y - tops[1], where, transform=above, fontsize=size, va="center", ha="right", color=GREY)
         if x.mean is None or x.interval is None:
             ax.text(0.5, y + 0.12, "{} and {} diverged".format(*x.diverged), transform=above, ha="center", fontsize=9)
             continue
@@ -174,7 +177,7 @@ def forest(found: Sequence[Line], evidence: Evidence) -> Picture:
         figure.data[f"{label} {where}"] = np.array([x.mean, *x.interval])
     recorded.zero(ax, len(found))
     ax.set_yticks([])
-    ax.set_ylim(len(found) - 0.5, -0.6)
+    ax.set_ylim(len(found) - 0.5, -0.65)
     recorded.percents(ax, room=1 / 7)  # of a number with three digits
     metric = _words(reported_metric(task))
     ax.set_xlabel(f"← first is lower        {metric}        first is higher →", fontsize=9.5)
