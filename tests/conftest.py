@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 4 if path in rendered else {"core": 1, "experiments": 2, "book": 3}.get(path.parent.name, 5)
 
     items.sort(key=lambda item: place(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of every later search for garbage: it lives to the end."""
+    gc.collect()
+    gc.freeze()

@@ -175,14 +175,21 @@ class Seen:
 
 
 @contextmanager
-def opened(browser: Any, address: str, size: dict[str, int] = DESK) -> Iterator[tuple[Any, Seen]]:
-    """A page as on a reader's first visit, typeset, and a `Seen` that goes on listening."""
+def opened(
+    browser: Any, address: str, size: dict[str, int] = DESK, *, typeset: bool = True
+) -> Iterator[tuple[Any, Seen]]:
+    """A page as on a reader's first visit, and a `Seen` that goes on listening.
+
+    Without `typeset`, which takes most of a visit, equations stay as they are written.
+    """
     context = browser.new_context(viewport=size, color_scheme="light", reduced_motion="reduce")
     context.set_default_timeout(120_000)  # a busy machine is no fault of the page
     tab, seen = context.new_page(), Seen()
     tab.on("console", lambda line: seen.console.append(line.text) if line.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: seen.console.append(str(error)))
     tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else seen.asked.append(r.url))
+    if not typeset:
+        tab.route("**/mathjax/*", lambda route: route.fulfill(content_type="text/javascript", body=""))
     tab.goto(address, wait_until="load")
     settle(tab)
     yield tab, seen

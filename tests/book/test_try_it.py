@@ -144,7 +144,8 @@ def play(browser: Any, whole_book: Path) -> Callable[[str, str], AbstractContext
 
     @contextmanager
     def go(chapter: str, name: str) -> Iterator[Play]:
-        with opened(browser, (whole_book / "notebooks" / f"{chapter}.html").as_uri()) as (tab, seen):
+        address = (whole_book / "notebooks" / f"{chapter}.html").as_uri()
+        with opened(browser, address, typeset=False) as (tab, seen):
             yield Play(tab, name)
             assert (seen.console, seen.asked) == ([], [])
 

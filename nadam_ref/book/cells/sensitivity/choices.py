@@ -174,7 +174,7 @@ def forest(found: Sequence[Beside]) -> Picture:
     if not figure.data:
         ax.set_xlim(-0.2, 0.2)
     ax.grid(axis="y", visible=False)
-    recorded.percents(ax)
+    recorded.percents(ax, room=0.2)  # the names beside it leave a narrow axis
     ax.set_xlabel("← lower    test loss or perplexity    higher →", fontsize=9.5)
     ax.spines["left"].set_visible(False)
     figure.alt = " ".join(f"{name}: {percent(x[0])}." for name, x in figure.data.items()) or "Nothing is run yet."
