@@ -14,8 +14,9 @@ import torch
 
 import nadam_ref
 from nadam_ref import paper
-from nadam_ref.book.cells import figures, quadratic
+from nadam_ref.book.cells import figures, limits, quadratic
 from nadam_ref.book.extension import equations
+from nadam_ref.rules import RULES, Scalars
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 HYPER = {"η": 0.01, "μ": 0.95, "ν": 0.98, "ε": 1e-6, "ψ": 0.004, "γ": 0.3}
@@ -236,6 +237,16 @@ def test_nag_as_one_recursion_its_limit_and_its_best_factor():
     assert value(product, η=3.0, λ=0.5) == 1.5
     assert value(limit, μ=0.8) == pytest.approx(quadratic.limit("NAG", 0.8))
     assert value(EQUATIONS["eq-nag-factor"], κ=20.0) == pytest.approx(quadratic.best("NAG", 20.0).factor)
+
+
+def test_the_limit_of_the_one_update():
+    """Printed, it is the limit of the table and the figure, which a test holds against the eigenvalues of a step."""
+    left, right = EQUATIONS["eq-one-limit"].split("<")
+    env = {"η": 3.0, "λ": 0.5, "d": 2.0, "n": 0.7, "\\varepsilon": 0.1}
+    assert value(left.replace("\\operatorname{root}(n)", "n"), **env) == pytest.approx(1.0)
+    for rule, q in ((RULES["Nadam"], 0.1), (RULES["NAG"], 1.0)):
+        k = Scalars(0.9, 0.99, 0.7, 0.4, 2.0, 3.0)
+        assert value(right, μ=k.mu, a=k.a, c=k.c, q=q) == pytest.approx(limits.limit(rule, k), rel=1e-12)
 
 
 def nesterovs_momenta(T, recursion=EQUATIONS["eq-nesterov-mu"]):
