@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ... import paper
 from ...rules import DIALECTS, RULES, Rule, Scalars, scalars
+from .experiment.plots import GREY
 from .experiment.wording import listed
 from .figures import OFF_DIAGONAL, PHONE_WIDTH, RAVINE, Picture, look, plain, ravine, ravine_gradient
 from .show import markdown
@@ -83,22 +84,23 @@ LOOKS = {"Nadam (report)": "cs229", "Nadam (constant)": "constant"}
 
 
 def reached() -> Picture:
-    """How steep the ravine is for each method as √n̂ falls, with its limit, dashed; below, the losses."""
+    """How steep the ravine is for each method as √n̂ falls, with its limit in grey; below, the losses."""
     figure = Picture(figsize=(PHONE_WIDTH, 5.4))
     above, below = figure.subplots(2, 1, sharex=True)
     t = np.arange(1, STEPS + 1)[::EVERY]
     figure.data["step"] = t.astype(float)
     for name, found in courses().items():
-        pen = {"color": look(LOOKS.get(name, name))["color"], "linewidth": 1.2}
+        pen = {key: x for key, x in look(LOOKS.get(name, name)).items() if key in ("color", "linestyle")}
         steepness, limits, loss = (x[::EVERY] for x in found)
-        above.plot(t, steepness, label=name, **pen)
-        above.plot(t, limits, **{**pen, "linewidth": 0.9, "linestyle": (0, (5, 3))})
-        below.plot(t, np.maximum(loss, FLOOR), **pen)
+        above.plot(t, limits, color=GREY, linewidth=0.8)
+        above.plot(t, steepness, label=name, linewidth=1.3, **pen)
+        above.text(1.01 * STEPS, limits[-1], name, fontsize=9, va="center")
+        below.plot(t, np.maximum(loss, FLOOR), linewidth=1.3, **pen)
         figure.data |= {f"{name}, steepness": steepness, f"{name}, limit": limits, f"{name}, loss": loss}
     above.set(yscale="log", ylabel=r"$\eta\lambda\,/\,\sqrt{\hat n}$")
     plain(above.yaxis)
     below.set(yscale="log", ylabel="loss", xlabel="step", ylim=(FLOOR, 10))
-    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     figure.alt = str(reached_said().data)
     return figure
 
