@@ -262,7 +262,7 @@ def test_an_arm_is_known_by_its_settings_however_they_are_typed(task: Any) -> No
 
 def test_the_pilot_is_that_of_the_runs_of_version_2() -> None:
     """40 seeds for images: the spread over pairs comes from the recorded runs."""
-    found = gather(pack.read(RESULTS / "images-small"), "small")["images"]
+    found = gather(pack.read(RESULTS / "images-pilot"), "small")["images"]
     spread = compare(found["Nadam"], found["Adam"], "test_loss").differences.std(ddof=1)
     assert profile_of("images", "small").pilot == pytest.approx(spread, abs=5e-4)
     assert profile_of("word2vec", "small").pilot is None
@@ -272,7 +272,7 @@ def test_the_pilot_is_that_of_the_runs_of_version_2() -> None:
 
 
 def test_packs_of_version_2_keep_their_plan() -> None:
-    records = pack.read(RESULTS / "images-small")
+    records = pack.read(RESULTS / "images-pilot")
     (said,) = {record.provenance["protocol_sha256"] for record in records}
     assert definition.version_of("images", "small", said) == 2
     assert definition.version_of("images", "small", profile_of("images", "small").sha256) == load().version == 3

@@ -233,7 +233,7 @@ def test_fault_56_a_record_with_the_old_name_of_a_dialect_runs_again_to_the_same
     make_spec: Callable[..., RunSpec],
 ) -> None:
     """Warnings are errors here: an old record gives none, and keeps its id."""
-    folder = Path(__file__).parents[2] / "book" / "results" / "images-small"
+    folder = Path(__file__).parents[2] / "book" / "results" / "images-pilot"
     packed = pack.read(folder)
     assert len({planning.arm(record.spec) for record in packed}) == 14
     old = next(record.spec for record in packed if record.spec.hyperparameters.get("dialect") == "radam")
