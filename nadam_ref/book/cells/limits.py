@@ -31,7 +31,7 @@ FLOOR = 1e-20
 
 
 def limit(rule: Rule, k: Scalars) -> float:
-    """η λ / (d root(n) + ε) from which on θ grows on ½λθ², as long as the numbers and n are these: equation 10.2."""
+    """η λ / (d root(n) + ε) from which on θ grows on ½λθ², as long as the numbers and n are these (`eq-one-limit`)."""
     q = 1.0 if rule.momentum == "sum" else 1.0 - k.mu
     return float(2 * (1 + k.mu) / (k.a * q + k.c * (1 + k.mu)))
 
