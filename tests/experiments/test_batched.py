@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+import nadam_ref
 from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.protocol.definition import profile_of
 from nadam_ref.experiments.runs import batched, checkpoints, worker
 from nadam_ref.experiments.runs.batched import group, identity, run_together
 from nadam_ref.experiments.runs.log import unfinished
 from nadam_ref.experiments.runs.train import run
+from nadam_ref.replicas import Replicas
 
 
 def of(task: Any, arm: Any, **changes: Any) -> Any:
@@ -225,3 +227,25 @@ def test_on_cuda_a_resumed_batch_captures_its_graph_again(
     again = run_together(specs, resume=stopped_at(6, specs, tmp_path / "saved.pt"))
     for record, whole in zip(again, run_together(specs), strict=True):
         assert_equal_to_rounding(record, whole)
+
+
+@pytest.mark.parametrize("made", [run, lambda spec: run_together([spec])[0]], ids=["alone", "together"])
+def test_on_a_gpu_nothing_is_rounded_to_tf32(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cuDNN may do is a setting of the process: it is off in a run, and as it was after it."""
+    seen = set()
+    step = nadam_ref.OPTIMIZERS["Nadam"].step
+    flags = torch.backends.cudnn
+    monkeypatch.setattr(Replicas, "step", noting(Replicas.step, seen))
+    monkeypatch.setattr(nadam_ref.OPTIMIZERS["Nadam"], "step", noting(step, seen))
+    assert flags.allow_tf32 and not flags.deterministic
+    made(of("images", "Nadam")[0])
+    assert seen == {(False, True)}
+    assert flags.allow_tf32 and not flags.deterministic
+
+
+def noting(step: Any, seen: set[tuple[bool, bool]]) -> Any:
+    def noted(*args: Any, **more: Any) -> Any:
+        seen.add((torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic))
+        return step(*args, **more)
+
+    return noted

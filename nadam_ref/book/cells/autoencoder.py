@@ -22,7 +22,7 @@ from ...experiments.protocol.definition import profile_of
 from ...experiments.published import reported
 from ...experiments.reproductions import REPRODUCTIONS, jones_curves
 from ...experiments.runs.record import Record
-from ...experiments.runs.resources import threads
+from ...experiments.runs.resources import arithmetic
 from ...experiments.runs.spec import RunSpec
 from ...experiments.runs.train import run
 from ...experiments.runs.training import Training
@@ -61,7 +61,7 @@ def network(steps: int = 300, lr: float = 0.01) -> Picture:
     The network is that of the profile `live`, trained with Adam on scikit-learn's digits, in about a second.
     """
     training = Training(_with(_first("live", "digits")["Adam"], lr=lr, steps=steps))
-    with threads(1):
+    with arithmetic(1):
         training.train(None, None)
         given = _examples(training.data)[:1]
         with torch.no_grad():
@@ -144,7 +144,7 @@ def film(
     """Train each method at its rate from the same start on the same batches, and look at a few images on the way."""
     first = _first(profile, data)
     specs = {name: _with(first[name], lr=lr, steps=moments[-1], batch=batch) for name, lr in rates.items()}
-    with threads(1), ThreadPoolExecutor(workers) as pool:
+    with arithmetic(1), ThreadPoolExecutor(workers) as pool:
         shot = dict(zip(specs, pool.map(lambda spec: _shoot(spec, moments), specs.values()), strict=True))
     images = planning.dataset(profile, data, TASK)
     return Film(
@@ -238,7 +238,7 @@ def search(profile: str, data: str, *, workers: int) -> dict[str, float]:
     wanted = printed_rates()
     specs = [spec for spec in planning.specs(profile, data, TASK) if planning.arm(spec) in wanted]
     specs = [spec for spec in specs if spec.seed == specs[0].seed]
-    with threads(1), ThreadPoolExecutor(workers) as pool:  # processes of their own would take twice the memory
+    with arithmetic(1), ThreadPoolExecutor(workers) as pool:  # processes of their own would take twice the memory
         choices = planning.choices(pool.map(run, specs))
     return {name: choices[name].lr for name in wanted}
 
@@ -310,7 +310,7 @@ def luck(seeds: int = 6, steps: int = 200, *, workers: int) -> Markdown:
         steps=steps,
         evaluate_every=steps,
     )
-    with threads(1), ThreadPoolExecutor(workers) as pool:
+    with arithmetic(1), ThreadPoolExecutor(workers) as pool:
         runs = list(pool.map(run, (dataclasses.replace(spec, seed=seed) for seed in range(seeds))))
     return _apart(
         f"{seeds} short runs of his recipe on a small network, made on this page", [value(r, "dev_loss") for r in runs]

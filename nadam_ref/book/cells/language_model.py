@@ -21,7 +21,7 @@ from ...experiments.protocol.definition import load
 from ...experiments.published import reported
 from ...experiments.reproductions import REPRODUCTIONS
 from ...experiments.runs.record import Record
-from ...experiments.runs.resources import threads
+from ...experiments.runs.resources import arithmetic
 from ...experiments.runs.spec import RunSpec
 from ...experiments.runs.store import Store
 from ...experiments.runs.sweep import sweep
@@ -265,7 +265,7 @@ def norms(
 ) -> tuple[RunSpec, dict[str, Array]]:
     """The norm of each gradient in the first steps of a run of each method (None: all), and the first run's spec."""
     specs = {name: _with(spec, rates[name], steps) for name, spec in _first(profile, data).items() if name in rates}
-    with threads(1), ThreadPoolExecutor(workers) as pool:
+    with arithmetic(1), ThreadPoolExecutor(workers) as pool:
         found = dict(zip(specs, pool.map(lambda spec: Watched(spec).walk(), specs.values()), strict=True))
     return next(iter(specs.values())), found
 
@@ -338,7 +338,7 @@ def rescaled(
         clipped = 0.0 if limit is None else float(np.mean(np.array(training.norms) > limit))
         return math.nan if training.log.reason else training.log.latest["perplexity"], clipped
 
-    with threads(1):
+    with arithmetic(1):
         return {name: {limit: end(name, limit) for limit in limits} for name in names}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ...tables import aligned
-from ..runs.resources import keep_freed_memory, threads
+from ..runs.resources import arithmetic, keep_freed_memory
 from ..runs.spec import RunSpec
 from ..runs.training import Training
 
@@ -41,7 +41,7 @@ def seconds_per_run(spec: RunSpec) -> float:
     step, dev, test = (f"{task} {what}" for what in (spec.optimizer, "dev", "test"))
     if not {step, dev, test} <= _timed.keys():
         keep_freed_memory()
-        with threads(spec.threads):
+        with arithmetic(spec.threads):
             still = {**spec.hyperparameters, "lr": 0.0}
             training = Training(dataclasses.replace(spec, hyperparameters=still, steps=ENDLESS, evaluate_every=ENDLESS))
             for split, name in (("dev", dev), ("test", test)):

@@ -22,7 +22,7 @@ from ...checks import renamed
 from ..tasks import pick, scatter
 from .log import Log, record, unfinished
 from .record import Record
-from .resources import threads
+from .resources import arithmetic
 from .spec import RunSpec
 from .training import InProgress, row_steps
 
@@ -246,7 +246,7 @@ def run_together(
 
     Raises `ValueError` for runs that differ in more, and as `run`, also where memory runs out.
     """
-    with threads(specs[0].threads):
+    with arithmetic(specs[0].threads):
         batch = Batch(specs)
         if resume is None:
             batch.read_dev()

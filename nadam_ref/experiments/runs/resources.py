@@ -26,14 +26,25 @@ def check_device(device: str, profile: str, task: str) -> None:
 
 
 @contextlib.contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Torch computes with this many threads inside the block."""
+def arithmetic(threads: int) -> Iterator[None]:
+    """Torch computes with this many threads inside the block, and on a GPU with all 24 bits of a float32.
+
+    By default cuDNN rounds what a convolution multiplies to the 11 bits of TF32, and may choose kernels whose sums
+    depend on the order in which threads end.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    cudnn = torch.backends.cudnn
+    flags = {"allow_tf32": False, "deterministic": True}
+    saved = {name: getattr(cudnn, name) for name in flags}
+    torch.set_num_threads(threads)
     try:
+        for name, value in flags.items():
+            setattr(cudnn, name, value)
         yield
     finally:
         torch.set_num_threads(before)
+        for name, value in saved.items():
+            setattr(cudnn, name, value)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from typing import Any
 from ..second_order.methods import SECOND_ORDER
 from .log import Log, record, unfinished
 from .record import Record
-from .resources import is_out_of_memory, keep_freed_memory, threads
+from .resources import arithmetic, is_out_of_memory, keep_freed_memory
 from .spec import RunSpec
 from .training import Training
 from .whole import WholeTraining
@@ -44,7 +44,7 @@ def run(
     log, started = Log(), time.perf_counter()
     keep_freed_memory()
     try:
-        with threads(spec.threads):
+        with arithmetic(spec.threads):
             training = begin(spec)
             if resume is not None:
                 training.load_state_dict(resume)
