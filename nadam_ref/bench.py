@@ -169,7 +169,9 @@ def _optimizers(name: str, shapes: Shapes, device: str) -> Iterator[tuple[str, t
         yield "torch foreach", getattr(torch.optim, theirs)(params, lr=RATE, **keywords, foreach=True)
         if theirs != "Adam":
             with contextlib.suppress(TypeError, RuntimeError):  # not every class has it, nor on every device
-                yield "torch fused", getattr(torch.optim, theirs)(params, lr=RATE, **keywords, fused=True)
+                fused = getattr(torch.optim, theirs)(params, lr=RATE, **keywords, fused=True)
+                fused.step()  # Adagrad refuses a GPU only here
+                yield "torch fused", fused
     yield FUSED_ADAM, torch.optim.Adam(params, lr=RATE, fused=True)
 
 
