@@ -237,15 +237,15 @@ def test_on_a_gpu_nothing_is_rounded_to_tf32(made: Any, monkeypatch: pytest.Monk
     flags = torch.backends.cudnn
     monkeypatch.setattr(Replicas, "step", noting(Replicas.step, seen))
     monkeypatch.setattr(nadam_ref.OPTIMIZERS["Nadam"], "step", noting(step, seen))
-    assert flags.allow_tf32 and not flags.deterministic
+    assert flags.allow_tf32 and not flags.benchmark
     made(of("images", "Nadam")[0])
     assert seen == {(False, True)}
-    assert flags.allow_tf32 and not flags.deterministic
+    assert flags.allow_tf32 and not flags.benchmark
 
 
 def noting(step: Any, seen: set[tuple[bool, bool]]) -> Any:
     def noted(*args: Any, **more: Any) -> Any:
-        seen.add((torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic))
+        seen.add((torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark))
         return step(*args, **more)
 
     return noted
