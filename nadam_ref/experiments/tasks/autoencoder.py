@@ -170,15 +170,7 @@ def _dense(params: Params, layer: str, x: Tensor) -> Tensor:
 
 
 def _conv(params: Params, layer: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
-    convolve = _unfolded if x.is_cuda else F.conv2d
-    return F.relu(convolve(x, params[f"{layer}.weight"], params[f"{layer}.bias"], stride, padding))
-
-
-def _unfolded(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
-    """A convolution as products of matrices: with replicas, cuDNN's would be one in groups, which is slow."""
-    side = (x.shape[-1] + 2 * padding - KERNEL) // stride + 1
-    columns = F.unfold(x, KERNEL, padding=padding, stride=stride)
-    return (weight.flatten(1) @ columns + bias.unsqueeze(-1)).unflatten(-1, (side, side))
+    return F.relu(F.conv2d(x, params[f"{layer}.weight"], params[f"{layer}.bias"], stride, padding))
 
 
 def _double(x: Tensor) -> Tensor:
