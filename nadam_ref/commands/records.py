@@ -76,7 +76,10 @@ def _repeat(records: list[Any], number: int) -> int:
 
     known = list(filter(current, records))
     if number and len(known) < len(records):
-        say(f"{len(records) - len(known)} are skipped: they are of another version of their task or of the optimizers")
+        say(f"skipped: {len(records) - len(known)} of another version of their task or of the optimizers")
+    on_gpu = sum(record.spec.device != "cpu" for record in known)
+    if number and on_gpu:
+        say(f"skipped: {on_gpu} made on a GPU, where a run is repeated to rounding only")
     repeatable = list(filter(able, known)) if number else []
     chosen = random.sample(repeatable, min(number, len(repeatable)))
     different = 0

@@ -124,8 +124,20 @@ def test_verify_skips_what_an_earlier_version_made_and_says_so(
         Store(tmp_path).put(dataclasses.replace(made, spec=dataclasses.replace(made.spec, **change)))
     assert main(["verify", "--store", str(tmp_path), "--rerun", "4"]) == 0
     said = capsys.readouterr().out
-    assert "3 are skipped: they are of another version" in said
+    assert "skipped: 3 of another version" in said
     assert said.count("same bits") == 1 and "1 of 4 repeated" in said
+
+
+def test_verify_skips_what_a_gpu_made_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make_spec: Any
+) -> None:
+    made = run(make_spec(steps=1))
+    for device in ("cpu", "cuda"):
+        Store(tmp_path).put(dataclasses.replace(made, spec=dataclasses.replace(made.spec, device=device)))
+    assert main(["verify", "--store", str(tmp_path), "--rerun", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "skipped: 1 made on a GPU" in said
+    assert said.count("same bits") == 1 and "1 of 2 repeated" in said
 
 
 @pytest.mark.parametrize("number", ["-1", "some"])
