@@ -165,6 +165,29 @@ def test_a_changed_record_changes_rows_and_replicas(change: Callable[..., None])
     assert "SparseAdam" in speed.cases(speed.load("sparse"), speed.load("replicas")).data
 
 
+def test_a_gpus_times_are_those_of_its_record(change: Callable[..., None]) -> None:
+    def shown() -> tuple[str, str]:
+        run = speed.load("step-gpu")
+        table = speed.gpu_table(run)
+        (row,) = [x for x in table.data.splitlines() if "1,000 of 32" in x and "`Nadam`" in x]
+        return row.split("|")[5], speed.lists_said(run).data.splitlines()[1]
+
+    cell, sentence = shown()
+    change("step-gpu", 1000.0, what="small", rule="Nadam", path="fused")
+    new_cell, new_sentence = shown()
+    median, new_median = (float(re.findall(r"[\d.]+", x.replace(",", ""))[0]) for x in (cell, new_cell))
+    assert new_median == pytest.approx(1000 * median, rel=0.01)
+    assert "Nadam (0.0" not in sentence and "Nadam (0.0" in new_sentence
+
+
+def test_the_record_of_a_gpu_names_it_and_has_every_way() -> None:
+    run = speed.load("step-gpu")
+    assert "NVIDIA" in run.machine["device"] and run.bound == bench.bound_by("cuda")
+    for rule in {x.rule for x in run.results}:
+        for what in bench.LISTS:
+            assert {"bound", "default", "fused", "flattened", speed.BEST, "torch fused Adam"} <= set(run.of(what, rule))
+
+
 @pytest.mark.parametrize("name", ["step", "size", "sparse", "replicas"])
 def test_the_books_record_is_whole(name: str) -> None:
     """What the chapter shows is there, with a bound that a compiler made."""

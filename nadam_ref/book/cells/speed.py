@@ -29,6 +29,7 @@ __all__ = [
     "cost",
     "cost_said",
     "dumbbells",
+    "gpu_table",
     "intensity",
     "list_table",
     "lists_said",
@@ -53,6 +54,12 @@ INKS = dict(zip(PATHS, PENS, strict=True))
 #: The best of torch's own class of a rule, among the ways: it has the pen of torch's default.
 BEST = "torch's best"
 LABELS = {**PATHS, BEST: "torch's own class, best path"}
+#: The ways in a table's columns, and what heads those whose name is not enough.
+COLUMNS = ("bound", "default", "fused", "flattened", BEST, FUSED_ADAM)
+_HEADS = {FUSED_ADAM: PATHS[FUSED_ADAM]}
+_BEST = (
+    f"*{BEST}* is the fastest path of torch's class of the same method: default, foreach, or fused where it has one."
+)
 #: Lists of parameters in words, with the number of their tensors.
 TITLES = {
     "resnet50": "A ResNet-50, {:,} tensors",
@@ -115,7 +122,7 @@ def machine(run: Recorded) -> Markdown:
         ["torch", run.versions["torch"]],
         ["nadam_ref", run.versions["nadam_ref"]],
     ]
-    caption = "The machine that these times were recorded on. No GPU was timed."
+    caption = "The machine that these times were recorded on."
     return show.table(["recorded on", "value"], rows, name="tab-speed-machine", caption=caption, note=note(run))
 
 
@@ -134,16 +141,29 @@ def bandwidths(run: Recorded) -> Markdown:
 
 def list_table(run: Recorded, what: str) -> Markdown:
     """Milliseconds of every rule over one list of parameters, with half their ranges."""
-    columns = ["bound", "default", "fused", "flattened", BEST, FUSED_ADAM]
     by_rule = {rule: run.of(what, rule) for rule in RULES}
     return show.table(
-        ["rule", *columns[:-1], "torch's fused Adam"],
-        [[f"`{rule}`", *(_cell(found.get(path)) for path in columns)] for rule, found in by_rule.items()],
+        ["rule", *(_HEADS.get(path, path) for path in COLUMNS)],
+        [[f"`{rule}`", *(_cell(found.get(path)) for path in COLUMNS)] for rule, found in by_rule.items()],
         align="lrrrrrr",
         name=f"tab-speed-{what}",
-        caption=f"{title(what)}: milliseconds a step. *{BEST}* is the fastest path of torch's class "
-        "of the same method: default, foreach, or fused where it has one.",
+        caption=f"{title(what)}: milliseconds a step. {_BEST}",
         note=note(run),
+    )
+
+
+def gpu_table(run: Recorded) -> Markdown:
+    """Milliseconds of the rules that were timed on a GPU, over each list of parameters."""
+    rules = list(dict.fromkeys(x.rule for x in run.results))
+    rows = [[title(what), f"`{rule}`", run.of(what, rule)] for what in LISTS for rule in rules]
+    gpu = f"{run.machine['device']} · torch {run.versions['torch']}"
+    return show.table(
+        ["list", "rule", *(_HEADS.get(path, path) for path in COLUMNS)],
+        [[what, rule, *(_cell(found.get(path)) for path in COLUMNS)] for what, rule, found in rows],
+        align="llrrrrrr",
+        name="tab-speed-gpu",
+        caption=f"On a GPU: milliseconds a step. The bound is the time in which the GPU copies as many bytes. {_BEST}",
+        note=gpu,
     )
 
 
