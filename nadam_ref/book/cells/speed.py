@@ -155,15 +155,18 @@ def list_table(run: Recorded, what: str) -> Markdown:
 def gpu_table(run: Recorded) -> Markdown:
     """Milliseconds of the rules that were timed on a GPU, over each list of parameters."""
     rules = list(dict.fromkeys(x.rule for x in run.results))
-    rows = [[title(what), f"`{rule}`", run.of(what, rule)] for what in LISTS for rule in rules]
-    gpu = f"{run.machine['device']} · torch {run.versions['torch']}"
+    rows = [
+        [title(what), f"`{rule}`", *(_cell(run.of(what, rule).get(path)) for path in COLUMNS)]
+        for what in LISTS
+        for rule in rules
+    ]
     return show.table(
         ["list", "rule", *(_HEADS.get(path, path) for path in COLUMNS)],
-        [[what, rule, *(_cell(found.get(path)) for path in COLUMNS)] for what, rule, found in rows],
+        rows,
         align="llrrrrrr",
         name="tab-speed-gpu",
         caption=f"On a GPU: milliseconds a step. The bound is the time in which the GPU copies as many bytes. {_BEST}",
-        note=gpu,
+        note=f"{run.machine['device']} · torch {run.versions['torch']}",
     )
 
 
