@@ -127,6 +127,23 @@ def test_while_rates_are_searched_there_is_no_result_but_a_count(results: Path) 
     assert f"about {it.expected * minutes / 60:,.0f} hours on one core" in text(experiment.awaited(it))
 
 
+def test_what_a_gpu_made_goes_on_there_and_takes_as_long_as_it_took() -> None:
+    on_gpu = [
+        dataclasses.replace(
+            r,
+            spec=dataclasses.replace(r.spec, device="cuda"),
+            provenance={**r.provenance, "gpu": "NVIDIA H100", "wall_seconds": 9.0},
+        )
+        for r in made(profile="paper")
+        if r.spec.seed < 2
+    ]
+    it = recorded.Recorded("word2vec", "paper", on_gpu, None)
+    hours = it.expected * 9 / 3600
+    assert f"--device cuda`, about {hours:,.0f} hours on one NVIDIA H100." in text(experiment.awaited(it))
+    assert "| none yet |" in text(experiment.made(it))  # no run chose a rate
+    assert text(experiment.absent(it)) == "*Not run yet, so not shown: `paper` at searched rates.*"
+
+
 def test_a_sweep_that_is_partly_done_is_judged_with_the_seeds_that_all_arms_have(results: Path) -> None:
     """As by `nadam-ref report --partial`; the page says how many there are."""
     part = [r for r in made(profile="paper") if r.spec.seed >= 1000 or r.spec.seed < 4 + (r.spec.optimizer == "Adam")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from IPython.display import Markdown
@@ -79,8 +80,13 @@ class Recorded:
 
     @property
     def command(self) -> str:
-        """What makes the runs that are lacking."""
-        return f"nadam-ref sweep {self.profile} --task {self.task}"
+        """What makes the runs that are lacking, on a GPU where those that are there were made on one."""
+        return f"nadam-ref sweep {self.profile} --task {self.task}" + (" --device cuda" if self.gpu else "")
+
+    @property
+    def gpu(self) -> str:
+        """The GPU that made the runs; empty for a CPU."""
+        return next((r.provenance.get("gpu", "a GPU") for r in self.records if r.spec.device == "cuda"), "")
 
     @property
     def expected(self) -> int:
@@ -89,7 +95,9 @@ class Recorded:
 
     @property
     def hours(self) -> float:
-        """About how many hours all of them take on one core that is free for them."""
+        """About how many hours all of them take on that GPU, or on one core that is free for them."""
+        if self.gpu:
+            return self.expected * fmean(r.provenance["wall_seconds"] for r in self.records) / 3600
         return self.expected * MINUTES[self.task, self.profile] / 60
 
     @property

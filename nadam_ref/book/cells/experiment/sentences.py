@@ -114,7 +114,7 @@ def lacking(it: Recorded) -> str:
     done, planned = it.seeds
     if done == planned:
         return ""
-    made, all_of_it = len(it.records), f"`{it.command}`, about {_hours(it)} on one core"
+    made, all_of_it = len(it.records), f"`{it.command}`, about {_hours(it)} on one {it.gpu or 'core'}"
     if not made:
         return f"not run: {all_of_it}"
     return f"{made:,} of about {it.expected:,} runs are made; the whole: {all_of_it}"
@@ -190,8 +190,11 @@ def names(*sizes: Recorded) -> Markdown | None:
 
 
 def absent(*sizes: Recorded) -> Markdown | None:
-    """At which sizes there is nothing to show yet; nothing where all were run."""
-    names = [f"`{it.profile}`" for it in sizes if it.evidence is None]
+    """At which sizes there is nothing to show yet; nothing where all were run.
+
+    Of a size that has some runs, but none to judge by, it is the searched rates that are lacking.
+    """
+    names = [f"`{it.profile}`{' at searched rates' if it.records else ''}" for it in sizes if it.evidence is None]
     return markdown(f"*Not run yet, so not shown: {' and '.join(names)}.*") if names else None
 
 

@@ -20,13 +20,13 @@ def made(it: Recorded) -> Markdown:
     rows: list[tuple[str, object]] = []
     if it.records:
         spec, version = it.records[0].spec, recorded.version(it.records)
-        tuning, _ = planning.seeds(it.profile, it.task, version)
+        tuned = sorted({r.spec.seed for r in it.records if planning.tunes(r)})
         rows += [
             ("data", spec.data),
             ("steps and batch size", f"{spec.steps:,} and {spec.batch}"),
             ("momentum", momentum(it)),
             ("version of the protocol", version),
-            ("seeds that chose the rate", ", ".join(map(str, tuning))),
+            ("seeds that chose the rate", ", ".join(map(str, tuned)) or "none yet"),
             ("seeds that are reported", "{} of {}".format(*it.seeds)),
             ("runs, of them diverged", f"{len(it.records):,}, {sum(map(diverged, it.records))}"),
         ]
