@@ -54,12 +54,12 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _repeat(records: list[Any], number: int) -> int:
-    """Repeat runs that were made with this torch on this kind of CPU; how many of them give other bits.
+    """Repeat runs that were made with this torch on this processor; how many of them give other bits.
 
     What this package trains otherwise by now, as a version of its task or of the optimizers says, cannot be repeated.
     """
     from ..experiments.runs.optimizers import OPTIMIZER_VERSION
-    from ..experiments.runs.record import FAILED, provenance
+    from ..experiments.runs.record import DECISIVE, FAILED, provenance
     from ..experiments.runs.train import run
     from ..experiments.tasks import TASKS
 
@@ -72,7 +72,7 @@ def _repeat(records: list[Any], number: int) -> int:
         if record.status in FAILED or record.spec.device != "cpu":
             return False
         here = provenance(record.spec, 0.0)
-        return all(record.provenance.get(name) == here.get(name) for name in ("torch", "cpu_capability", "row_kernel"))
+        return all(record.provenance.get(name) == here.get(name) for name in DECISIVE if name != "nadam_ref")
 
     known = list(filter(current, records))
     if number and len(known) < len(records):
@@ -91,7 +91,7 @@ def _repeat(records: list[Any], number: int) -> int:
             warn(f"run {spec.id} gives other bits when it is repeated")
             different += 1
     if known and len(chosen) < number:
-        print(f"{len(chosen)} of {number} repeated: only that many were made by this torch on this kind of CPU")
+        print(f"{len(chosen)} of {number} repeated: only that many were made by this torch on this processor")
     return different
 
 

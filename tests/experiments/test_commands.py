@@ -19,6 +19,7 @@ from nadam_ref.experiments.protocol import planning
 from nadam_ref.experiments.runs import pack
 from nadam_ref.experiments.runs.store import Store
 from nadam_ref.experiments.runs.train import run
+from nadam_ref.machine import processor
 
 SMALLEST = ("sweep", "smoke", "--task", "autoencoder", "--data", "digits")
 ARMS = len(planning.arms("autoencoder"))
@@ -126,6 +127,19 @@ def test_verify_skips_what_an_earlier_version_made_and_says_so(
     said = capsys.readouterr().out
     assert "skipped: 3 of another version" in said
     assert said.count("same bits") == 1 and "1 of 4 repeated" in said
+
+
+def test_verify_repeats_only_what_this_processor_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make_spec: Any
+) -> None:
+    """Two makers' processors have the same instructions, and a library's convolutions other sums on them."""
+    for seed, cpu in enumerate((processor(), "another processor")):
+        made = run(make_spec(steps=1, seed=seed))
+        Store(tmp_path).put(dataclasses.replace(made, provenance={**made.provenance, "cpu": cpu}))
+    assert main(["verify", "--store", str(tmp_path), "--rerun", "2"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("same bits") == 1
+    assert "1 of 2 repeated: only that many were made by this torch on this processor" in said
 
 
 def test_verify_skips_what_a_gpu_made_and_says_so(

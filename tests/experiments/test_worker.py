@@ -145,7 +145,10 @@ def test_fault_102_a_whole_checkpoint_that_cannot_be_loaded_is_set_aside_and_the
     assert [file.name for file in tmp_path.iterdir()] == ["saved.damaged"]
 
 
-@pytest.mark.parametrize(("name", "other"), [("nadam_ref", "0.0.1"), ("torch", "1.0"), ("cpu_capability", "DEFAULT?")])
+OTHERS = {"nadam_ref": "0.0.1", "torch": "1.0", "cpu": "another processor", "cpu_capability": "DEFAULT?"}
+
+
+@pytest.mark.parametrize(("name", "other"), OTHERS.items())
 def test_fault_117_a_checkpoint_that_was_made_with_something_else_is_set_aside(
     make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, other: str
 ) -> None:

@@ -35,8 +35,9 @@ MARKUP = re.compile(r"[^\w ()@.,:;+/'=®™~-]")
 #: Ways to end without a result. Such a run is a row too, and the next sweep tries it again.
 FAILED = frozenset({"crashed", "timeout", "out_of_memory"})
 
-#: Of a run's provenance, what decides its bits. On a GPU they are the same to rounding only.
-DECISIVE = ("nadam_ref", "torch", "cpu_capability", "row_kernel", "gpu")
+#: Of a run's provenance, what decides its bits. On a GPU they are the same to rounding only. The processor is among it:
+#: with the same instructions, a library's convolutions take their sums in another order on another maker's.
+DECISIVE = ("nadam_ref", "torch", "cpu", "cpu_capability", "row_kernel", "gpu")
 
 
 class RecordError(NadamRefError):

@@ -117,6 +117,7 @@ def _contradiction(path: Path, kept: Record, new: Record) -> str:
         return f"{record.outcome_sha256[:16]} ({where})"
 
     return (
-        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel, CPU "
-        "capability and row kernel this is a fault; otherwise keep the records of each machine in a store of their own"
+        f"two runs of one spec differ: {path} has {made(kept)}, the new run {made(new)}. With the same wheel, "
+        "processor, CPU capability and row kernel this is a fault; otherwise keep the records of each machine in a "
+        "store of their own"
     )

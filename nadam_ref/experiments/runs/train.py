@@ -27,7 +27,7 @@ def run(
     resume: Mapping[str, Any] | None = None,
     limit_seconds: float | None = None,
 ) -> Record:
-    """Train as `spec` says and return the record. The same spec gives bitwise the same curves on the same kind of CPU.
+    """Train as `spec` says and return the record. The same spec gives bitwise the same curves on the same processor.
 
     `progress(training)` is called after every update; what it raises ends the run.
     `resume`: a `Training.state_dict()` of the same spec; the run goes on from there, bit for bit.
