@@ -25,7 +25,9 @@ from packaging.utils import canonicalize_name
 from torch_alone import ROOT, required_by, run
 
 import nadam_ref
+from nadam_ref.book.cells import answer
 from nadam_ref.book.extension.citation import zenodo
+from nadam_ref.experiments.verdicts.verdicts import title
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -121,6 +123,14 @@ def test_zenodo_is_the_citation(citation: dict[str, Any]) -> None:
     assert (content["license"], content["upload_type"]) == ("MIT", "software")
     for ours, theirs in (("title", "title"), ("version", "version"), ("description", "abstract"), ("keywords",) * 2):
         assert content[ours] == citation[theirs]
+
+
+def test_title_and_abstract_are_what_the_rule_and_the_records_give(citation: dict[str, Any]) -> None:
+    _, verdicts = answer.judged()
+    given = title(verdicts)
+    assert given and citation["title"].startswith(f"{given} Incorporating Nesterov Momentum into Adam: ")
+    counts, _, last = answer.named().partition(" By the rule")
+    assert counts.replace("*", "") in " ".join(citation["abstract"].split()) and f"**{given}**" in last
 
 
 def test_the_package_agrees_with_the_citation(citation: dict[str, Any], pyproject: dict[str, Any]) -> None:

@@ -199,3 +199,15 @@ def test_readme_and_page_make_one_promise() -> None:
     page, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("book/index.md", "README.md"))
     promise = page.split("# Nadam, replicated\n\n")[1].split("\n")[0]
     assert promise in readme
+
+
+def test_the_title_waits_for_all_primary_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tasks of three were run at the small size: that is no title."""
+    of = recorded.of
+    monkeypatch.setattr(
+        recorded,
+        "of",
+        lambda task, size: dataclasses.replace(of(task, size), evidence=None) if task == "images" else of(task, size),
+    )
+    assert answer.judged() == ("", [])
+    assert answer.named().startswith("The replication has no title yet")

@@ -115,6 +115,17 @@ def test_how_many_choices_change_more_than_the_optimizer_does() -> None:
     assert plans.keys() >= small.keys()
     said = choices.answered(choices.beside(packs("images", {**dict.fromkeys(others, 0.3), **small}))).data
     assert f"Of {len(others)} other choices on handwritten digits, {len(others) - 4} change" in said
+    one = choices.answered(choices.beside(packs("images", {**dict.fromkeys(others, 0.001), others[0]: 0.3}))).data
+    assert f"Of {len(others)} other choices on handwritten digits, 1 changes" in one
+
+
+def test_a_difference_is_clear_where_its_interval_leaves_out_nought() -> None:
+    """All pairs of runs made up here differ by the same, so all their intervals are points."""
+    found = choices.beside(packs("images"))
+    apart = [row for task in found for row in task.ran if row.x and abs(row.x.mean or 0.0) > 1e-9]
+    assert f"Of all {len(found[0].ran)} differences, the optimizer's included, {len(apart)} are clear of 0" in (
+        choices.answered(found).data
+    )
 
 
 def test_what_is_not_run_is_said_with_the_command() -> None:

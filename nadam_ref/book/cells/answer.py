@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from IPython.display import Markdown
 from ...experiments.statistics.summary import reported_metric
 from ...experiments.verdicts.claims import claims
 from ...experiments.verdicts.report import percent
-from ...experiments.verdicts.verdicts import Comparison, Effect, compare
+from ...experiments.verdicts.verdicts import Comparison, Effect, Verdict, compare, judge, title
 from ...tables import Column, Group, Table, to_markdown
 from . import recorded, show
 from .experiment.comparisons import effects
@@ -28,7 +29,9 @@ __all__ = [
     "factors",
     "first",
     "in_words",
+    "judged",
     "lines",
+    "named",
     "picture",
     "places",
     "ran",
@@ -123,6 +126,32 @@ def short(found: Sequence[Line]) -> Markdown:
         _lacking(found),
     ]
     return markdown(*paragraphs)
+
+
+def judged() -> tuple[str, list[Verdict]]:
+    """The larger size at which every primary claim was run, with their verdicts; "" and none where there is none."""
+    for profile in ("paper", "small"):
+        tasks = dict.fromkeys(claim.task for claim in claims() if claim.primary)
+        found = [recorded.of(task, profile).evidence or {} for task in tasks]
+        evidence = {task: arms for it in found for task, arms in it.items()}
+        verdicts = [v for v in judge(evidence) if v.claim.primary]
+        if title(verdicts):
+            return profile, verdicts
+    return "", []
+
+
+def named() -> str:
+    """The title that the rule gives this replication, and the counts of verdicts behind it, in one sentence."""
+    profile, verdicts = judged()
+    if not verdicts:
+        return "The replication has no title yet: not all of the report's primary claims were run at one size."
+    kinds = Counter(v.kind for v in verdicts)
+    counts = ", ".join(f"{show.NUMBERS[n]} *{kind}*" for kind, n in kinds.most_common())
+    size = "the report's size" if profile == "paper" else "the small size"
+    return (
+        f"Of the {show.NUMBERS[len(verdicts)]} primary claims, at {size}: {counts}. By the rule, which was "
+        f"fixed before the runs, the title of this replication begins with **{title(verdicts)}**."
+    )
 
 
 def advice(found: Sequence[Line]) -> str:

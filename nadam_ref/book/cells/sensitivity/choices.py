@@ -21,7 +21,7 @@ from ....experiments.tasks import TASKS, model_of
 from ....experiments.verdicts.arms import Arm, gather
 from ....experiments.verdicts.report import percent
 from ....experiments.verdicts.verdicts import Comparison, compare
-from .. import recorded, show
+from .. import answer, recorded, show
 from ..experiment.plots import GREY, WIDTH
 from ..experiment.wording import listed
 from ..figures import Picture, look
@@ -136,9 +136,13 @@ def answered(found: Sequence[Beside]) -> Markdown:
     largest = max(others, key=lambda row: _size(row.x) if row.x else 0.0)
     typical = [math.exp(float(np.median([_size(row.x) for row in part if row.x]))) - 1 for part in (optimizers, others)]
     tasks = [titled(row.task) for row in optimizers]
+    change = "1 changes" if len(more) == 1 else f"{len(more)} change"
+    clear = sum(row.x is not None and answer.sign(row.x) != 0 for row in rows)
+    words = {0: "none is", 1: "1 is"}.get(clear, f"{clear} are")
     return markdown(
-        f"**Of {len(others)} other choices on {listed(tasks)}, {len(more)} change the test result by more than Nadam "
-        f"in place of Adam does.** The median change is {_percent(typical[0])} for the optimizer and "
+        f"**Of {len(others)} other choices on {listed(tasks)}, {change} the test result by more than Nadam "
+        f"in place of Adam does.** Of all {len(rows)} differences, the optimizer's included, {words} clear of 0 with "
+        f"its 95 % interval. The median change is {_percent(typical[0])} for the optimizer and "
         f"{_percent(typical[1])} for the others; the largest is that of {largest.what}, on "
         f"{titled(largest.task)}: {_signed(largest.x) if largest.x else ''}. {_lacking(found)}"
     )

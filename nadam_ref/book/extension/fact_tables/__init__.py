@@ -32,6 +32,7 @@ BLOCKS: dict[str, Callable[[], str | Markdown]] = {
     "status": lambda: landing.status(lines()),
     "answer-first": lambda: answer.first(lines()),
     "answer": lambda: str(answer.short(lines()).data),
+    "title": answer.named,
     "choice": lambda: choice.table(choice.recommended(), "../notebooks/", ".ipynb"),
     "map": landing.rule_map,
 }
