@@ -169,7 +169,7 @@ def test_a_gpus_times_are_those_of_its_record(change: Callable[..., None]) -> No
     def shown() -> tuple[str, str]:
         run = speed.load("step-gpu")
         table = speed.gpu_table(run)
-        (row,) = [x for x in table.data.splitlines() if "1,000 of 32" in x and "`Nadam`" in x]
+        (row,) = [x for x in table.data.splitlines() if "`small`" in x and "`Nadam`" in x]
         return row.split("|")[5], speed.lists_said(run).data.splitlines()[1]
 
     cell, sentence = shown()

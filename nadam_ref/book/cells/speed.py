@@ -153,17 +153,18 @@ def list_table(run: Recorded, what: str) -> Markdown:
 
 
 def gpu_table(run: Recorded) -> Markdown:
-    """Milliseconds of the rules that were timed on a GPU, over each list of parameters."""
+    """Milliseconds of the rules that were timed on a GPU, over each list of parameters, which has the bench's name."""
     rules = list(dict.fromkeys(x.rule for x in run.results))
+    columns = [path for path in COLUMNS if path != "flattened"]
     rows = [
-        [title(what), f"`{rule}`", *(_cell(run.of(what, rule).get(path)) for path in COLUMNS)]
+        [f"`{what}`", f"`{rule}`", *(_cell(run.of(what, rule).get(path)) for path in columns)]
         for what in LISTS
         for rule in rules
     ]
     return show.table(
-        ["list", "rule", *(_HEADS.get(path, path) for path in COLUMNS)],
+        ["list", "rule", *(_HEADS.get(path, path) for path in columns)],
         rows,
-        align="llrrrrrr",
+        align="llrrrrr",
         name="tab-speed-gpu",
         caption=f"On a GPU: milliseconds a step. The bound is the time in which the GPU copies as many bytes. {_BEST}",
         note=f"{run.machine['device']} · torch {run.versions['torch']}",
