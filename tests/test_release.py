@@ -138,7 +138,7 @@ NOT_READY = {
         r"CITATION.cff has date-released 1\S+, not 2\S+",
     ),
     "zenodo": (
-        edited(".zenodo.json", "nadam-ref: ", "nadam: "),
+        edited(".zenodo.json", "ten optimizers", "nine optimizers"),
         ".zenodo.json is not what CITATION.cff says: run python -m nadam_ref.book.extension.citation",
     ),
     "a damaged pack": (

@@ -99,7 +99,7 @@ def test_the_entry_is_read_by_a_bibtex_parser(page: BeautifulSoup, name: str, la
     details = row(page, name).select_one("details")
     assert details.summary.text == f"Source, data, cite: {label}"
     entry = parse_string(details.pre.text, "bibtex").entries[f"nadam_ref:{name}"]
-    assert entry.fields["howpublished"].startswith(f"{label} of nadam-ref")
+    assert entry.fields["howpublished"] == f"{label} of {citation.read(ROOT)['title']}"
     assert entry.fields["version"] == nadam_ref.__version__
     assert entry.fields["url"] == f"https://nadam-ref.github.io/nadam-ref/notebooks/01_first.html#{name}"
     assert entry.fields["title"] == ("Two lines" if name.startswith("fig") else r"Losses at $\mu = 0.9$")

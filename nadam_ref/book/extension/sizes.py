@@ -8,18 +8,19 @@ from __future__ import annotations
 from docutils import nodes
 from sphinx.application import Sphinx
 
-LARGE, SMALL = "-paper", "-small"
+#: Ends of names: of figures at the papers' size, at searched rates or at those that a paper prints, and of the others.
+LARGE, SMALL = ("-paper", "-printed"), "-small"
 
 
 def fold(doctree: nodes.document, numbers: dict[str, tuple[int, ...]]) -> None:
-    """Fold each figure named `…-small`, with the row beneath it, where `…-paper` is on the page too.
+    """Fold each figure named `…-small`, with the row beneath it, where `…-paper` or `…-printed` is on the page too.
 
     `numbers`: figure numbers by anchor.
     """
     figures = {name: node for node in doctree.findall(nodes.figure) for name in node.get("names", [])}
     for name, figure in figures.items():
         stem = name.removesuffix(SMALL)
-        if stem == name or stem + LARGE not in figures:
+        if stem == name or not any(stem + large in figures for large in LARGE):
             continue
         for image in figure.findall(nodes.image):
             image["loading"] = "lazy"

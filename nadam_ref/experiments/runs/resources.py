@@ -32,19 +32,13 @@ def arithmetic(threads: int) -> Iterator[None]:
     By default cuDNN rounds what a convolution multiplies to the 11 bits of TF32. Its kernels are tried, and the fastest
     is taken: what it would choose by itself is slow where replicas are groups of a convolution.
     """
-    before = torch.get_num_threads()
-    cudnn = torch.backends.cudnn
-    flags = {"allow_tf32": False, "benchmark": True}
-    saved = {name: getattr(cudnn, name) for name in flags}
+    cudnn, before = torch.backends.cudnn, torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for name, value in flags.items():
-            setattr(cudnn, name, value)
-        yield
+        with cudnn.flags(cudnn.enabled, benchmark=True, deterministic=cudnn.deterministic, allow_tf32=False):
+            yield
     finally:
         torch.set_num_threads(before)
-        for name, value in saved.items():
-            setattr(cudnn, name, value)
 
 
 @functools.cache
