@@ -130,8 +130,8 @@ def short(found: Sequence[Line]) -> Markdown:
 
 def judged() -> tuple[str, list[Verdict]]:
     """The larger size at which every primary claim was run, with their verdicts; "" and none where there is none."""
-    for profile in ("paper", "small"):
-        tasks = dict.fromkeys(claim.task for claim in claims() if claim.primary)
+    tasks = dict.fromkeys(claim.task for claim in claims() if claim.primary)
+    for profile in SIZES:
         found = [recorded.of(task, profile).evidence or {} for task in tasks]
         evidence = {task: arms for it in found for task, arms in it.items()}
         verdicts = [v for v in judge(evidence) if v.claim.primary]
@@ -147,9 +147,9 @@ def named() -> str:
         return "The replication has no title yet: not all of the report's primary claims were run at one size."
     kinds = Counter(v.kind for v in verdicts)
     counts = ", ".join(f"{show.NUMBERS[n]} *{kind}*" for kind, n in kinds.most_common())
-    size = "the report's size" if profile == "paper" else "the small size"
+    size = recorded.size(verdicts[0].claim.task, profile)
     return (
-        f"Of the {show.NUMBERS[len(verdicts)]} primary claims, at {size}: {counts}. By the rule, which was "
+        f"Of the {show.NUMBERS[len(verdicts)]} primary claims, {size}: {counts}. By the rule, which was "
         f"fixed before the runs, the title of this replication begins with **{title(verdicts)}**."
     )
 
